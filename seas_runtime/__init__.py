@@ -1,0 +1,1 @@
+"""Generation of image-mask pairs from a bundle, without PyTorch."""

@@ -1,0 +1,1 @@
+"""Data sets on disk: layouts, tensors, and the procedural demo products."""

@@ -1,0 +1,1 @@
+"""The networks: Stable Diffusion components, decoder taps, the mask head."""
