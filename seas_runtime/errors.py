@@ -1,0 +1,41 @@
+"""Errors a user can mend: one line each, with the exit code of the house."""
+
+from __future__ import annotations
+
+import click
+
+INTERRUPTED = 130
+
+
+class SeasError(click.ClickException):
+    """Base of all errors that `seas-gen` and `seas-engine` report without a traceback."""
+
+
+class SettingsError(SeasError):
+    """An option, value or defect name that does not exist or does not fit (exit code 2)."""
+
+    exit_code = 2
+
+
+class BundleError(SeasError):
+    """A bundle that is missing, damaged, unsafe or of an unknown format (exit code 3)."""
+
+    exit_code = 3
+
+
+class BackendError(SeasError):
+    """An inference engine that is not installed, does not fit this machine or fails (exit code 4)."""
+
+    exit_code = 4
+
+
+class OutputError(SeasError):
+    """An output folder that cannot be written or belongs to something else (exit code 5)."""
+
+    exit_code = 5
+
+
+class GateError(SeasError):
+    """Pairs that the quality gate refused in every attempt (exit code 6)."""
+
+    exit_code = 6
