@@ -1,0 +1,131 @@
+"""Records -> tensors: decoding, resizing, augmentation, and the random stream of a training step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor
+
+from seas_train.data.images import read_mask, read_rgb
+from seas_train.data.layouts import Record
+
+
+def load_image(path: Path, size: int) -> Tensor:
+    """Load an image as (3, size, size) float32 in [-1, 1], antialiased (Lanczos).
+
+    Width and height are resized independently. Modes and depths are converted as `images.read_rgb` says.
+
+    Raises:
+        DataError: The file is missing, truncated or no image.
+    """
+    return _to_float(_load_bytes(path, size))
+
+
+def load_mask(path: Path, size: int) -> Tensor:
+    """Load a mask as (1, size, size) float32 of 0 and 1, 1 = anomaly, resized as `resize_mask` says.
+
+    Raises:
+        DataError: The file cannot be read, is empty, or holds other than two levels.
+    """
+    return torch.from_numpy(resize_mask(read_mask(path), size)).float().unsqueeze(0)
+
+
+def resize_mask(mask: npt.NDArray[np.bool_], size: int) -> npt.NDArray[np.bool_]:
+    """Resize a mask (H, W) bool to (size, size): cells that are at least half covered, by exact area.
+
+    Where no cell is, those with the largest coverage stay, so an anomaly never vanishes; a cell of no
+    coverage is never marked. A side that grows takes the nearest pixel instead.
+    """
+    rows, columns = (_overlaps(side, size) for side in mask.shape)
+    coverage: npt.NDArray[np.float64] = (
+        rows @ mask.astype(np.float64) @ columns.T
+    )  # whole numbers: every comparison is exact
+    half = rows[0].sum() * columns[0].sum() / 2
+    kept: npt.NDArray[np.bool_] = (coverage > 0) & (coverage >= min(half, coverage.max()))
+    return kept
+
+
+def _overlaps(side: int, size: int) -> npt.NDArray[np.float64]:
+    """Lengths (size, side) that each cell shares with each pixel, in whole 1 / size of a pixel."""
+    cells, pixels = np.arange(size)[:, None], np.arange(side)[None, :]
+    if size > side:
+        nearest = pixels == (2 * cells + 1) * side // (2 * size)
+        return np.asarray(nearest, dtype=np.float64)
+    start = np.maximum(cells * side, pixels * size)
+    end = np.minimum((cells + 1) * side, (pixels + 1) * size)
+    return np.asarray(np.maximum(end - start, 0), dtype=np.float64)
+
+
+def augment(image: Tensor, mask: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Turn and flip image (..., s, s) and mask (..., s, s) alike, by any of the square's 8 symmetries."""
+    turns, flip = divmod(int(torch.randint(8, (), generator=generator)), 2)
+
+    def move(x: Tensor) -> Tensor:
+        x = torch.rot90(x, turns, (-2, -1))
+        return x.flip(-1) if flip else x
+
+    return move(image), move(mask)
+
+
+class ImageSet:
+    """Records in memory, each file decoded once, at the start; held as bytes, a quarter of float32."""
+
+    def __init__(
+        self, records: Sequence[Record], size: int, progress: Callable[[int], object] | None = None
+    ) -> None:
+        """Decode all files.
+
+        Args:
+            records: What to load.
+            size: Side of the square tensors in pixels.
+            progress: Called with 1 after each record (tqdm's `update` fits).
+
+        Raises:
+            DataError: A file cannot be read; it is named.
+        """
+        self.records = tuple(records)
+        self.size = size
+        self._images: list[Tensor] = []
+        self._masks: list[Tensor] = []
+        for record in self.records:
+            self._images.append(_load_bytes(record.image, size))
+            none = torch.zeros(1, size, size, dtype=torch.bool)
+            self._masks.append(none if record.mask is None else load_mask(record.mask, size).bool())
+            if progress is not None:
+                progress(1)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        """Image (3, s, s) float32 in [-1, 1], mask (1, s, s) float32 of 0 and 1, all 0 for a normal image."""
+        return _to_float(self._images[index]), self._masks[index].float()
+
+
+def draw(n_items: int, k: int, generator: torch.Generator) -> list[int]:
+    """Draw `k` indices below `n_items`, uniform, with replacement."""
+    return torch.randint(n_items, (k,), generator=generator).tolist()
+
+
+def step_generator(seed: int, step: int) -> torch.Generator:
+    """Make the CPU generator of all randomness of one training step.
+
+    It depends on (seed, step) alone, both >= 0: a resumed training continues as if it had never stopped.
+    """
+    # The step is a spawn key: entropy [seed, step] would give (2**32, 0) and (0, 1) the same stream.
+    (state,) = np.random.SeedSequence(seed, spawn_key=(step,)).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state))
+
+
+def _load_bytes(path: Path, size: int) -> Tensor:
+    image = read_rgb(path).resize((size, size), Image.Resampling.LANCZOS)
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+
+
+def _to_float(image: Tensor) -> Tensor:
+    return image.float() / 127.5 - 1

@@ -1,0 +1,106 @@
+"""One image file or mask file -> pixels, whatever its format, depth and colour mode."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from seas_train.errors import DataError
+
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+_FORMATS = ("PNG", "JPEG", "MPO", "BMP", "TIFF")  # what is inside a file, whatever its name says
+_WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")  # "I": 16-bit PNG in older Pillow
+# What Pillow raises on damaged files.
+_BROKEN = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, ArithmeticError, struct.error)
+
+
+def read_rgb(path: Path) -> Image.Image:
+    """Read an image as 8-bit RGB, upright according to its EXIF orientation.
+
+    16-bit grey is scaled by the full range of the format (65535 is white), so that brightness stays
+    comparable between images. Grey and palette become colour, CMYK is converted, transparency is composited on white.
+
+    Raises:
+        DataError: The file is missing, truncated, no image, or of a mode without plain grey levels.
+    """
+    image = _load(path)
+    if image.mode not in _WIDE_MODES:
+        return _flatten(image, "white", path)
+    values = np.asarray(image).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise DataError(
+            f"{path}: holds grey levels from {values.min()} to {values.max()}, expected 0 to 65535; "
+            "save it as 8-bit or 16-bit PNG"
+        )
+    return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")
+
+
+def read_mask(path: Path) -> npt.NDArray[np.bool_]:
+    """Read a mask (H, W) bool, true where the anomaly is, upright according to its own EXIF orientation.
+
+    Two grey levels are a mask: 0 and 255, 0 and 1, or 0 and 65535 in a 16-bit file. Palette masks count
+    by their colours; transparency counts as 0.
+
+    Raises:
+        DataError: The file cannot be read, is empty (all 0), coloured, or holds other levels.
+    """
+    image = _load(path)
+    values = np.asarray(image) if image.mode in _WIDE_MODES else _grey(image, path)
+    levels = np.unique(values).tolist()
+    if levels == [0]:
+        raise DataError(
+            f"{path}: the mask is empty, expected a pixel of 255; mark the anomaly or remove the pair"
+        )
+    if levels[-1] not in (1, 255, 65535) or not set(levels) <= {0, levels[-1]}:
+        named = ", ".join(map(str, levels[:5])) + (", ..." if len(levels) > 5 else "")
+        raise DataError(
+            f"{path}: the mask holds the values {named}, expected only 0 and 255 (or 0 and 1); "
+            "threshold it and save it as PNG"
+        )
+    return values > 0
+
+
+def _load(path: Path) -> Image.Image:
+    try:
+        with Image.open(path, formats=_FORMATS) as image:
+            image.load()
+            upright = ImageOps.exif_transpose(image)
+    except UnidentifiedImageError:
+        raise DataError(
+            f"{path}: is no image, expected PNG, JPEG, BMP or TIFF; replace or remove it"
+        ) from None
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{path}: is too large ({error}); save it smaller") from None
+    except _BROKEN as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise DataError(
+            f"{path}: cannot be read ({reason}), expected a complete image file; copy it again or remove it"
+        ) from None
+    if upright.mode == "F":
+        raise DataError(f"{path}: holds floating-point values, expected 8 or 16 bits; save it as PNG")
+    return upright
+
+
+def _flatten(image: Image.Image, background: str, path: Path) -> Image.Image:
+    try:
+        if not image.has_transparency_data:
+            return image.convert("RGB")
+        canvas = Image.new("RGBA", image.size, background)
+        return Image.alpha_composite(canvas, image.convert("RGBA")).convert("RGB")
+    except ValueError:
+        raise DataError(
+            f"{path}: has colour mode {image.mode}, expected grey or RGB; save it as PNG"
+        ) from None
+
+
+def _grey(image: Image.Image, path: Path) -> npt.NDArray[np.uint8]:
+    rgb = np.asarray(_flatten(image, "black", path))
+    if (rgb != rgb[..., :1]).any():
+        raise DataError(
+            f"{path}: the mask is coloured, expected only 0 and 255 (black and white); save it so as PNG"
+        )
+    return rgb[..., 0]
