@@ -1,0 +1,203 @@
+"""A small base model from scratch and offline: first the autoencoder, then U-Net and text encoder on its latents."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the field's name for it
+from torch.optim.swa_utils import AveragedModel
+
+from seas_train import checkpoint, loop
+from seas_train.config import BaseSettings
+from seas_train.data import layouts
+from seas_train.data.dataset import ImageSet, draw, step_generator
+from seas_train.data.images import EXTENSIONS
+from seas_train.errors import DataError
+from seas_train.models import components
+from seas_train.models.components import Components
+
+EMPTY_PROMPT = ""
+
+
+@dataclass(frozen=True)
+class Caption:
+    """What an image shows: "a PRODUCT" or "a PRODUCT with DEFECT"."""
+
+    product: str
+    defect: str | None = None
+
+    def text(self, generic_product: bool = False, generic_defect: bool = False) -> str:
+        """The caption; a generic word stands for every product or defect, so that those words learn a meaning."""
+        product = "object" if generic_product else self.product
+        if self.defect is None:
+            return f"a {product}"
+        return f"a {product} with {'defect' if generic_defect else self.defect}"
+
+
+def collect(folders: Sequence[Path], defects: bool) -> tuple[list[layouts.Record], list[Caption]]:
+    """Find images and captions: products in a known layout by their structure, other folders by their own name.
+
+    Raises:
+        DataError: a folder is missing or holds no image.
+    """
+    records: list[layouts.Record] = []
+    captions: list[Caption] = []
+    for folder in folders:
+        if folder.is_dir() and any(layout.matches(folder) for layout in layouts.LAYOUTS.values()):
+            product = layouts.read(folder)
+            found = [*product.normals, *(product.anomalies if defects else ())]
+        else:
+            images = sorted(p for p in folder.rglob("*") if p.suffix.lower() in EXTENSIONS)
+            if not images:
+                raise DataError(f"{folder}: found no image; expected a folder with {', '.join(EXTENSIONS)} files")
+            found = [layouts.Record(path) for path in images]
+        records += found
+        captions += [Caption(_words(folder.name), _words(r.defect) if r.defect else None) for r in found]
+    return records, captions
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ").replace("-", " ").lower()
+
+
+def train(folders: Sequence[Path], out: Path, settings: BaseSettings, provenance: dict[str, object]) -> Components:
+    """Train a base model and write it to `out` in diffusers' layout, with `base.json` beside it.
+
+    A killed run continues at its last checkpoint when called again with the same arguments.
+
+    Args:
+        folders: products in a known layout, or plain folders of images.
+        out: the base model's folder.
+        settings: see `BaseSettings`.
+        provenance: kept in `base.json` (data set names, licence).
+    """
+    records, captions = collect(folders, settings.defects)
+    geometry = components.GEOMETRIES[settings.geometry]
+    torch.manual_seed(settings.seed)
+    texts = sorted({c.text(p, d) for c in captions for p in (False, True) for d in (False, True)})
+    model = components.build(geometry, texts)
+    out.mkdir(parents=True, exist_ok=True)
+    images = ImageSet(records, geometry.image_size)
+    _train_vae(model.vae, images, out, settings)
+    _train_unet(model, images, captions, out, settings)
+    model.save(out)
+    facts = {"settings": settings.model_dump(), "images": len(records), "provenance": provenance}
+    checkpoint.write_atomic(out / "base.json", json.dumps(facts, indent=2) + "\n")
+    checkpoint.clear(out)
+    return model
+
+
+def vae_losses(vae: AutoencoderKL, images: Tensor, noise: Tensor, settings: BaseSettings) -> loop.Losses:
+    """Reconstruction (L1 on pixels and on their differences) and KL of a batch.
+
+    Args:
+        vae: the autoencoder.
+        images: (n, 3, s, s) in [-1, 1].
+        noise: (n, C, s/8, s/8) standard normal, for the posterior sample.
+        settings: weights of the terms.
+    """
+    posterior = vae.encode(images).latent_dist
+    decoded = vae.decode(posterior.mean + posterior.std * noise).sample
+    l1 = F.l1_loss(decoded, images)
+    edges = sum(F.l1_loss(decoded.diff(dim=d), images.diff(dim=d)) for d in (-1, -2))
+    kl = posterior.kl().mean()
+    return {"loss": l1 + settings.vae_edges * edges + settings.vae_kl * kl, "l1": l1, "kl": kl}
+
+
+def _train_vae(vae: AutoencoderKL, images: ImageSet, out: Path, settings: BaseSettings) -> None:
+    folder = out / "vae"
+    if folder.is_dir():
+        vae.load_state_dict(AutoencoderKL.from_pretrained(folder).state_dict())
+    else:
+        optimizer = torch.optim.AdamW(vae.parameters(), settings.vae_lr, weight_decay=settings.weight_decay)
+
+        def losses_of(step: int) -> loop.Losses:
+            generator = step_generator(settings.seed, step)
+            optimizer.param_groups[0]["lr"] = settings.vae_lr * loop.cosine(step, settings.vae_steps)
+            batch = torch.stack([_crop(images[i][0], settings.vae_crop, generator)
+                                 for i in draw(len(images), settings.vae_batch, generator)])
+            side = settings.vae_crop // 8
+            noise = torch.randn(len(batch), vae.config.latent_channels, side, side, generator=generator)
+            return vae_losses(vae, batch, noise, settings)
+
+        task = {"stage": "base-vae", "settings": settings.model_dump(mode="json"), "images": len(images)}
+        loop.run(loop.Stage(out, task, settings.vae_steps, {"vae": vae}, optimizer,
+                            settings.checkpoint_every, settings.log_every), losses_of)
+    components.freeze(vae)
+    if not folder.is_dir():
+        mean, std = _encode(vae, images, 0)
+        spread = float((mean + std * torch.randn(mean.shape, generator=step_generator(settings.seed, 0))).std())
+        vae.register_to_config(scaling_factor=1 / spread)
+        partial = out / "vae.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        vae.save_pretrained(partial)
+        partial.rename(folder)
+    else:
+        vae.register_to_config(scaling_factor=AutoencoderKL.load_config(folder)["scaling_factor"])
+
+
+def _crop(image: Tensor, side: int, generator: torch.Generator) -> Tensor:
+    room = image.shape[-1] - side + 1
+    top, left = torch.randint(room, (2,), generator=generator).tolist()
+    image = image[:, top : top + side, left : left + side]
+    return image.flip(-1) if int(torch.randint(2, (), generator=generator)) else image
+
+
+def _view(image: Tensor, symmetry: int) -> Tensor:
+    turned = torch.rot90(image, symmetry // 2, (-2, -1))
+    return turned.flip(-1) if symmetry % 2 else turned
+
+
+def _encode(vae: AutoencoderKL, images: ImageSet, symmetry: int) -> tuple[Tensor, Tensor]:
+    """Scaled latent mean and spread of every image, seen through one symmetry of the square."""
+    pairs = []
+    for start in range(0, len(images), 16):
+        batch = [_view(images[i][0], symmetry) for i in range(start, min(start + 16, len(images)))]
+        pairs.append(components.encode_moments(vae, torch.stack(batch)))
+    return torch.cat([mean for mean, _ in pairs]), torch.cat([std for _, std in pairs])
+
+
+def _train_unet(
+    model: Components, images: ImageSet, captions: list[Caption], out: Path, settings: BaseSettings
+) -> None:
+    moments = [_encode(model.vae, images, symmetry) for symmetry in range(settings.symmetries)]
+    mean, std = (torch.stack(parts) for parts in zip(*moments, strict=True))  # (symmetries, images, C, h, w)
+    live = nn.ModuleDict({"unet": model.unet, "text_encoder": model.text_encoder})
+    average = AveragedModel(live, avg_fn=lambda kept, new, n: kept.lerp(new, 1 - min(settings.ema, (1 + n) / (10 + n))))
+    optimizer = torch.optim.AdamW(live.parameters(), settings.lr, weight_decay=settings.weight_decay)
+
+    def losses_of(step: int) -> loop.Losses:
+        generator = step_generator(settings.seed + 1, step)
+        optimizer.param_groups[0]["lr"] = settings.lr * loop.cosine(step, settings.steps)
+        chosen = draw(len(images), settings.batch, generator)
+        views = draw(settings.symmetries, settings.batch, generator)
+        noise, posterior = torch.randn(2, settings.batch, *mean.shape[2:], generator=generator)
+        latents = mean[views, chosen] + std[views, chosen] * posterior
+        timesteps = torch.randint(1000, (settings.batch,), generator=generator)
+        chance = torch.rand(settings.batch, 3, generator=generator).tolist()
+        texts = [_caption(captions[i], c, settings) for i, c in zip(chosen, chance, strict=True)]
+        ids = model.tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids
+        prompt = model.text_encoder(ids).last_hidden_state
+        noisy = model.scheduler.add_noise(latents, noise, timesteps)
+        return {"loss": F.mse_loss(model.unet(noisy, timesteps, prompt).sample, noise)}
+
+    task = {"stage": "base-unet", "settings": settings.model_dump(mode="json"), "images": len(images)}
+    stage = loop.Stage(out, task, settings.steps, {"live": live, "average": average}, optimizer,
+                       settings.checkpoint_every, settings.log_every)
+    loop.run(stage, losses_of, after=lambda _: average.update_parameters(live))
+    live.load_state_dict(copy.deepcopy(average.module.state_dict()))
+    components.freeze(live)
+
+
+def _caption(caption: Caption, chance: list[float], settings: BaseSettings) -> str:
+    if chance[0] < settings.prompt_dropout:
+        return EMPTY_PROMPT
+    return caption.text(chance[1] < settings.generic, chance[2] < settings.generic)

@@ -1,0 +1,118 @@
+"""Training state on disk: safetensors and JSON, whole or not at all, the previous one kept until the new one is whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from seas_train.errors import DataError, OutputError
+
+CURRENT, NEXT, PREVIOUS = "checkpoint", "checkpoint.next", "checkpoint.previous"
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make the names inside `folder` durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write a text file by temporary, fsync and rename."""
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(path)
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    state = optimizer.state_dict()["state"]
+    return {f"optimizer/{index}/{key}": value for index, slot in state.items() for key, value in slot.items()}
+
+
+def save(
+    folder: Path, step: int, task: dict[str, Any], modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer
+) -> None:
+    """Save modules and optimiser after `step` steps.
+
+    Args:
+        folder: the run folder; the checkpoint is its subfolder `checkpoint`.
+        step: steps done.
+        task: what the state belongs to (stage name and settings); resuming another task is refused.
+        modules: by name; only their state dicts are written.
+        optimizer: its tensors are written, its hyper-parameters come from the settings.
+
+    Raises:
+        OutputError: the disk is full or the folder cannot be written; the previous checkpoint stays.
+    """
+    tensors = {
+        f"{name}/{key}": value.detach().contiguous().clone()
+        for name, module in modules.items()
+        for key, value in module.state_dict().items()
+    }
+    tensors |= _optimizer_tensors(optimizer)
+    fresh = folder / NEXT
+    try:
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(parents=True)
+        save_file(tensors, fresh / "state.safetensors")
+        write_atomic(fresh / "state.json", json.dumps({"step": step, "task": task}))
+        fsync_folder(fresh)
+        shutil.rmtree(folder / PREVIOUS, ignore_errors=True)
+        if (folder / CURRENT).exists():
+            (folder / CURRENT).rename(folder / PREVIOUS)
+        fresh.rename(folder / CURRENT)
+        fsync_folder(folder)
+        shutil.rmtree(folder / PREVIOUS, ignore_errors=True)
+    except OSError as error:
+        raise OutputError(f"cannot save a checkpoint in {folder}: {error}; the last one is kept") from error
+
+
+def load(
+    folder: Path, task: dict[str, Any], modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer
+) -> int:
+    """Restore the newest whole checkpoint of this task; returns the steps done, 0 where there is none.
+
+    Raises:
+        DataError: the checkpoint belongs to another stage or other settings.
+    """
+    source = next((folder / name for name in (CURRENT, PREVIOUS) if (folder / name / "state.json").exists()), None)
+    if source is None:
+        return 0
+    head = json.loads((source / "state.json").read_text(encoding="utf-8"))
+    if head["task"].get("stage") != task.get("stage"):
+        return 0
+    if head["task"] != json.loads(json.dumps(task)):
+        changed = sorted(key for key in task if json.loads(json.dumps(task[key])) != head["task"].get(key))
+        raise DataError(
+            f"{source} was made with other settings ({', '.join(changed)} differ); "
+            "give the same settings to continue, or another --out"
+        )
+    tensors = load_file(source / "state.safetensors")
+    for name, module in modules.items():
+        prefix = f"{name}/"
+        module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+    slots: dict[int, dict[str, torch.Tensor]] = {}
+    for name, value in tensors.items():
+        if name.startswith("optimizer/"):
+            _, index, key = name.split("/")
+            slots.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
+    return int(head["step"])
+
+
+def clear(folder: Path) -> None:
+    """Remove the checkpoint of a finished stage."""
+    for name in (CURRENT, NEXT, PREVIOUS):
+        shutil.rmtree(folder / name, ignore_errors=True)

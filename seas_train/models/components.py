@@ -1,0 +1,229 @@
+"""The Stable Diffusion components: build, load and save U-Net, VAE, text encoder, tokenizer and noise schedule.
+
+A folder of components has the layout that diffusers gives a Stable Diffusion model (`unet/`, `vae/`, `text_encoder/`,
+`tokenizer/`, `scheduler/`), so a v1-4 checkpoint and a small base trained here are read by the same code.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+from pydantic import BaseModel, ConfigDict
+from torch import nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from seas_train.errors import DataError
+
+PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+
+
+class Geometry(BaseModel):
+    """Sizes of a base model; the block types are always those of Stable Diffusion v1."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    image_size: int
+    latent_channels: int
+    unet_channels: tuple[int, int, int, int]
+    unet_layers: int
+    unet_heads: int
+    unet_groups: int
+    vae_channels: tuple[int, int, int, int]
+    vae_layers: int
+    vae_groups: int
+    text_width: int
+    text_layers: int
+    text_heads: int
+    prompt_length: int
+
+
+GEOMETRIES: dict[str, Geometry] = {
+    "tiny": Geometry(
+        image_size=128,
+        latent_channels=8,
+        unet_channels=(48, 80, 112, 112),
+        unet_layers=1,
+        unet_heads=4,
+        unet_groups=16,
+        vae_channels=(16, 32, 64, 64),
+        vae_layers=1,
+        vae_groups=8,
+        text_width=64,
+        text_layers=2,
+        text_heads=4,
+        prompt_length=24,
+    ),
+    "sd14": Geometry(
+        image_size=512,
+        latent_channels=4,
+        unet_channels=(320, 640, 1280, 1280),
+        unet_layers=2,
+        unet_heads=8,
+        unet_groups=32,
+        vae_channels=(128, 256, 512, 512),
+        vae_layers=2,
+        vae_groups=32,
+        text_width=768,
+        text_layers=12,
+        text_heads=12,
+        prompt_length=77,
+    ),
+}
+
+
+@dataclass
+class Components:
+    """One Stable Diffusion model: the networks in fp32, the tokenizer and the forward noise schedule."""
+
+    unet: UNet2DConditionModel
+    vae: AutoencoderKL
+    text_encoder: CLIPTextModel
+    tokenizer: CLIPTokenizer
+    scheduler: DDPMScheduler
+
+    @property
+    def image_size(self) -> int:
+        """Side H = W of the images this model makes, pixels."""
+        return int(self.unet.config.sample_size) * 2 ** (len(self.vae.config.block_out_channels) - 1)
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """The trainable modules by their folder name."""
+        return {"unet": self.unet, "vae": self.vae, "text_encoder": self.text_encoder}
+
+    def save(self, folder: Path) -> None:
+        """Write every part below `folder` in diffusers' layout, weights as safetensors."""
+        for part in PARTS:
+            getattr(self, part).save_pretrained(folder / part)
+
+
+def build_unet(g: Geometry) -> UNet2DConditionModel:
+    """The stock v1 U-Net at the sizes of `g`, random weights."""
+    return UNet2DConditionModel(
+        sample_size=g.image_size // 8,
+        in_channels=g.latent_channels,
+        out_channels=g.latent_channels,
+        block_out_channels=g.unet_channels,
+        layers_per_block=g.unet_layers,
+        attention_head_dim=g.unet_heads,  # diffusers' name; for v1 models it is the number of heads
+        cross_attention_dim=g.text_width,
+        norm_num_groups=g.unet_groups,
+    )
+
+
+def build_vae(g: Geometry) -> AutoencoderKL:
+    """The stock f=8 KL autoencoder at the sizes of `g`, random weights."""
+    return AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=g.vae_channels,
+        layers_per_block=g.vae_layers,
+        latent_channels=g.latent_channels,
+        norm_num_groups=g.vae_groups,
+        sample_size=g.image_size,
+    )
+
+
+def build_tokenizer(captions: Iterable[str], length: int) -> CLIPTokenizer:
+    """A CLIP tokenizer whose merges come from `captions`; every prompt is padded to `length` tokens."""
+    words = list(captions) * 2  # a pair of symbols is merged only if it is seen twice
+    tokenizer = CLIPTokenizer().train_new_from_iterator(words, vocab_size=4096, show_progress=False)
+    tokenizer.model_max_length = length
+    return tokenizer
+
+
+def build_text_encoder(g: Geometry, tokenizer: CLIPTokenizer) -> CLIPTextModel:
+    """The stock CLIP text encoder at the sizes of `g` and the vocabulary of `tokenizer`, random weights."""
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=g.text_width,
+            intermediate_size=4 * g.text_width,
+            num_hidden_layers=g.text_layers,
+            num_attention_heads=g.text_heads,
+            max_position_embeddings=g.prompt_length,
+            projection_dim=g.text_width,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+
+
+def build_scheduler() -> DDPMScheduler:
+    """The forward noise schedule of Stable Diffusion: 1000 steps, scaled-linear betas, noise prediction."""
+    return DDPMScheduler(
+        num_train_timesteps=1000, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear"
+    )
+
+
+def build(geometry: Geometry, captions: Iterable[str]) -> Components:
+    """A model with random weights, ready for base training or for measurements."""
+    tokenizer = build_tokenizer(captions, geometry.prompt_length)
+    return Components(
+        unet=build_unet(geometry),
+        vae=build_vae(geometry),
+        text_encoder=build_text_encoder(geometry, tokenizer),
+        tokenizer=tokenizer,
+        scheduler=build_scheduler(),
+    )
+
+
+def load(source: str | Path) -> Components:
+    """Read a base model from a local folder or, where there is a network, from a hub name.
+
+    Raises:
+        DataError: the folder lacks a part, a part cannot be read, or the hub name is not to be had.
+    """
+    folder = Path(source)
+    if folder.is_dir():
+        missing = [part for part in PARTS if not (folder / part).is_dir()]
+        if missing:
+            raise DataError(
+                f"{folder}: found no {missing[0]}/ folder; expected a diffusers folder with {', '.join(PARTS)}. "
+                "Give the output folder of `seas-train base` or a Stable Diffusion v1-4 folder."
+            )
+    elif os.sep in str(source) and (str(source).startswith((".", os.sep)) or str(source).count("/") != 1):
+        raise DataError(f"{source}: no such folder. Give a base model's folder or a hub name like owner/model.")
+    local = folder.is_dir()
+    try:
+        unet = UNet2DConditionModel.from_pretrained(source, subfolder="unet", local_files_only=local)
+        vae = AutoencoderKL.from_pretrained(source, subfolder="vae", local_files_only=local)
+        text = CLIPTextModel.from_pretrained(source, subfolder="text_encoder", local_files_only=local)
+        tokenizer = CLIPTokenizer.from_pretrained(source, subfolder="tokenizer", local_files_only=local)
+        scheduler = DDPMScheduler.from_pretrained(source, subfolder="scheduler", local_files_only=local)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        mend = (
+            "Make the base again with `seas-train base`, or give a whole Stable Diffusion v1-4 folder."
+            if local
+            else "Without a network give a local folder: one from `seas-train base`, or a copy of the hub model."
+        )
+        raise DataError(f"cannot load a base model from {source} ({reason}). {mend}") from error
+    return Components(unet, vae, text, tokenizer, scheduler)
+
+
+def freeze(*modules: nn.Module) -> None:
+    """Put modules into evaluation mode and stop their gradients."""
+    for module in modules:
+        module.eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def encode_moments(vae: AutoencoderKL, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation of the scaled latent posterior.
+
+    Args:
+        vae: the autoencoder, in evaluation mode.
+        images: (n, 3, H, W) float32 in [-1, 1].
+
+    Returns:
+        mean and std, each (n, C, h, w) float32, times the VAE's scaling factor.
+    """
+    posterior = vae.encode(images).latent_dist
+    return posterior.mean * vae.config.scaling_factor, posterior.std * vae.config.scaling_factor
