@@ -98,49 +98,13 @@ def smooth(x: NDArray[np.float32], low: float, high: float) -> NDArray[np.float3
     return t * t * (3 - 2 * t)
 
 
-def lobe(theta: Plane, centre: float, width: float) -> Plane:
-    """Window round the angle `centre` (radians) of about `width`, height 1 (von Mises)."""
-    return np.exp((np.cos(theta - np.float32(centre)) - 1) / np.float32(width * width))
-
-
-def outline(u: Plane, v: Plane, radii: NDArray[np.float64]) -> Plane:
-    """Signed depth inside the closed outline whose radius at equally spaced angles is `radii`."""
-    knots = np.linspace(-np.pi, np.pi, len(radii) + 1)
-    table = np.interp(np.linspace(-np.pi, np.pi, 1025), knots, np.append(radii, radii[0]))
-    index = ((np.arctan2(v, u) + np.float32(np.pi)) * np.float32(1024 / (2 * np.pi))).astype(np.int32)
-    return table.astype(np.float32)[index] - np.hypot(u, v)
-
-
-def jagged(rng: np.random.Generator, corners: int, rough: float) -> NDArray[np.float64]:
-    """(corners,) radii of a fracture: 1 at most, `rough` (0..1) the depth of the notches."""
-    return 1.0 - rough * rng.random(corners)
-
-
-def rounded(rng: np.random.Generator, rough: float) -> NDArray[np.float64]:
-    """(256,) radii of a soft blob: low harmonics, at most 1, `rough` (0..1) the unevenness."""
-    angle = np.linspace(-np.pi, np.pi, 256, endpoint=False)
-    radii = np.zeros(256)
-    for k in range(1, 7):
-        radii += rng.standard_normal() / k * np.cos(k * angle + rng.uniform(0, 2 * np.pi))
-    radii -= radii.min()
-    return np.asarray(1.0 - rough + rough * radii / radii.max())
-
-
-def facets(u: Plane, v: Plane, rng: np.random.Generator, count: int) -> Plane:
-    """Brightness 0..1 of `count` flat facets (Voronoi cells over -1..1), each with its own slope."""
-    best = np.full(u.shape, np.inf, np.float32)
-    shade = np.zeros(u.shape, np.float32)
-    for _ in range(count):
-        a, b = rng.uniform(-1, 1, 2)
-        level, su, sv = rng.uniform(0.1, 0.9), *rng.uniform(-0.8, 0.8, 2)
-        du, dv = u - np.float32(a), v - np.float32(b)
-        distance = du * du + dv * dv
-        nearer = distance < best
-        np.copyto(best, distance, where=nearer)
-        np.copyto(shade, np.float32(level) + np.float32(su) * du + np.float32(sv) * dv, where=nearer)
-    return np.clip(shade, 0.0, 1.0)
+def relief(height: Plane, light: float, reach: int) -> Plane:
+    """Shading of a bumpy surface, about -1..1: its rise towards `light` over `reach` samples."""
+    rise = (height - np.roll(height, reach, 1)) * np.float32(-np.cos(light))
+    rise += (height - np.roll(height, reach, 0)) * np.float32(-np.sin(light))
+    return rise / np.float32(2 * np.abs(rise).mean() + 1e-6)
 
 
 def grey(picture: NDArray[np.float32]) -> NDArray[np.float32]:
     """Mean of the colour channels."""
-    return np.asarray(picture.mean(axis=-1), np.float32)
+    return (picture[..., 0] + picture[..., 1] + picture[..., 2]) * np.float32(1 / 3)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from seas_train.data.demo.bottle import BOTTLE
+from seas_train.data.demo.bottle_defects import BOTTLE
 from seas_train.data.demo.canvas import Canvas, lerp
 from seas_train.data.demo.product import Palette, Product, blend
 from seas_train.errors import OutputError, SettingsError

@@ -18,14 +18,14 @@ class Palette:
     """The look of one production line; `draw` adds the small variation from piece to piece.
 
     Colours are RGB in 0..1, `light` is the direction the light comes from in radians (0 right, pi/2 below), and
-    `shape` holds the product's proportions, each in 0..1 (0.5 the house's own).
+    `shape` holds the product's proportions, each in 0..1, 0.5 in the middle.
     """
 
     body: Colour
     accent: Colour
     background: Colour
     light: float
-    shape: tuple[float, float, float, float] = (0.5, 0.5, 0.5, 0.5)
+    shape: tuple[float, ...] = (0.5,) * 6
 
 
 @dataclass(frozen=True)
