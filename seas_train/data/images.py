@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -12,24 +13,24 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from seas_train.errors import DataError
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
-_FORMATS = ("PNG", "JPEG", "MPO", "BMP", "TIFF")  # what is inside a file, whatever its name says
+_FORMATS = ("PNG", "JPEG", "BMP", "TIFF")  # what is inside a file, whatever its name says
 _WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")  # "I": 16-bit PNG in older Pillow
-# What Pillow raises on damaged files.
-_BROKEN = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, ArithmeticError, struct.error)
+_DAMAGED = (OSError, SyntaxError, ValueError, TypeError, EOFError, struct.error)  # as Pillow raises them
 
 
 def read_rgb(path: Path) -> Image.Image:
     """Read an image as 8-bit RGB, upright according to its EXIF orientation.
 
     16-bit grey is scaled by the full range of the format (65535 is white), so that brightness stays
-    comparable between images. Grey and palette become colour, CMYK is converted, transparency is composited on white.
+    comparable between images. Grey and palette become colour, CMYK is converted, transparency is
+    composited on white.
 
     Raises:
-        DataError: The file is missing, truncated, no image, or of a mode without plain grey levels.
+        DataError: The file is missing, truncated, no image, or holds floating-point values.
     """
     image = _load(path)
     if image.mode not in _WIDE_MODES:
-        return _flatten(image, "white", path)
+        return _flatten(image, "white")
     values = np.asarray(image).astype(np.int64)
     if values.min() < 0 or values.max() > 65535:
         raise DataError(
@@ -66,7 +67,7 @@ def read_mask(path: Path) -> npt.NDArray[np.bool_]:
 
 def _load(path: Path) -> Image.Image:
     try:
-        with Image.open(path, formats=_FORMATS) as image:
+        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=_FORMATS) as image:
             image.load()
             upright = ImageOps.exif_transpose(image)
     except UnidentifiedImageError:
@@ -75,7 +76,7 @@ def _load(path: Path) -> Image.Image:
         ) from None
     except Image.DecompressionBombError as error:
         raise DataError(f"{path}: is too large ({error}); save it smaller") from None
-    except _BROKEN as error:
+    except _DAMAGED as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise DataError(
             f"{path}: cannot be read ({reason}), expected a complete image file; copy it again or remove it"
@@ -85,20 +86,15 @@ def _load(path: Path) -> Image.Image:
     return upright
 
 
-def _flatten(image: Image.Image, background: str, path: Path) -> Image.Image:
-    try:
-        if not image.has_transparency_data:
-            return image.convert("RGB")
-        canvas = Image.new("RGBA", image.size, background)
-        return Image.alpha_composite(canvas, image.convert("RGBA")).convert("RGB")
-    except ValueError:
-        raise DataError(
-            f"{path}: has colour mode {image.mode}, expected grey or RGB; save it as PNG"
-        ) from None
+def _flatten(image: Image.Image, background: str) -> Image.Image:
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    canvas = Image.new("RGBA", image.size, background)
+    return Image.alpha_composite(canvas, image.convert("RGBA")).convert("RGB")
 
 
 def _grey(image: Image.Image, path: Path) -> npt.NDArray[np.uint8]:
-    rgb = np.asarray(_flatten(image, "black", path))
+    rgb = np.asarray(_flatten(image, "black"))
     if (rgb != rgb[..., :1]).any():
         raise DataError(
             f"{path}: the mask is coloured, expected only 0 and 255 (black and white); save it so as PNG"

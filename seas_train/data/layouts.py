@@ -121,13 +121,13 @@ class MVTecLayout:
         for stem, image in images.items():
             if f"{stem}_mask" not in masks:
                 raise DataError(
-                    f"{image}: has no mask, expected {masks_in / stem}_mask.png; add the mask or remove the image"
+                    f"{image}: has no mask, expected {masks_in / stem}_mask.png; add it or remove the image"
                 )
         for stem, mask in masks.items():
             if stem.removesuffix("_mask") not in images or not stem.endswith("_mask"):
                 raise DataError(
-                    f"{mask}: has no image, expected {images_in / stem.removesuffix('_mask')}.png with the mask "
-                    f"named NAME_mask{mask.suffix}; add the image or remove the mask"
+                    f"{mask}: has no image, expected {images_in}/NAME.png for a mask NAME_mask.png; "
+                    "add the image or remove the mask"
                 )
         return [Record(image, masks[f"{stem}_mask"], defect) for stem, image in images.items()]
 

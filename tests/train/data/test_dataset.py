@@ -1,0 +1,337 @@
+"""Files -> tensors: every image mode, masks against a brute-force loop, symmetries, random streams."""
+
+from pathlib import Path
+
+import hypothesis.extra.numpy as hnp
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from seas_train.data.dataset import (
+    ImageSet,
+    augment,
+    draw,
+    load_image,
+    load_mask,
+    resize_mask,
+    step_generator,
+)
+from seas_train.data.layouts import Record
+from seas_train.errors import DataError
+
+SIDE = 16
+masks = hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, max_side=40))
+
+
+def flat(path: Path, mode: str, colour: object, **options: object) -> Path:
+    Image.new(mode, (SIDE, SIDE), colour).save(path, **options)
+    return path
+
+
+def levels(path: Path) -> list[float]:
+    """The colour of a one-coloured image in levels of 0 to 255, after loading at another size."""
+    image = load_image(path, 5)
+    assert image.shape == (3, 5, 5)
+    assert image.dtype == torch.float32
+    (colour,) = {tuple(pixel) for pixel in ((image + 1) * 127.5).flatten(1).T.tolist()}
+    return pytest.approx(colour, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "mode", "colour", "expected"),
+    [
+        ("png", "1", 1, [255, 255, 255]),
+        ("png", "L", 200, [200, 200, 200]),
+        ("png", "RGB", (10, 100, 250), [10, 100, 250]),
+        ("bmp", "RGB", (10, 100, 250), [10, 100, 250]),
+        ("png", "I;16", 257 * 77, [77, 77, 77]),
+        ("tif", "I;16", 65535, [255, 255, 255]),
+        ("tif", "I;16B", 257 * 40 + 128, [40, 40, 40]),  # 128 / 257 rounds down, 129 / 257 up
+        ("tif", "I;16", 257 * 40 + 129, [41, 41, 41]),
+        ("tif", "I", 257 * 9, [9, 9, 9]),
+        ("png", "LA", (80, 255), [80, 80, 80]),
+        ("png", "LA", (80, 0), [255, 255, 255]),
+        ("png", "RGBA", (0, 100, 200, 51), [204, 224, 244]),  # a fifth of the colour, four fifths of white
+        ("tif", "CMYK", (0, 255, 255, 0), [255, 0, 0]),
+    ],
+)
+def test_modes(tmp_path: Path, suffix: str, mode: str, colour: object, expected: list[float]) -> None:
+    assert expected == levels(flat(tmp_path / f"x.{suffix}", mode, colour))
+
+
+def test_palette_with_and_without_transparency(tmp_path: Path) -> None:
+    image = Image.new("P", (SIDE, SIDE), 1)
+    image.putpalette([0, 0, 0, 30, 60, 90])
+    image.save(tmp_path / "plain.png")
+    image.save(tmp_path / "clear.png", transparency=bytes([255, 0]))
+    assert levels(tmp_path / "plain.png") == [30, 60, 90]
+    assert levels(tmp_path / "clear.png") == [255, 255, 255]
+
+
+@pytest.mark.parametrize(("mode", "colour"), [("F", 0.5), ("I", 70000), ("I", -1)])
+def test_depths_without_a_meaning_are_refused(tmp_path: Path, mode: str, colour: float) -> None:
+    path = flat(tmp_path / "x.tif", mode, colour)
+    with pytest.raises(DataError, match=r"x\.tif: holds .*expected .*save it as"):
+        load_image(path, 8)
+
+
+def test_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = flat(tmp_path / "x.png", "L", 9)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(DataError, match=r"x\.png: is too large"):
+        load_image(path, 8)
+
+
+def test_range_channels_and_size_kept(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 256, (7, 7, 3), dtype=np.uint8)
+    Image.fromarray(values).save(tmp_path / "x.png")
+    expected = values.transpose(2, 0, 1) / 127.5 - 1
+    np.testing.assert_allclose(load_image(tmp_path / "x.png", 7), expected, atol=1e-6)
+
+
+def test_resizing_is_antialiased(tmp_path: Path) -> None:
+    stripes = np.tile(np.array([0, 255], np.uint8), (64, 32))
+    Image.fromarray(stripes).save(tmp_path / "x.png")
+    assert (
+        load_image(tmp_path / "x.png", 8).abs().max() < 0.1
+    )  # every second column would be all black or white
+
+
+@pytest.mark.parametrize("tag", range(1, 9))
+def test_exif_orientation_turns_image_and_mask_alike(tmp_path: Path, tag: int) -> None:
+    # EXIF 2.3, tag 274: what undoes each stored orientation, in NumPy.
+    undo = [
+        lambda a: a,
+        np.fliplr,
+        lambda a: np.rot90(a, 2),
+        np.flipud,
+        lambda a: np.swapaxes(a, 0, 1),
+        lambda a: np.rot90(a, -1),
+        lambda a: np.rot90(np.swapaxes(a, 0, 1), 2),
+        np.rot90,
+    ][tag - 1]
+    stored = np.zeros((6, 6), np.uint8)
+    stored[0, 1:4] = stored[1, 1] = 255
+    exif = Image.Exif()
+    exif[274] = tag
+    Image.fromarray(stored).save(tmp_path / "x.png", exif=exif)
+    np.testing.assert_array_equal(load_mask(tmp_path / "x.png", 6)[0], undo(stored) / 255)
+    np.testing.assert_array_equal(load_image(tmp_path / "x.png", 6)[1], undo(stored) / 127.5 - 1)
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.1, 0.5, 0.9])
+@pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "tif"])
+@pytest.mark.filterwarnings("error")
+def test_truncated_files_are_named(tmp_path: Path, suffix: str, keep: float) -> None:
+    path = tmp_path / f"x.{suffix}"
+    noise = np.random.default_rng(1).integers(0, 256, (40, 40), dtype=np.uint8)
+    Image.fromarray(noise).save(path)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * keep)])
+    for load in (load_image, load_mask):
+        with pytest.raises(DataError, match=rf"x\.{suffix}: ") as caught:
+            load(path, 8)
+        assert caught.value.exit_code == 3
+        assert "\n" not in caught.value.format_message()
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "tif"])
+@pytest.mark.filterwarnings("error")
+def test_damaged_bytes_are_read_or_refused_but_never_crash(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"x.{suffix}"
+    rng = np.random.default_rng(2)
+    Image.fromarray(rng.integers(0, 256, (20, 20), dtype=np.uint8)).save(path)
+    whole = path.read_bytes()
+    refused = 0
+    for _ in range(150):
+        data = bytearray(whole)
+        for place in rng.integers(0, min(len(data), 200), 3):
+            data[place] = rng.integers(256)
+        path.write_bytes(data)
+        try:
+            load_image(path, 4)
+        except DataError:  # anything else fails the test
+            refused += 1
+    assert refused > 10
+
+
+@pytest.mark.parametrize(
+    ("suffix", "mode", "ground", "anomaly"),
+    [
+        ("png", "1", 0, 1),
+        ("png", "L", 0, 255),
+        ("png", "L", 0, 1),
+        ("png", "I;16", 0, 65535),
+        ("png", "I;16", 0, 255),
+        ("tif", "I", 0, 1),
+        ("png", "RGB", (0, 0, 0), (255, 255, 255)),
+        ("png", "RGBA", (0, 0, 0, 255), (255, 255, 255, 255)),
+        ("png", "LA", (255, 0), (255, 255)),
+        ("png", "P", 0, 255),
+        ("tif", "CMYK", (0, 0, 0, 255), (0, 0, 0, 0)),
+    ],
+)
+def test_mask_modes(tmp_path: Path, suffix: str, mode: str, ground: object, anomaly: object) -> None:
+    image = Image.new(mode, (6, 4), ground)
+    if mode == "P":
+        image.putpalette([level for level in range(256) for _ in "rgb"])
+    image.putpixel((5, 1), anomaly)
+    image.putpixel((0, 3), anomaly)
+    image.save(tmp_path / f"x.{suffix}")
+    expected = torch.zeros(1, 12, 12)  # 4 rows and 6 columns to 12: pixels of 3 x 2
+    expected[0, 3:6, 10:12] = 1
+    expected[0, 9:12, 0:2] = 1
+    loaded = load_mask(tmp_path / f"x.{suffix}", 12)
+    assert loaded.dtype == torch.float32
+    assert torch.equal(loaded, expected)
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour", "message"),
+    [
+        ("L", 0, "the mask is empty"),
+        ("L", 254, "holds the values 254, expected only 0 and 255"),
+        ("I;16", 256, "holds the values 256, expected only 0 and 255"),
+        ("RGB", (255, 0, 0), "the mask is coloured, expected only 0 and 255"),
+        ("RGBA", (255, 255, 255, 0), "the mask is empty"),
+    ],
+)
+def test_masks_that_are_none(tmp_path: Path, mode: str, colour: object, message: str) -> None:
+    path = flat(tmp_path / "x.png", mode, colour)
+    with pytest.raises(DataError, match=rf"x\.png: {message}|x\.png: the mask {message}"):
+        load_mask(path, 8)
+
+
+def coverage(mask: np.ndarray, size: int) -> np.ndarray:
+    """Share of each cell that the anomaly covers, by a loop over pieces that divide pixels and cells."""
+    fine = np.repeat(np.repeat(mask, size, axis=0), size, axis=1)  # every pixel in size x size pieces
+    height, width = mask.shape
+    share = np.empty((size, size))
+    for i in range(size):
+        for j in range(size):
+            share[i, j] = fine[i * height : (i + 1) * height, j * width : (j + 1) * width].mean()
+    return share
+
+
+@given(masks, st.integers(1, 40))
+def test_resized_mask_never_vanishes_nor_appears_from_nothing(mask: np.ndarray, size: int) -> None:
+    resized = resize_mask(mask, size)
+    assert resized.shape == (size, size)
+    assert resized.any() == mask.any()
+    assert not resized[coverage(mask, size) == 0].any()
+
+
+@given(masks, st.integers(1, 40))
+@settings(max_examples=200)
+def test_shrunk_mask_is_the_half_covered_cells(mask: np.ndarray, size: int) -> None:
+    size = min(size, *mask.shape)
+    share = coverage(mask, size)
+    expected = share >= 0.5 if (share >= 0.5).any() else (share == share.max()) & (share > 0)
+    np.testing.assert_array_equal(resize_mask(mask, size), expected)
+
+
+@given(hnp.arrays(bool, st.integers(1, 8).map(lambda side: (side, side))), st.integers(1, 5))
+def test_mask_by_integer_factors(mask: np.ndarray, factor: int) -> None:
+    side = len(mask)
+    np.testing.assert_array_equal(resize_mask(mask, side * factor), np.kron(mask, np.ones((factor, factor))))
+    np.testing.assert_array_equal(resize_mask(np.kron(mask, np.ones((factor, factor))) > 0, side), mask)
+
+
+@given(masks, st.integers(1, 40))
+def test_grown_mask_takes_the_nearest_pixel(mask: np.ndarray, size: int) -> None:
+    size = max(size, *mask.shape)
+    height, width = mask.shape
+    expected = np.empty((size, size), bool)
+    for i in range(size):
+        for j in range(size):
+            expected[i, j] = mask[(2 * i + 1) * height // (2 * size), (2 * j + 1) * width // (2 * size)]
+    np.testing.assert_array_equal(resize_mask(mask, size), expected)
+
+
+def test_tiny_anomaly_survives() -> None:
+    mask = np.zeros((1000, 700), bool)
+    mask[500:514, 300:310] = True  # 0.02 % of the area
+    resized = resize_mask(mask, 64)
+    assert 1 <= resized.sum() <= 2
+    assert resized[500 * 64 // 1000 : 514 * 64 // 1000 + 1, 300 * 64 // 700 : 310 * 64 // 700 + 1].any()
+
+
+@given(st.integers(0, 2**31), st.integers(1, 6))
+def test_augment_moves_image_and_mask_alike(seed: int, side: int) -> None:
+    image = torch.arange(3.0 * side * side).reshape(3, side, side)
+    moved, moved_mask = augment(image, image[:1] * 7, torch.Generator().manual_seed(seed))
+    symmetries = [
+        np.rot90(base, k, (1, 2)) for base in (image.numpy(), image.numpy()[:, :, ::-1]) for k in range(4)
+    ]
+    assert any(np.array_equal(moved, symmetry) for symmetry in symmetries)
+    assert torch.equal(moved_mask, moved[:1] * 7)
+
+
+def test_augment_reaches_all_eight_symmetries_alike() -> None:
+    image = torch.arange(4.0).reshape(1, 2, 2)
+    generator = torch.Generator().manual_seed(0)
+    seen = [tuple(augment(image, image, generator)[0].flatten().tolist()) for _ in range(1600)]
+    counts = [seen.count(symmetry) for symmetry in set(seen)]
+    assert len(counts) == 8
+    assert max(abs(count - 200) for count in counts) < 66  # five standard deviations, sqrt(1600 * 7) / 8
+
+
+def test_image_set(tmp_path: Path) -> None:
+    normal = flat(tmp_path / "n.png", "L", 100)
+    image = flat(tmp_path / "a.png", "RGB", (1, 2, 3))
+    mask = Image.new("L", (SIDE, SIDE), 0)
+    mask.putpixel((3, 2), 255)
+    mask.save(tmp_path / "a_mask.png")
+    records = [Record(normal), Record(image, tmp_path / "a_mask.png", "dent")]
+    ticks: list[int] = []
+    held = ImageSet(records, SIDE, progress=ticks.append)
+    assert ticks == [1, 1]
+    assert held.records == tuple(records)
+    for file in (normal, image, tmp_path / "a_mask.png"):
+        file.unlink()  # all is in memory
+    assert len(held) == 2
+    plain, nothing = held[0]
+    torch.testing.assert_close(plain, torch.full((3, SIDE, SIDE), 100 / 127.5 - 1))
+    assert torch.equal(nothing, torch.zeros(1, SIDE, SIDE))
+    coloured, marked = held[1]
+    assert coloured[:, 0, 0].tolist() == pytest.approx([1 / 127.5 - 1, 2 / 127.5 - 1, 3 / 127.5 - 1])
+    assert marked.dtype == torch.float32
+    assert marked.nonzero().tolist() == [[0, 2, 3]]
+
+
+def test_image_set_names_a_broken_file(tmp_path: Path) -> None:
+    broken = tmp_path / "b.png"
+    broken.write_bytes(flat(tmp_path / "a.png", "L", 5).read_bytes()[:50])
+    with pytest.raises(DataError, match=r"b\.png: "):
+        ImageSet([Record(tmp_path / "a.png"), Record(broken)], 8)
+
+
+def test_draw_is_uniform_with_replacement() -> None:
+    generator = step_generator(3, 4)
+    drawn = draw(5, 10_000, generator)
+    assert max(abs(drawn.count(i) - 2000) for i in range(5)) < 200  # five standard deviations of 40
+    assert draw(1, 3, generator) == [0, 0, 0]
+
+
+def test_step_generators_repeat_and_differ() -> None:
+    def first(seed: int, step: int) -> int:
+        return int(torch.randint(2**62, (), generator=step_generator(seed, step)))
+
+    places = [(seed, step) for seed in (0, 1, 2, 2**32, 2**40) for step in range(300)]
+    values = [first(*place) for place in places]
+    assert values == [first(*place) for place in places]
+    assert len(set(values)) == len(values)
+
+
+def test_neighbouring_steps_are_independent() -> None:
+    noise = torch.stack([torch.randn(2000, generator=step_generator(0, step)) for step in range(30)])
+    correlation = torch.corrcoef(noise) - torch.eye(30)
+    assert correlation.abs().max() < 5.5 / 2000**0.5
+
+
+def test_step_generator_is_numpys_seed_sequence() -> None:
+    child = np.random.SeedSequence(7).spawn(6)[5]  # spawning numbers the children: the sixth is step 5
+    expected = torch.Generator().manual_seed(int(child.generate_state(1, np.uint64)[0]))
+    assert torch.equal(torch.rand(9, generator=step_generator(7, 5)), torch.rand(9, generator=expected))
