@@ -1,0 +1,88 @@
+"""The losses of the paper, pure functions of tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - the field's name for it
+
+
+def level_mask(mask: Tensor, latent_side: int, side: int) -> Tensor:
+    """M^l: the mask at an attention layer's side, (n, side, side) of 0 and 1.
+
+    Bilinear to the latent side, max-pooled to the layer's, then cut at half of its maximum: an anomaly much smaller than a
+    cell still marks the cell it lies in.
+
+    Args:
+        mask: (n, 1, H, W), 1 = anomaly.
+        latent_side: h.
+        side: r, a divisor of h.
+    """
+    soft = F.interpolate(mask, size=(latent_side, latent_side), mode="bilinear", antialias=True)
+    soft = F.adaptive_max_pool2d(soft, side)[:, 0]
+    peak = soft.amax(dim=(1, 2), keepdim=True)
+    return ((soft >= peak / 2) & (soft > 0)).to(mask.dtype)
+
+
+def min_max(maps: Tensor, over: Literal["image", "batch"] = "image") -> Tensor:
+    """Stretch maps (n, r, r) to [0, 1], each image alone or the batch together."""
+    dims = (1, 2) if over == "image" else (0, 1, 2)
+    low, high = maps.amin(dim=dims, keepdim=True), maps.amax(dim=dims, keepdim=True)
+    return (maps - low) / (high - low + 1e-8)
+
+
+def da_loss(
+    attention: Sequence[Tensor],
+    mask: Tensor,
+    anomaly_tokens: Tensor,
+    product_tokens: Tensor,
+    latent_side: int,
+    over: Literal["image", "batch"] = "image",
+) -> Tensor:
+    """Decoupled anomaly alignment, eq. 3: anomaly tokens look at the anomaly, the product token looks away from it.
+
+    Args:
+        attention: one (n, r, r, L) map per level, heads and layers averaged.
+        mask: (n, 1, H, W), 1 = anomaly.
+        anomaly_tokens: (n, N) positions of each image's anomaly tokens in its prompt.
+        product_tokens: (n, N') positions of the product tokens.
+        latent_side: h of the latents.
+        over: what min-max stretches together.
+
+    Returns:
+        The sum over levels, a scalar. The second term is a mean over the anomaly's cells of an image, 0 where it has none.
+    """
+    total = mask.new_zeros(())
+    for maps in attention:
+        target = level_mask(mask, latent_side, maps.shape[1])
+        anomaly = min_max(_tokens_mean(maps, anomaly_tokens), over)
+        product = min_max(_tokens_mean(maps, product_tokens), over)
+        cells = target.sum(dim=(1, 2)).clamp(min=1)
+        away = ((product * target) ** 2).sum(dim=(1, 2)) / cells
+        total = total + ((anomaly - target) ** 2).mean() + away.mean()
+    return total
+
+
+def _tokens_mean(maps: Tensor, tokens: Tensor) -> Tensor:
+    index = tokens[:, None, None, :].expand(-1, *maps.shape[1:3], -1)
+    return torch.gather(maps, 3, index).mean(dim=3)
+
+
+def na_loss(noise: Tensor, predicted: Tensor) -> Tensor:
+    """Normal-image alignment, eq. 5: mean squared error of the noise, also the second term of eq. 4."""
+    return F.mse_loss(predicted, noise)
+
+
+def focal_loss(logits: Tensor, mask: Tensor, gamma: float = 2.0) -> Tensor:
+    """Focal loss of a two-class map, mean over pixels (Lin et al. 2017, without class weights).
+
+    Args:
+        logits: (n, 2, H, W), channel 1 = anomaly.
+        mask: (n, 1, H, W) of 0 and 1.
+        gamma: focusing exponent.
+    """
+    log_p = F.log_softmax(logits, dim=1).gather(1, mask.long())
+    return -((1 - log_p.exp()) ** gamma * log_p).mean()

@@ -1,0 +1,137 @@
+"""Unbalanced abnormal (UA) text prompts and the token rows that learn them (paper sec. 3.2, app. A.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from tokenizers import AddedToken
+from torch import Tensor, nn
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from seas_train.config import TuneSettings
+from seas_train.errors import SettingsError
+
+
+class Prompts(BaseModel):
+    """Every prompt of one product, with the placeholder tokens in it.
+
+    `anomaly` and `anomaly_tokens` are keyed by defect type; each type owns its tokens, the product's are shared.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    normal: str
+    anomaly: dict[str, str]
+    product_tokens: tuple[str, ...]
+    anomaly_tokens: dict[str, tuple[str, ...]]
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """All placeholders, in the order of their rows."""
+        return self.product_tokens + tuple(t for tokens in self.anomaly_tokens.values() for t in tokens)
+
+
+def compose(defects: Sequence[str], settings: TuneSettings) -> Prompts:
+    """Make the prompts of a product: "a <ob>" and "a <ob> with <df_1>, <df_2>, <df_3>, <df_4>" for each defect type.
+
+    Raises:
+        SettingsError: a template without its placeholder, or with an unknown one.
+    """
+    product = _numbered("ob", settings.product_tokens)
+    anomaly = {defect: _numbered(f"df:{defect}", settings.anomaly_tokens, always=True) for defect in defects}
+    ob = " ".join(product)
+    try:
+        texts = {d: settings.prompt.format(ob=ob, df=settings.df_separator.join(t)) for d, t in anomaly.items()}
+        normal = settings.normal_prompt.format(ob=ob)
+    except (KeyError, IndexError, ValueError) as error:
+        raise SettingsError(
+            f"prompt {settings.prompt!r}, normal prompt {settings.normal_prompt!r}: {error!r}; "
+            "use {ob} for the product and {df} for the anomaly tokens"
+        ) from error
+    if "{df}" not in settings.prompt:
+        raise SettingsError(f"prompt {settings.prompt!r} has no {{df}}; expected a place for the anomaly tokens")
+    return Prompts(normal=normal, anomaly=texts, product_tokens=product, anomaly_tokens=anomaly)
+
+
+def _numbered(name: str, count: int, always: bool = False) -> tuple[str, ...]:
+    return tuple(f"<{name}_{i}>" for i in range(1, count + 1)) if always or count > 1 else (f"<{name}>",)
+
+
+class ExtendedEmbedding(nn.Module):
+    """A frozen token table with new rows behind it, the new rows a Parameter of their own.
+
+    Weight decay and gradients therefore reach the new rows alone; all others stay bit-identical.
+    """
+
+    def __init__(self, table: nn.Embedding, rows: Tensor) -> None:
+        super().__init__()
+        self.table = table.requires_grad_(False)
+        self.rows = nn.Parameter(rows)
+
+    @property
+    def weight(self) -> Tensor:
+        """The frozen table (vocabulary, width), for code that asks for its dtype or device."""
+        return self.table.weight
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Embed token ids (n, L) int64 to (n, L, D)."""
+        size = self.table.num_embeddings
+        old = self.table(ids.clamp(max=size - 1))
+        new = nn.functional.embedding((ids - size).clamp(min=0), self.rows)
+        return torch.where((ids >= size).unsqueeze(-1), new, old)
+
+
+def add_tokens(tokenizer: CLIPTokenizer, prompts: Prompts) -> None:
+    """Teach the tokenizer the placeholders; ids follow the vocabulary in the order of `prompts.tokens`.
+
+    Raises:
+        SettingsError: a prompt does not fit into the text encoder's length.
+    """
+    tokenizer.add_tokens([AddedToken(token, normalized=False) for token in prompts.tokens])
+    for text in (prompts.normal, *prompts.anomaly.values()):
+        length = len(tokenizer(text).input_ids)
+        if length > tokenizer.model_max_length:
+            raise SettingsError(
+                f"prompt {text!r} has {length} tokens, the text encoder takes {tokenizer.model_max_length}; "
+                "use fewer anomaly tokens or a shorter prompt"
+            )
+
+
+def initial_rows(
+    tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel, prompts: Prompts, settings: TuneSettings
+) -> Tensor:
+    """Start values (tokens, D) of the new rows: the rows of "object" and "defect" (a mean if a word has several)."""
+    table = text_encoder.get_input_embeddings().weight.detach()
+
+    def row(word: str) -> Tensor:
+        ids = tokenizer(word, add_special_tokens=False).input_ids
+        return table[ids].mean(dim=0)
+
+    words = {token: settings.init_product for token in prompts.product_tokens}
+    return torch.stack([row(words.get(token, settings.init_anomaly)) for token in prompts.tokens]).clone()
+
+
+def attach_rows(text_encoder: CLIPTextModel, rows: Tensor) -> ExtendedEmbedding:
+    """Put new rows behind the text encoder's token table; everything else in it is frozen."""
+    text_encoder.requires_grad_(False)
+    extended = ExtendedEmbedding(text_encoder.get_input_embeddings(), rows)
+    text_encoder.set_input_embeddings(extended)
+    return extended
+
+
+def tokenize(tokenizer: CLIPTokenizer, texts: Sequence[str]) -> Tensor:
+    """Token ids (n, L) int64, padded to the text encoder's length."""
+    return tokenizer(list(texts), padding="max_length", truncation=True, return_tensors="pt").input_ids
+
+
+def embed(tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel, texts: Sequence[str]) -> Tensor:
+    """Prompt embeddings (n, L, D)."""
+    return text_encoder(tokenize(tokenizer, texts)).last_hidden_state
+
+
+def positions(tokenizer: CLIPTokenizer, text: str, tokens: Sequence[str]) -> Tensor:
+    """Where `tokens` stand in the prompt: (N,) int64, in the order of the tokens."""
+    ids = tokenize(tokenizer, [text])[0].tolist()
+    return torch.tensor([ids.index(tokenizer.convert_tokens_to_ids(token)) for token in tokens])
