@@ -167,8 +167,8 @@ class Manifest(_Model):
         folded = [name.casefold() for name in self.defect_names]
         if len(set(folded)) != len(folded):
             raise ValueError("two defect types share a name")
-        if self.defaults.mask_steps > self.defaults.steps or self.defaults.steps > self.schedule.train_steps:
-            raise ValueError("defaults: mask_steps <= steps <= train_steps does not hold")
+        if self.defaults.mask_steps > self.defaults.steps or self.defaults.steps >= self.schedule.train_steps:
+            raise ValueError("defaults: mask_steps <= steps < train_steps does not hold")
         if self.schedule.beta_start > self.schedule.beta_end:
             raise ValueError("schedule: beta_start is above beta_end")
         if missing := [name for name in REQUIRED_GRAPHS if name not in self.graphs]:

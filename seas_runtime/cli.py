@@ -1,0 +1,217 @@
+"""`seas-gen` and `seas-engine`. Heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from seas_runtime.errors import INTERRUPTED
+
+BUNDLE = click.Path(path_type=Path)
+SEED = click.IntRange(0, (1 << 64) - 1)
+
+
+class _Recorded(click.Command):
+    """A command that remembers the words it was called with."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta["words"] = list(args)
+        return super().parse_args(ctx, args)
+
+
+def _shard(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[int, int]:
+    part, slash, parts = value.partition("/")
+    if slash and part.isdecimal() and parts.isdecimal() and int(part) < int(parts):
+        return int(part), int(parts)
+    raise click.BadParameter(f"{value!r} found, k/n with 0 <= k < n expected, as in 0/4")
+
+
+def _show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value:
+        from seas_runtime.versions import package_version
+
+        click.echo(f"seas {package_version('seas')}")
+        ctx.exit()
+
+
+VERSION = click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version.",
+)
+
+EXAMPLES = """\b
+Examples:
+  seas-gen --engine engines/bottle.plan --count 8
+  seas-gen --engine tile.plan --per-type 1000 --out data/tile --seed 7
+  seas-gen --engine tile.plan --defect crack --count 100 --guidance 5
+  seas-gen --engine tile.plan --count 4000 --shard 0/4 --out part0
+
+The same command again continues an interrupted run; a larger --count extends it. Give each shard its own
+--out.
+
+\b
+Exit codes: 0 done, 2 usage, 3 bad bundle, 4 engine not usable, 5 output problem,
+6 the quality gate gave pairs up (the others are written), 130 interrupted."""
+
+
+@click.command(
+    "seas-gen",
+    cls=_Recorded,
+    epilog=EXAMPLES,
+    context_settings={"show_default": True, "max_content_width": 100},
+)
+@click.option(
+    "--engine", type=BUNDLE, required=True, metavar="NAME.plan", help="The bundle to generate from."
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    show_default="out/<product>",
+    help="Where the data set goes (MVTec AD layout).",
+)
+@click.option("--count", type=click.IntRange(1), metavar="N", help="Pairs in all; types take turns.")
+@click.option(
+    "--per-type", type=click.IntRange(1), metavar="N", help="Pairs of each type, instead of --count."
+)
+@click.option(
+    "--defect",
+    "defects",
+    multiple=True,
+    metavar="NAME",
+    show_default="all of the bundle",
+    help="A defect type to make; may be repeated.",
+)
+@click.option("--seed", type=SEED, default=0, metavar="N", help="Pair i depends on (seed, i) alone.")
+@click.option("--batch", type=click.IntRange(1, 256), default=4, metavar="N", help="Pairs made together.")
+@click.option(
+    "--steps",
+    type=click.IntRange(1),
+    metavar="N",
+    show_default="from the bundle",
+    help="Solver steps: fewer are faster, more are finer.",
+)
+@click.option(
+    "--guidance",
+    type=click.FloatRange(1, 100),
+    metavar="X",
+    show_default="from the bundle",
+    help="Weight of the defect's prompt; 1 is none and twice as fast.",
+)
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    metavar="P",
+    show_default="from the bundle",
+    help="Mask probability above which a pixel is anomalous.",
+)
+@click.option(
+    "--mask-steps",
+    type=click.IntRange(1),
+    metavar="N",
+    show_default="from the bundle",
+    help="Last steps whose masks are averaged.",
+)
+@click.option(
+    "--min-area", type=click.IntRange(1), default=1, metavar="PIXELS", help="A mask below this is made again."
+)
+@click.option(
+    "--max-area",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.8,
+    metavar="SHARE",
+    help="A mask above this share of the image is made again.",
+)
+@click.option(
+    "--retries",
+    type=click.IntRange(0, 3),
+    default=3,
+    metavar="N",
+    help="More attempts at a pair whose mask is refused.",
+)
+@click.option(
+    "--backend",
+    type=click.Choice(("auto", "cpu", "cuda")),
+    default="auto",
+    help="What computes; auto takes the fastest that works here.",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(0, 1024),
+    default=0,
+    metavar="N",
+    show_default="the engine's choice",
+    help="CPU threads.",
+)
+@click.option(
+    "--shard", callback=_shard, default="0/1", metavar="k/n", help="Make the batches with number mod n = k."
+)
+@click.option("--expect", metavar="DIGEST", help="Refuse a bundle with another digest.")
+@click.option("--quiet", is_flag=True, help="No progress bar and no summary.")
+@VERSION
+@click.pass_context
+def generate(
+    ctx: click.Context,
+    /,
+    *,
+    engine: Path,
+    out: Path | None,
+    backend: str,
+    threads: int,
+    expect: str | None,
+    quiet: bool,
+    **asked: Any,
+) -> None:
+    """Generate pairs of anomaly images and masks from a bundle."""
+    try:
+        from seas_runtime.run import Request, run
+
+        summary = run(
+            Request(engine, out, backend, threads, expect, ["seas-gen", *ctx.meta["words"]], asked), quiet
+        )
+    except KeyboardInterrupt:
+        click.echo("Interrupted: finished pairs are kept; the same command continues.", err=True)
+        ctx.exit(INTERRUPTED)
+    if not quiet:
+        click.echo(summary.line())
+    summary.raise_if_refused()
+
+
+@click.group()
+@VERSION
+def engine() -> None:
+    """Look into bundles and at the engines of this machine."""
+
+
+@engine.command()
+@click.argument("bundle", type=BUNDLE)
+def inspect(bundle: Path) -> None:
+    """Verify BUNDLE and say what it makes, and from what."""
+    from seas_runtime.bundle import read_bundle
+    from seas_runtime.report import describe_bundle
+
+    click.echo("\n".join(describe_bundle(read_bundle(bundle))))
+
+
+@engine.command()
+@click.argument("bundle", type=BUNDLE)
+@click.option("--expect", metavar="DIGEST", help="The digest it must have: proof of where it comes from.")
+def verify(bundle: Path, expect: str | None) -> None:
+    """Verify every file of BUNDLE and print its digest."""
+    from seas_runtime.bundle import read_bundle
+
+    click.echo(f"ok {read_bundle(bundle, expect).manifest.digest}")
+
+
+@engine.command()
+def doctor() -> None:
+    """Say which engines work on this machine, and the mend for those that do not."""
+    from seas_runtime.report import describe_machine
+
+    click.echo("\n".join(describe_machine()))

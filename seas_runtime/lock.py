@@ -1,0 +1,57 @@
+"""One run at a time in a folder; the system lets go of the lock when a run is killed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from seas_runtime.errors import OutputError
+
+LOCK = ".seas-lock"
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold `folder` until the block ends.
+
+    Raises:
+        OutputError: another run holds it.
+        OSError: the lock file cannot be made.
+    """
+    path = folder / LOCK
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        if not _take(descriptor) or not _still_there(path, descriptor):
+            raise OutputError(f"{folder}: another run is writing here; wait for it or give another --out")
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)  # while it is still held, so that nobody's fresh lock is removed
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int) -> bool:
+    try:
+        if sys.platform == "win32":
+            import msvcrt  # noqa: PLC0415  # exists on this system only
+
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl  # noqa: PLC0415  # exists on such systems only
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _still_there(path: Path, descriptor: int) -> bool:
+    """False where the run before removed the file between our opening and our locking it."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,67 @@
+"""Random numbers that are the same on every machine, backend, batch size and shard.
+
+Philox4x64-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011), keyed (seed, index).
+Only raw bits are taken from NumPy, whose normal streams may change between versions; normals are our own
+Box-Muller.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seas_runtime.errors import SettingsError
+
+WORD = 1 << 64
+
+# The counter's top word keeps the draws of one pair apart, whatever their order and length.
+NORMAL_IMAGE, POSTERIOR, START = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Stream:
+    """All randomness of one attempt at one pair; seed, index and attempt are in [0, 2**64).
+
+    Raises:
+        SettingsError: a number outside that range.
+    """
+
+    seed: int
+    index: int
+    attempt: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("seed", "index", "attempt"):
+            if not 0 <= getattr(self, name) < WORD:
+                raise SettingsError(f"{name} {getattr(self, name)} found, 0 to {WORD - 1} expected")
+
+    def raw(self, purpose: int, count: int) -> NDArray[np.uint64]:
+        """The first `count` words (count,) uint64 of the draw called `purpose`."""
+        counter = np.array([0, 0, self.attempt, purpose], np.uint64)
+        key = np.array([self.seed, self.index], np.uint64)
+        return np.random.Philox(counter=counter, key=key).random_raw(count)
+
+    def integer(self, purpose: int, below: int) -> int:
+        """A uniform integer in [0, below), unbiased: words past the last whole multiple are passed over."""
+        limit = WORD - WORD % below
+        count = 4
+        while True:
+            for word in self.raw(purpose, count).tolist():
+                if word < limit:
+                    return int(word % below)
+            count *= 2
+
+    def normals(self, purpose: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """Standard normals of `shape`, float32, computed in float64 (Box and Muller, 1958).
+
+        Words 2k and 2k + 1 give the values 2k (cosine) and 2k + 1 (sine).
+        """
+        size = math.prod(shape)
+        words = self.raw(purpose, size + size % 2).reshape(-1, 2) >> np.uint64(11)
+        radius = np.sqrt(-2.0 * np.log((words[:, 0].astype(np.float64) + 1.0) * 2.0**-53))
+        angle = words[:, 1].astype(np.float64) * (2.0 * np.pi * 2.0**-53)
+        values = np.stack((radius * np.cos(angle), radius * np.sin(angle)), axis=1)
+        return values.reshape(-1)[:size].reshape(shape).astype(np.float32)
