@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +14,12 @@ from PIL import Image
 
 from seas_train.data.demo.bottle_defects import BOTTLE
 from seas_train.data.demo.canvas import Canvas, lerp
+from seas_train.data.demo.nut import NUT
 from seas_train.data.demo.product import Palette, Product, blend
+from seas_train.data.demo.tile import TILE
 from seas_train.errors import OutputError, SettingsError
 
-PRODUCTS: dict[str, Product] = {"bottle": BOTTLE}
+PRODUCTS: dict[str, Product] = {"bottle": BOTTLE, "tile": TILE, "nut": NUT}
 
 _SENSOR_NOISE = 0.008
 _canvas = lru_cache(maxsize=4)(Canvas)
@@ -30,8 +34,8 @@ def draw(
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Draw one piece, whole (`defect` None) or damaged.
 
-    The piece and the sensor noise depend on the state of `rng` alone: the same state with another defect, or none,
-    gives the same piece, and the two images differ only inside the masks and their one-pixel soft edge.
+    The piece and the sensor noise depend on the state of `rng` alone: the same state with another defect, or
+    none, gives the same piece, and the images differ only inside the masks and their one-pixel soft edge.
 
     Args:
         product: a key of `PRODUCTS`.
@@ -41,7 +45,7 @@ def draw(
         palette: the production line; the product's own when None.
 
     Returns:
-        image (size, size, 3) uint8 RGB, mask (size, size) uint8, 255 where the defect covers at least half a pixel.
+        image (size, size, 3) uint8 RGB; mask (size, size) uint8, 255 where the defect covers half a pixel.
 
     Raises:
         SettingsError: unknown product or defect, or a size out of range.
@@ -58,10 +62,18 @@ def draw(
     picture, mask = scene.picture, np.zeros((size, size), np.uint8)
     if defect is not None:
         found = line.defects[defect](canvas, palette, scene, damage)
-        picture = lerp(picture, found.picture, found.cover)
-        mask = np.where(canvas.reduce(found.cover) >= 0.5, 255, 0).astype(np.uint8)
-    image = canvas.reduce(picture) + noise.standard_normal((size, size, 3), np.float32) * np.float32(_SENSOR_NOISE)
+        picture[found.area] = lerp(picture[found.area], found.picture, found.cover)
+        cover = np.zeros(picture.shape[:2], np.float32)
+        cover[found.area] = found.cover
+        mask[canvas.reduce(cover) >= 0.5] = 255
+    image = canvas.reduce(picture) + _grain(size, noise)
     return (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8), mask
+
+
+def _grain(size: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """(size, size, 3) sensor noise: mostly brightness, a little colour."""
+    brightness = rng.standard_normal((size, size, 1), np.float32) * np.float32(_SENSOR_NOISE)
+    return brightness + rng.standard_normal((size, size, 3), np.float32) * np.float32(_SENSOR_NOISE / 2)
 
 
 def vary(product: str, variety: float, rng: np.random.Generator) -> Palette:
@@ -80,6 +92,7 @@ def write(
     out: Path,
     product: str = "bottle",
     size: int = 128,
+    *,
     normals: int = 60,
     per_defect: int = 20,
     test_normals: int = 20,
@@ -88,7 +101,8 @@ def write(
 ) -> None:
     """Write a data set in the MVTec AD layout below `out`/`product`.
 
-    Image i of a split depends on (seed, product, split, i, size, variety) only: larger counts extend smaller ones.
+    The data set appears whole or not at all. Image i of a split depends on the settings and i, not on the
+    counts: larger counts extend smaller ones.
 
     Args:
         out: a folder that is missing or empty.
@@ -107,21 +121,31 @@ def write(
     line = _product(product)
     _check(size=size, normals=normals, per_defect=per_defect, test_normals=test_normals, seed=seed)
     vary(product, variety, np.random.default_rng(0))
-    _require_empty(out)
-    splits: list[tuple[str, str | None, int]] = [("train/good", None, normals), ("test/good", None, test_normals)]
+    splits: list[tuple[str, str | None, int]] = [
+        ("train/good", None, normals),
+        ("test/good", None, test_normals),
+    ]
     splits += [(f"test/{defect}", defect, per_defect) for defect in line.defects]
+    stream = _Stream(product, size, seed, variety)
     try:
-        for split, defect, count in splits:
-            _write_split(out / product, split, defect, count, _Stream(product, size, seed, variety))
+        _require_empty(out)
+        out.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=".partial-", dir=out) as partial:
+            for split, defect, count in splits:
+                _write_split(Path(partial, product), split, defect, count, stream)
+            Path(partial, product).rename(out / product)
     except OSError as error:
         raise OutputError(f"cannot write {out}: {error.strerror or error}; choose another folder") from error
 
 
+@dataclass(frozen=True)
 class _Stream:
     """The numbered images of one product line."""
 
-    def __init__(self, product: str, size: int, seed: int, variety: float) -> None:
-        self.product, self.size, self.seed, self.variety = product, size, seed, variety
+    product: str
+    size: int
+    seed: int
+    variety: float
 
     def pair(self, split: str, defect: str | None, index: int) -> tuple[Image.Image, Image.Image]:
         """Image and mask number `index` of `split`."""

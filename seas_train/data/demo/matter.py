@@ -19,17 +19,25 @@ _KINDS = (
 
 
 def foreign(
-    canvas: Canvas, clean: Picture, centre: tuple[float, float], length: float, light: float, rng: np.random.Generator
+    canvas: Canvas,
+    clean: Picture,
+    centre: tuple[float, float],
+    length: float,
+    *,
+    light: float,
+    rng: np.random.Generator,
 ) -> Damage:
     """A blob, smear or crumb at `centre`, about `length` across (in coordinates)."""
-    depth = _shape(canvas, centre, length / 2, rng)
-    cover = canvas.cover(depth)
+    part = canvas.near(*centre, length * 0.8)
+    clean = clean[part.area]
+    depth = _shape(part, centre, length / 2, rng)
+    cover = part.cover(depth)
     matter = _stuff(clean, cover, rng)
-    height = smooth(depth, 0.0, 0.05) + np.float32(0.22) * canvas.fractal(rng, 18, 3)
-    shade = 1 + np.float32(0.13) * np.clip(relief(height, light, max(1, canvas.side // 128)), -2, 2)
-    tone = (shade * (1 + np.float32(0.05) * canvas.field(rng, 30)))[..., None] * matter
+    height = smooth(depth, 0.0, 0.05) + np.float32(0.22) * part.fractal(rng, 18, 3)
+    shade = 1 + np.float32(0.13) * np.clip(relief(height, light, max(1, part.side // 128)), -2, 2)
+    tone = (shade * (1 + np.float32(0.05) * part.field(rng, 30)))[..., None] * matter
     opacity = np.float32(rng.uniform(0.72, 0.9)) + np.float32(0.28) * smooth(depth, 0.0, 0.06)
-    return Damage(cover, np.clip(lerp(clean, tone, np.minimum(opacity, 1)), 0, 1))
+    return Damage(part.area, cover, lerp(clean, tone, np.minimum(opacity, 1)))
 
 
 def _shape(canvas: Canvas, centre: tuple[float, float], half: float, rng: np.random.Generator) -> Plane:
@@ -47,5 +55,7 @@ def _stuff(clean: Picture, cover: Plane, rng: np.random.Generator) -> Picture:
     under = float((grey(clean) * cover).sum() / max(float(cover.sum()), 1e-6))
     (hue, saturation, lightest) = _KINDS[int(rng.integers(len(_KINDS)))]
     dark = under > 0.38 and (under > 0.55 or rng.random() < 0.6)
-    value = rng.uniform(0.03, under - 0.3) if dark else rng.uniform(min(under + 0.35, lightest - 0.05), lightest)
+    value = (
+        rng.uniform(0.03, under - 0.3) if dark else rng.uniform(min(under + 0.35, lightest - 0.05), lightest)
+    )
     return np.asarray(colour(rng.uniform(*hue), rng.uniform(*saturation), value), np.float32)

@@ -33,7 +33,7 @@ def depth_in(u: Plane, v: Plane, radii: Radii) -> Plane:
     knots = np.linspace(-np.pi, np.pi, len(radii) + 1)
     table = np.interp(np.linspace(-np.pi, np.pi, 2049), knots, np.append(radii, radii[0])).astype(np.float32)
     index = ((np.arctan2(v, u) + np.float32(np.pi)) * np.float32(2048 / (2 * np.pi))).astype(np.int32)
-    return table.take(index) - np.hypot(u, v)
+    return np.asarray(table.take(index) - np.hypot(u, v))
 
 
 def facets(u: Plane, v: Plane, rng: np.random.Generator, count: int) -> Plane:
@@ -52,10 +52,16 @@ def facets(u: Plane, v: Plane, rng: np.random.Generator, count: int) -> Plane:
 
 
 def walk(
-    rng: np.random.Generator, start: tuple[float, float], heading: float, length: float, steps: int, bend: float
+    rng: np.random.Generator,
+    start: NDArray[np.float64],
+    heading: float,
+    length: float,
+    *,
+    steps: int,
+    bend: float,
 ) -> NDArray[np.float64]:
     """(steps + 1, 2) points of a path that sets out to `heading` and turns by about `bend` radians a step."""
-    headings = heading + np.cumsum(rng.normal(0, bend, steps) * np.where(np.arange(steps) > 0, 1, 0))
+    headings = heading + np.append(0.0, np.cumsum(rng.normal(0, bend, steps - 1)))
     strides = length / steps * rng.uniform(0.7, 1.3, steps)
     moves = np.stack([np.cos(headings), np.sin(headings)], axis=1) * strides[:, None]
     return np.concatenate([[start], start + np.cumsum(moves, axis=0)])
@@ -63,7 +69,7 @@ def walk(
 
 def stroke(canvas: Canvas, points: NDArray[np.float64], widths: NDArray[np.float64]) -> Plane:
     """Depth inside a line through `points` (k, 2) whose half width at each of them is `widths` (k,)."""
-    depth = np.full((canvas.side, canvas.side), -np.inf, np.float32)
+    depth = np.full_like(canvas.local(0, 0)[0], -np.inf)
     for (ax, ay), (bx, by), start, end in zip(points, points[1:], widths, widths[1:], strict=False):
         length = max(float(np.hypot(bx - ax, by - ay)), 1e-6)
         along, across = canvas.local(ax, ay, float(np.arctan2(by - ay, bx - ax)))

@@ -17,7 +17,7 @@ Colour = tuple[float, float, float]
 class Palette:
     """The look of one production line; `draw` adds the small variation from piece to piece.
 
-    Colours are RGB in 0..1, `light` is the direction the light comes from in radians (0 right, pi/2 below), and
+    Colours are RGB in 0..1, `light` is the direction the light comes from in radians (0 right, pi/2 below),
     `shape` holds the product's proportions, each in 0..1, 0.5 in the middle.
     """
 
@@ -38,8 +38,9 @@ class Scene:
 
 @dataclass(frozen=True)
 class Damage:
-    """`cover` (S, S) 0..1 of the defect region, and `picture` (S, S, 3), what is seen in it."""
+    """`cover` 0..1 of the defect region and `picture`, what is seen in it, over `area` of the canvas."""
 
+    area: tuple[slice, slice]
     cover: Plane
     picture: Picture
 
