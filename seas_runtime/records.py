@@ -58,8 +58,9 @@ class Journal:
             os.fsync(stream.fileno())
 
     def replace(self, lines: Iterable[Line]) -> None:
-        """Hold exactly these lines, sorted; without any the file goes."""
-        data = _encode(sorted(lines, key=lambda line: int(line["index"])))
+        """Hold exactly these lines, sorted, one per pair; without any the file goes."""
+        by_index = {int(line["index"]): line for line in lines}
+        data = _encode(by_index[index] for index in sorted(by_index))
         if not data:
             self.path.unlink(missing_ok=True)
         elif not self.path.exists() or self.path.read_bytes() != data:

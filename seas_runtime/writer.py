@@ -70,10 +70,10 @@ class Writer:
             if kind is not None and issubclass(kind, OutputError):
                 return
             with _explained(self.out):
+                self._pool.shutdown()
                 while self._pending:
                     self._finish_oldest()
-                self.metadata.replace(self.metadata.read())
-                self.refused.replace(self.refused.read())
+                self._tidy(self.metadata.read(), self.refused.read())
 
     def add(self, samples: list[Sample]) -> None:
         """Queue one batch; waits while too many are on their way to the disk."""
@@ -103,13 +103,14 @@ class Writer:
         self.todo = [batch for batch in self.plan.batches() if not known.issuperset(batch)]
         again = {index for batch in self.todo for index in batch}
         done = [line for line in done if line["index"] not in again]
-        self.metadata.replace(done)
-        self.refused.replace(line for line in refused if line["index"] not in again)
-        self._clear({self.out / str(line[key]) for line in done for key in ("file_name", "mask_file_name")})
+        self._tidy(done, [line for line in refused if line["index"] not in again])
         write_record(self.out / RUN, self.record)
 
-    def _clear(self, keep: set[Path]) -> None:
-        """Remove images without a line, and temporaries."""
+    def _tidy(self, done: list[Line], refused: list[Line]) -> None:
+        """Hold exactly these lines; remove our images without a line, and temporaries."""
+        self.metadata.replace(done)
+        self.refused.replace(refused)
+        keep = {self.out / str(line[key]) for line in done for key in ("file_name", "mask_file_name")}
         for file in self.out.glob(f"*{TEMPORARY_SUFFIX}"):
             file.unlink()
         for defect in self.plan.defects:
@@ -143,8 +144,8 @@ class Writer:
             write_atomic(path, _png(pixels))
 
     def _finish_oldest(self) -> None:
-        """Wait for a batch's files, then add its lines."""
-        batch = self._pending.popleft()
+        """Wait for a batch's files, then add its lines; it stays pending until then, should a signal come."""
+        batch = self._pending[0]
         for _, written in batch:
             written.result()
         good = [sample for sample, _ in batch if sample.verdict == GOOD]
@@ -154,6 +155,7 @@ class Writer:
             flush_folder(folder)
         self.metadata.append(self._line(sample) for sample in good)
         self.refused.append(_refusal(sample) for sample, _ in batch if sample.verdict != GOOD)
+        self._pending.popleft()
 
     def _line(self, sample: Sample) -> Line:
         pair = sample.pair
