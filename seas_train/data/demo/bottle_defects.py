@@ -35,7 +35,7 @@ def broken_large(canvas: Canvas, palette: Palette, scene: Scene, rng: np.random.
 def broken_small(canvas: Canvas, palette: Palette, scene: Scene, rng: np.random.Generator) -> Damage:
     """A chip on the bright rim or the outer edge: 10 to 20 of 128 pixels across."""
     bottle: Bottle = scene.place
-    half, deep, theta = rng.uniform(0.12, 0.16), rng.uniform(0.105, 0.13), rng.uniform(-np.pi, np.pi)
+    half, deep, theta = rng.uniform(0.12, 0.16), rng.uniform(0.115, 0.135), rng.uniform(-np.pi, np.pi)
     at = bottle.rim + 0.02 if rng.random() < 0.6 else 0.92
     part = canvas.near(*bottle.at(at, theta), 1.3 * half)
     bottle = bottle.within(part.area)
@@ -50,7 +50,7 @@ def contamination(canvas: Canvas, palette: Palette, scene: Scene, rng: np.random
     del palette
     bottle: Bottle = scene.place
     centre = bottle.at(bottle.rim * np.sqrt(rng.random()), rng.uniform(-np.pi, np.pi))
-    return foreign(canvas, scene.picture, centre, rng.uniform(0.24, 0.48), light=bottle.light, rng=rng)
+    return foreign(canvas, scene.picture, centre, rng.uniform(0.28, 0.52), light=bottle.light, rng=rng)
 
 
 def _along_wall(bottle: Bottle, at: float, theta: float, half: float, deep: float) -> tuple[Plane, Plane]:

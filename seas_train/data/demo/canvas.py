@@ -98,6 +98,10 @@ class Canvas:
             total += samples[i // k :: k, i % k :: k]
         return total / np.float32(k * k)
 
+    def spread(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        """Each pixel's value for all its samples: (size, size) -> (S, S)."""
+        return pixels.repeat(SUPERSAMPLING, axis=0).repeat(SUPERSAMPLING, axis=1)
+
 
 @lru_cache(maxsize=64)
 def _spline(side: int, cells: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:

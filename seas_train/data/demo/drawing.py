@@ -62,12 +62,20 @@ def draw(
     picture, mask = scene.picture, np.zeros((size, size), np.uint8)
     if defect is not None:
         found = line.defects[defect](canvas, palette, scene, damage)
-        picture[found.area] = lerp(picture[found.area], found.picture, found.cover)
         cover = np.zeros(picture.shape[:2], np.float32)
         cover[found.area] = found.cover
         mask[canvas.reduce(cover) >= 0.5] = 255
+        cover *= canvas.spread(_grown(mask > 0))  # no sliver too thin for the mask may show
+        picture[found.area] = lerp(picture[found.area], found.picture, cover[found.area])
     image = canvas.reduce(picture) + _grain(size, noise)
     return (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8), mask
+
+
+def _grown(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The mask and the eight neighbours of each of its pixels."""
+    padded = np.pad(mask, 1)
+    rows = padded[:-2] | padded[1:-1] | padded[2:]
+    return np.asarray(rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:])
 
 
 def _grain(size: int, rng: np.random.Generator) -> NDArray[np.float32]:

@@ -44,7 +44,7 @@ def _shape(canvas: Canvas, centre: tuple[float, float], half: float, rng: np.ran
     flat = rng.uniform(0.4, 1.0)
     u, v = canvas.local(*centre, rng.uniform(-np.pi, np.pi))
     v = v + np.float32(rng.uniform(-0.6, 0.6) * (1 - flat) / half) * u * u
-    across = np.float32(max(half * flat, 0.085))
+    across = np.float32(max(half * flat, 0.105))
     u, v = u / np.float32(half), v / across
     rough = rng.uniform(0.15, 0.5)
     return depth_in(u, v, rounded(rng, rough)) * across + np.float32(0.011) * canvas.fractal(rng, 14, 3)

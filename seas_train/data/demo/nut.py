@@ -100,7 +100,7 @@ def scratch(canvas: Canvas, palette: Palette, scene: Scene, rng: np.random.Gener
     x, y = part.local(nut.cx, nut.cy)
     on_steel = part.cover(np.minimum(_hexagon(nut, x, y), np.hypot(x, y) - np.float32(nut.hole)))
     taper = np.array([0.4, 0.9, 1, 1, 1, 0.8, 0.3])
-    depth = np.max([stroke(part, path, rng.uniform(0.022, 0.038) * taper) for path in gouges], axis=0)
+    depth = np.max([stroke(part, path, rng.uniform(0.028, 0.042) * taper) for path in gouges], axis=0)
     depth += np.float32(0.005) * part.field(rng, 50)
     dark = np.asarray(palette.body, np.float32) * np.float32(0.5)
     bright = smooth(depth, 0.002, 0.016) * (1 + np.float32(0.12) * np.minimum(part.field(rng, 40), 0))

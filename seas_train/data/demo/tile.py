@@ -67,7 +67,7 @@ def crack(canvas: Canvas, palette: Palette, scene: Scene, rng: np.random.Generat
 
 
 def oil(canvas: Canvas, palette: Palette, scene: Scene, rng: np.random.Generator) -> Damage:
-    """A glossy stain, 30 to 60 of 128 pixels across, the stone dark and wet under it."""
+    """A glossy stain, 25 to 55 of 128 pixels across, the stone dark and wet under it."""
     del palette
     cx, cy, turn = *rng.uniform(-0.5, 0.5, 2), rng.uniform(-np.pi, np.pi)
     half, flat = rng.uniform(0.30, 0.46), rng.uniform(0.6, 1.0)
