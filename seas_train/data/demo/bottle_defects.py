@@ -100,9 +100,9 @@ def _hole(
     """The table seen where the glass is missing, in the shadow of the broken edge."""
     table = np.asarray(palette.background, np.float32)
     lit = (
-        np.float32(0.90) - np.float32(0.30) * bump(gone, 0.0, 0.10) + np.float32(0.015) * canvas.field(rng, 8)
+        np.float32(0.96) - np.float32(0.30) * bump(gone, 0.0, 0.10) + np.float32(0.015) * canvas.field(rng, 8)
     )
-    lit -= np.float32(0.12) * np.exp(np.minimum(r - 1, 0) * 20)
+    lit -= np.float32(0.15) * np.exp(np.minimum(r - 1, 0) * 20)
     return lerp(surface, table * lit[..., None], smooth(gone, 0.0, 0.04))
 
 
