@@ -1,197 +1,15 @@
-"""A bundle small enough to work out by hand: three linear graphs over one `weights.bin`."""
+"""Bundles to read and to spoil, and `seas-gen` in this process."""
 
 import shutil
 
-import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
-from safetensors.numpy import save_file
+from click.testing import CliRunner
 
 from seas_runtime.bundle import read_bundle, write_manifest
+from seas_runtime.cli import generate
 
-CHANNELS, SIDE, IMAGE, LENGTH, WIDTH, NORMALS = 2, 4, 8, 3, 5, 6
-DEFECTS = ("crack", "hole", "stain")
-MIX = np.array([[0.6, 0.2], [-0.1, 0.5]], np.float32)
-RGB = np.array([[0.5, 0.1], [-0.2, 0.4], [0.3, -0.3]], np.float32)
-SCHEDULE = {
-    "beta_start": 0.001,
-    "beta_end": 0.02,
-    "beta_schedule": "scaled_linear",
-    "train_steps": 100,
-    "spacing": "linspace",
-    "final": "zero",
-}
-LATENT = ("n", CHANNELS, SIDE, SIDE)
-UP2, UP3 = ("n", CHANNELS, SIDE // 2, SIDE // 2), LATENT
-PICTURE, PROBABILITY = ("n", 3, IMAGE, IMAGE), ("n", 1, IMAGE, IMAGE)
-
-
-def unet(sample, timestep, prompt):
-    """The U-Net's arithmetic in numpy."""
-    push = prompt.mean(axis=(1, 2)).reshape(-1, 1, 1, 1)
-    time = timestep.astype(np.float32).reshape(-1, 1, 1, 1) * np.float32(0.001)
-    noise = np.einsum("oc,nchw->nohw", MIX, sample) + push + time
-    pooled = sample.reshape(len(sample), CHANNELS, 2, 2, 2, 2).mean(axis=(3, 5))
-    return noise, pooled, sample + push
-
-
-def decoder(latent):
-    return np.einsum("oc,nchw->nohw", RGB, latent).repeat(2, axis=2).repeat(2, axis=3)
-
-
-def mask_branch(latent, up2, up3):
-    logits = (latent + up3).mean(axis=1, keepdims=True) + up2.mean(axis=(1, 2, 3), keepdims=True)
-    return (1 / (1 + np.exp(-logits))).repeat(2, axis=2).repeat(2, axis=3)
-
-
-class Weights:
-    """Initializers that all lie in `weights.bin`."""
-
-    def __init__(self):
-        self.data = b""
-
-    def tensor(self, name, array):
-        raw = array.tobytes()
-        tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=array.shape)
-        tensor.data_location = TensorProto.EXTERNAL
-        for key, value in (("location", "weights.bin"), ("offset", len(self.data)), ("length", len(raw))):
-            tensor.external_data.add(key=key, value=str(value))
-        self.data += raw
-        return tensor
-
-
-def save_graph(path, nodes, inputs, outputs, initializers):
-    values = [
-        [
-            helper.make_tensor_value_info(
-                name, TensorProto.INT64 if name == "timestep" else TensorProto.FLOAT, shape
-            )
-            for name, shape in tensors
-        ]
-        for tensors in (inputs, outputs)
-    ]
-    graph = helper.make_graph(nodes, path.stem, *values, initializers)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    path.write_bytes(model.SerializeToString())
-
-
-def ints(name, *values):
-    return helper.make_tensor(name, TensorProto.INT64, [len(values)], values)
-
-
-def floats(name, *values):
-    return helper.make_tensor(name, TensorProto.FLOAT, [len(values)], values)
-
-
-def write_graphs(folder):
-    node, weights = helper.make_node, Weights()
-    upsample = [node("Resize", ["small", "", "scales"], ["big"], mode="nearest", nearest_mode="floor",
-                     coordinate_transformation_mode="asymmetric")]  # fmt: skip
-    save_graph(
-        folder / "unet.onnx",
-        [
-            node("Conv", ["sample", "mix"], ["mixed"]),
-            node("ReduceMean", ["prompt", "axes"], ["flat"], keepdims=0),
-            node("Reshape", ["flat", "column"], ["push"]),
-            node("Cast", ["timestep"], ["real"], to=TensorProto.FLOAT),
-            node("Mul", ["real", "unit"], ["scaled"]),
-            node("Reshape", ["scaled", "column"], ["time"]),
-            node("Sum", ["mixed", "push", "time"], ["noise"]),
-            node("AveragePool", ["sample"], ["up2"], kernel_shape=[2, 2], strides=[2, 2]),
-            node("Add", ["sample", "push"], ["up3"]),
-        ],
-        [("sample", LATENT), ("timestep", ("n",)), ("prompt", ("n", LENGTH, WIDTH))],
-        [("noise", LATENT), ("up2", UP2), ("up3", UP3)],
-        [
-            weights.tensor("mix", MIX[:, :, None, None]),
-            ints("axes", 1, 2),
-            ints("column", -1, 1, 1, 1),
-            floats("unit", 0.001),
-        ],
-    )
-    save_graph(
-        folder / "decoder.onnx",
-        [node("Conv", ["latent", "rgb"], ["small"]), *upsample, node("Identity", ["big"], ["image"])],
-        [("latent", LATENT)],
-        [("image", PICTURE)],
-        [weights.tensor("rgb", RGB[:, :, None, None]), floats("scales", 1, 1, 2, 2)],
-    )
-    save_graph(
-        folder / "mask_branch.onnx",
-        [
-            node("Add", ["latent", "up3"], ["sum"]),
-            node("ReduceMean", ["sum", "channel"], ["grey"]),
-            node("ReduceMean", ["up2", "inner"], ["level"]),
-            node("Add", ["grey", "level"], ["small"]),
-            *upsample,
-            node("Sigmoid", ["big"], ["probability"]),
-        ],
-        [("latent", LATENT), ("up2", UP2), ("up3", UP3)],
-        [("probability", PROBABILITY)],
-        [ints("channel", 1), ints("inner", 1, 2, 3), floats("scales", 1, 1, 2, 2)],
-    )
-    (folder / "weights.bin").write_bytes(weights.data)
-
-
-def tensors(*named):
-    return [
-        {"name": name, "dtype": "int64" if name == "timestep" else "float32", "shape": shape}
-        for name, shape in named
-    ]
-
-
-def manifest_fields():
-    return {
-        "product": "tile",
-        "defects": [{"name": name, "prompt": f"a tile with a {name}"} for name in DEFECTS],
-        "normal_prompt": "a tile",
-        "geometry": {
-            "image_size": IMAGE,
-            "latent_channels": CHANNELS,
-            "latent_size": SIDE,
-            "prompt_length": LENGTH,
-            "prompt_width": WIDTH,
-        },
-        "schedule": dict(SCHEDULE),
-        "start": {"signal": 0.5, "noise": 0.8},
-        "defaults": {"steps": 5, "guidance": 2.0, "threshold": 0.5, "mask_steps": 2},
-        "graphs": {
-            "unet": {
-                "files": {"fp32": "unet.onnx"},
-                "inputs": tensors(("sample", LATENT), ("timestep", ("n",)), ("prompt", ("n", LENGTH, WIDTH))),
-                "outputs": tensors(("noise", LATENT), ("up2", UP2), ("up3", UP3)),
-            },
-            "decoder": {
-                "files": {"fp32": "decoder.onnx"},
-                "inputs": tensors(("latent", LATENT)),
-                "outputs": tensors(("image", PICTURE)),
-            },
-            "mask_branch": {
-                "files": {"fp32": "mask_branch.onnx"},
-                "inputs": tensors(("latent", LATENT), ("up2", UP2), ("up3", UP3)),
-                "outputs": tensors(("probability", PROBABILITY)),
-            },
-        },
-        "parity": {"unet": {"noise": {"relative_l2": 1e-6}}},
-        "provenance": {"licence": "none, made by a test"},
-    }
-
-
-def conditioning():
-    rng = np.random.default_rng(5)
-    names = [f"prompt.{name}" for name in (*DEFECTS, "empty", "normal")]
-    arrays = {name: rng.normal(size=(LENGTH, WIDTH)).astype(np.float32) * 0.3 for name in names}
-    arrays["normal.mean"] = rng.normal(size=(NORMALS, CHANNELS, SIDE, SIDE)).astype(np.float16)
-    arrays["normal.std"] = rng.uniform(0.01, 0.1, (NORMALS, CHANNELS, SIDE, SIDE)).astype(np.float32)
-    return arrays
-
-
-def write_parts(folder):
-    """Everything but the manifest."""
-    folder.mkdir(parents=True)
-    write_graphs(folder)
-    save_file(conditioning(), folder / "conditioning.safetensors")
+from .small_bundle import manifest_fields, write_parts
 
 
 @pytest.fixture(scope="session")
@@ -225,3 +43,17 @@ def edit_graph(plan_folder):
         return write_manifest(plan_folder, manifest_fields() | fields)
 
     return edit
+
+
+@pytest.fixture
+def gen(pristine, tmp_path):
+    """Run seas-gen in this process: gen("--count", 4, out="name", code=0) -> output."""
+
+    def run(*words, out="out", code=0, plan=pristine):
+        given = ["--engine", plan, "--out", tmp_path / out, "--threads", 1, *words]
+        result = CliRunner().invoke(generate, [str(word) for word in given])
+        assert result.exit_code == code, (result.output, result.exception)
+        assert result.exception is None or isinstance(result.exception, SystemExit)
+        return result.output
+
+    return run

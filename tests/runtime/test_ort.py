@@ -1,4 +1,3 @@
-import conftest
 import numpy as np
 import onnxruntime
 import pytest
@@ -7,6 +6,8 @@ from onnx import helper
 from seas_runtime.backends import open_backend
 from seas_runtime.bundle import read_bundle
 from seas_runtime.errors import BackendError
+
+from . import small_bundle
 
 NO_CUDA = "CUDAExecutionProvider" not in onnxruntime.get_available_providers()
 
@@ -22,13 +23,13 @@ def test_graphs_give_their_arithmetic(bundle):
     taps = backend.run(
         "unet", {"sample": sample, "timestep": time, "prompt": prompt}, ("noise", "up2", "up3")
     )
-    for name, expected in zip(("noise", "up2", "up3"), conftest.unet(sample, time, prompt), strict=True):
+    for name, expected in zip(("noise", "up2", "up3"), small_bundle.unet(sample, time, prompt), strict=True):
         np.testing.assert_allclose(taps[name], expected, rtol=1e-5, atol=1e-6)
     (image,) = backend.run("decoder", {"latent": sample}, ("image",)).values()
-    np.testing.assert_allclose(image, conftest.decoder(sample), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(image, small_bundle.decoder(sample), rtol=1e-5, atol=1e-6)
     feeds = {"latent": sample, "up2": taps["up2"], "up3": taps["up3"]}
     (probability,) = backend.run("mask_branch", feeds, ("probability",)).values()
-    np.testing.assert_allclose(probability, conftest.mask_branch(*feeds.values()), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(probability, small_bundle.mask_branch(*feeds.values()), rtol=1e-5, atol=1e-6)
 
 
 def test_only_what_is_asked_for_comes_back(bundle):
@@ -73,7 +74,7 @@ def test_a_graph_that_fails_at_work(plan_folder, edit_graph):
         model.graph.node.insert(0, helper.make_node("Reshape", ["sample", "wrong"], ["unused"]))
         model.graph.node.append(helper.make_node("ReduceSum", ["unused"], ["zero"], keepdims=0))
         model.graph.node.append(helper.make_node("Add", ["noise", "zero"], ["sum"]))
-        model.graph.initializer.append(conftest.ints("wrong", 7, 11))
+        model.graph.initializer.append(small_bundle.ints("wrong", 7, 11))
         for node in model.graph.node:
             if node.op_type == "Sum":
                 node.output[0] = "noise_before"

@@ -1,4 +1,3 @@
-import conftest
 import numpy as np
 import pytest
 import torch
@@ -10,6 +9,8 @@ from seas_runtime.masks import Gate
 from seas_runtime.pairs import Plan, draw_pair, start_latent
 from seas_runtime.sampler import Model, Sampling, generate, to_pixels
 from seas_runtime.schedule import solver_table
+
+from . import small_bundle
 
 
 @pytest.fixture(scope="module")
@@ -40,20 +41,20 @@ def by_hand(bundle, pair, steps, guidance, mask_steps):
     probabilities = []
     for step, t in enumerate(scheduler.timesteps.numpy()):
         time = np.array([t])
-        conditional, up2, up3 = conftest.unet(x, time, held.prompts[pair.defect][None])
-        empty, _, _ = conftest.unet(x, time, held.empty[None])
+        conditional, up2, up3 = small_bundle.unet(x, time, held.prompts[pair.defect][None])
+        empty, _, _ = small_bundle.unet(x, time, held.empty[None])
         if step >= steps - mask_steps:
-            probabilities.append(conftest.mask_branch(x, up2, up3))
+            probabilities.append(small_bundle.mask_branch(x, up2, up3))
         noise = empty + guidance * (conditional - empty)
         x = scheduler.step(torch.from_numpy(noise), int(t), torch.from_numpy(x)).prev_sample.numpy()
-    return conftest.decoder(x)[0], np.mean(probabilities, axis=0)[0, 0]
+    return small_bundle.decoder(x)[0], np.mean(probabilities, axis=0)[0, 0]
 
 
 @pytest.mark.parametrize(
     ("guidance", "steps", "mask_steps"), [(2.5, 6, 3), (1.0, 4, 1), (4.0, 1, 1), (2.0, 2, 2)]
 )
 def test_pairs_are_those_worked_by_hand(bundle, model, guidance, steps, mask_steps):
-    plan = Plan(conftest.DEFECTS, 3, 5, 3)
+    plan = Plan(small_bundle.DEFECTS, 3, 5, 3)
     settings = sampling(bundle, steps, guidance, mask_steps)
     samples = [sample for batch in generate(model, plan, settings) for sample in batch]
     assert [sample.pair.index for sample in samples] == [0, 1, 2, 3, 4]
@@ -73,7 +74,11 @@ def test_pairs_are_those_worked_by_hand(bundle, model, guidance, steps, mask_ste
 
 def test_batches_of_1_3_and_8_give_the_same_pairs(bundle, model):
     runs = [
-        [s for batch in generate(model, Plan(conftest.DEFECTS, 1, 8, size), sampling(bundle)) for s in batch]
+        [
+            s
+            for batch in generate(model, Plan(small_bundle.DEFECTS, 1, 8, size), sampling(bundle))
+            for s in batch
+        ]
         for size in (1, 3, 8)
     ]
     for other in runs[1:]:
@@ -97,7 +102,7 @@ class Counting:
 @pytest.mark.parametrize(("guidance", "rows"), [(1.0, 3), (2.0, 6)])
 def test_work_done_is_the_work_needed(bundle, model, guidance, rows):
     counting = Counting(model.backend)
-    plan = Plan(conftest.DEFECTS, 0, 3, 3)
+    plan = Plan(small_bundle.DEFECTS, 0, 3, 3)
     settings = sampling(bundle, steps=4, guidance=guidance, mask_steps=1)
     list(generate(Model(counting, model.conditioning, model.start), plan, settings))
     assert counting.rows == [("unet", rows, 1)] * 3 + [
@@ -108,7 +113,7 @@ def test_work_done_is_the_work_needed(bundle, model, guidance, rows):
 
 
 def test_refused_pairs_get_new_noise_and_the_others_stay(bundle, model):
-    plan = Plan(conftest.DEFECTS, 1, 12, 12)
+    plan = Plan(small_bundle.DEFECTS, 1, 12, 12)
     (once,) = generate(model, plan, sampling(bundle))
     areas = sorted(int((sample.mask > 0).sum()) for sample in once)
     gate = Gate(areas[4], 1.0)  # about a third of the first attempts fails
@@ -127,7 +132,7 @@ def test_refused_pairs_get_new_noise_and_the_others_stay(bundle, model):
 
 def test_a_retry_is_what_its_own_noise_gives(bundle, model):
     """A gate that nothing passes: the last attempt is left, made from (seed, index, attempt) alone."""
-    plan = Plan(conftest.DEFECTS, 1, 4, 4)
+    plan = Plan(small_bundle.DEFECTS, 1, 4, 4)
     (samples,) = generate(model, plan, sampling(bundle, gate=Gate(65, 1.0), retries=2))
     for sample in samples:
         assert sample.pair.stream.attempt == 2
@@ -148,7 +153,7 @@ def test_numbers_that_are_not_finite_are_an_error(bundle, model, graph, value):
 
     broken = Model(Broken(model.backend), model.conditioning, model.start)
     with pytest.raises(BackendError, match=f"{graph} on backend cpu gave NaN or infinity"):
-        list(generate(broken, Plan(conftest.DEFECTS, 0, 2, 2), sampling(bundle)))
+        list(generate(broken, Plan(small_bundle.DEFECTS, 0, 2, 2), sampling(bundle)))
 
 
 def test_pixels_are_rounded_and_clipped():
