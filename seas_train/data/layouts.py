@@ -197,7 +197,7 @@ def split(
     train: set[Record] = set()
     for defect in product.defects:
         records = [record for record in product.anomalies if record.defect == defect]
-        count = max(1, int(len(records) * fraction + 1e-9))  # 1e-9: 3 * (1 / 3) must not become 0
+        count = max(1, int(len(records) * fraction + 1e-9))  # 1e-9: 100 * 0.29 is 28.999...96
         train.update(records[:count] if order == "first" else _draw(records, count, seed))
     return Split(
         train=tuple(record for record in product.anomalies if record in train),

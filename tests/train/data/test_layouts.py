@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seas_train.data.layouts import LAYOUTS, Product, check, pick_normals, read, split
+from seas_train.data.layouts import LAYOUTS, Product, Record, check, pick_normals, read, split
 from seas_train.errors import DataError, SettingsError
 
 
@@ -261,6 +261,12 @@ def test_split_sizes(root: Path, fraction: float, sizes: tuple[int, int]) -> Non
     assert sorted(train + held_out) == [f"dent/00{i}" for i in range(4)] + [
         f"scratch/00{i}" for i in range(3)
     ]
+
+
+def test_split_does_not_lose_an_image_to_rounding() -> None:
+    dents = tuple(Record(Path(f"{i}.png"), Path(f"{i}_mask.png"), "dent") for i in range(100))
+    product = Product("x", Path("x"), "mvtec", (), (), dents)
+    assert [len(split(product, fraction=share / 100).train) for share in range(1, 101)] == list(range(1, 101))
 
 
 def test_seeded_split_reaches_every_image_and_repeats(root: Path) -> None:
