@@ -1,0 +1,122 @@
+"""A run folder -> a sealed bundle, written beside its place and moved there whole."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from seas_export import conditioning, parity, to_onnx
+from seas_export.graphs import Wrapper, wrappers
+from seas_runtime.bundle import write_manifest
+from seas_runtime.errors import OutputError
+from seas_runtime.manifest import Defaults, Geometry, Graph, GraphName, Manifest, Schedule, Start
+from seas_train import run as runs
+from seas_train.run import Run
+
+PACKAGES = ("seas", "torch", "diffusers", "transformers", "onnx", "onnxruntime")
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """How to store the weights, and the defaults of generation that the bundle carries."""
+
+    half: bool
+    defaults: Defaults
+    final: str = "zero"
+
+
+def export(source: Path, out: Path, settings: ExportSettings, progress: Callable[[str], None]) -> Manifest:
+    """Export a run folder.
+
+    Args:
+        source: the run folder, tuned and with a mask branch.
+        out: the bundle's folder, conventionally NAME.plan; must not exist.
+        settings: see `ExportSettings`.
+        progress: called with the name of each stage.
+
+    Raises:
+        DataError: the run is missing, unfinished, or has weights that are not finite.
+        BundleError: parity failed.
+        OutputError: `out` exists or cannot be written. In every case no bundle is left behind.
+    """
+    if out.exists():
+        raise OutputError(f"{out}: exists already; remove it or choose another --out")
+    progress("run")
+    run = runs.load(source)
+    modules = [run.model.unet, run.model.vae, run.model.text_encoder, runs.require_masks(run)]
+    to_onnx.require_finite(modules)
+    if settings.half:
+        to_onnx.round_to_half([m for m in modules if m is not run.model.text_encoder])
+    partial = out.with_name(out.name + ".partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        manifest = _fill(run, partial, settings, progress)
+        partial.rename(out)
+    except OSError as error:
+        raise OutputError(f"cannot write {out}: {error.strerror or error}; free space or choose another --out") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return manifest
+
+
+def _fill(run: Run, folder: Path, settings: ExportSettings, progress: Callable[[str], None]) -> Manifest:
+    found = wrappers(run)
+    with to_onnx.WeightStore(folder) as store:
+        for name, wrapper in found.items():
+            progress(name)
+            to_onnx.export(wrapper, folder, store, settings.half)
+    conditioning.write(run, folder, settings.half)
+    progress("parity")
+    figures = parity.measure(run, found, folder)
+    progress("seal")
+    return write_manifest(folder, {**_facts(run, settings), "graphs": _graphs(found), "parity": figures})
+
+
+def _graphs(found: dict[GraphName, Wrapper]) -> dict[GraphName, Graph]:
+    graphs: dict[GraphName, Graph] = {}
+    for name, wrapper in found.items():
+        inputs, outputs = wrapper.specs()
+        graphs[name] = Graph(files={"fp32": f"{name}.onnx"}, inputs=inputs, outputs=outputs)
+    return graphs
+
+
+def _facts(run: Run, settings: ExportSettings) -> dict[str, Any]:
+    facts, model = run.facts, run.model
+    noise = model.scheduler.config
+    prompt = run.embed([""])
+    return {
+        "product": facts.product,
+        "defects": [{"name": name, "prompt": text} for name, text in facts.prompts.anomaly.items()],
+        "normal_prompt": facts.prompts.normal,
+        "geometry": Geometry(
+            image_size=model.image_size,
+            latent_channels=model.unet.config.in_channels,
+            latent_size=model.unet.config.sample_size,
+            prompt_length=prompt.shape[1],
+            prompt_width=prompt.shape[2],
+        ),
+        "schedule": Schedule(
+            beta_start=noise.beta_start,
+            beta_end=noise.beta_end,
+            beta_schedule=noise.beta_schedule,
+            train_steps=noise.num_train_timesteps,
+            spacing="linspace",
+            final=settings.final,  # type: ignore[arg-type]
+        ),
+        "start": Start(signal=facts.tune.signal, noise=facts.tune.noise),
+        "defaults": settings.defaults,
+        "provenance": {
+            **facts.provenance,
+            "weights": "float16" if settings.half else "float32",
+            "tune": facts.tune.model_dump(mode="json"),
+            "masks": facts.masks.model_dump(mode="json") if facts.masks else None,
+            "anomalies": len(facts.train),
+            "normals": len(facts.normals),
+            "versions": {name: version(name) for name in PACKAGES},
+        },
+    }
