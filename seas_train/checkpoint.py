@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -69,13 +70,13 @@ def save(
         save_file(tensors, fresh / "state.safetensors")
         write_atomic(fresh / "state.json", json.dumps({"step": step, "task": task}))
         fsync_folder(fresh)
-        shutil.rmtree(folder / PREVIOUS, ignore_errors=True)
         if (folder / CURRENT).exists():
+            shutil.rmtree(folder / PREVIOUS, ignore_errors=True)
             (folder / CURRENT).rename(folder / PREVIOUS)
         fresh.rename(folder / CURRENT)
         fsync_folder(folder)
         shutil.rmtree(folder / PREVIOUS, ignore_errors=True)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise OutputError(f"cannot save a checkpoint in {folder}: {error}; the last one is kept") from error
 
 
@@ -85,11 +86,21 @@ def load(
     """Restore the newest whole checkpoint of this task; returns the steps done, 0 where there is none.
 
     Raises:
-        DataError: the checkpoint belongs to another stage or other settings.
+        DataError: the checkpoint was made with other settings or for other networks, or cannot be read.
     """
     source = next((folder / name for name in (CURRENT, PREVIOUS) if (folder / name / "state.json").exists()), None)
     if source is None:
         return 0
+    try:
+        return _restore(source, task, modules, optimizer)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise DataError(f"{source} cannot be continued ({reason}); delete it to start again") from error
+
+
+def _restore(
+    source: Path, task: dict[str, Any], modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer
+) -> int:
     head = json.loads((source / "state.json").read_text(encoding="utf-8"))
     if head["task"].get("stage") != task.get("stage"):
         return 0
