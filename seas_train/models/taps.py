@@ -90,23 +90,31 @@ def cross_attention(
     Raises:
         SettingsError: a level without attention.
     """
-    maps = AttentionMaps({level: [] for level in levels})
-    replaced: list[tuple[Attention, object]] = []
-    for level in levels:
-        blocks = getattr(unet.down_blocks[level - 1], "attentions", []) if 0 < level <= len(unet.down_blocks) else []
-        if not blocks:
-            raise SettingsError(f"attention level {level}: found no attention there; choose from 1, 2, 3")
-        for block in blocks:
-            for layer in block.transformer_blocks:
-                replaced.append((layer.attn2, layer.attn2.processor))
-                layer.attn2.processor = _Recorder(maps.layers[level], softmax)
-    clear = unet.register_forward_pre_hook(lambda *_: [store.clear() for store in maps.layers.values()] and None)
+    layers = {level: _cross_attention_layers(unet, level) for level in levels}
+    maps = AttentionMaps({level: [] for level in layers})
+    stock = [(layer, layer.processor) for level in layers.values() for layer in level]
+
+    def clear(*_: object) -> None:
+        for store in maps.layers.values():
+            store.clear()
+
+    hook = unet.register_forward_pre_hook(clear)
+    for level, attentions in layers.items():
+        for attention in attentions:
+            attention.processor = _Recorder(maps.layers[level], softmax)
     try:
         yield maps
     finally:
-        clear.remove()
-        for attention, processor in replaced:
+        hook.remove()
+        for attention, processor in stock:
             attention.processor = processor
+
+
+def _cross_attention_layers(unet: UNet2DConditionModel, level: int) -> list[Attention]:
+    blocks = getattr(unet.down_blocks[level - 1], "attentions", []) if 0 < level <= len(unet.down_blocks) else []
+    if not blocks:
+        raise SettingsError(f"attention level {level}: found no attention there; choose from 1, 2, 3")
+    return [layer.attn2 for block in blocks for layer in block.transformer_blocks]
 
 
 def decode_features(vae: AutoencoderKL, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
