@@ -45,13 +45,14 @@ def compose(defects: Sequence[str], settings: TuneSettings) -> Prompts:
     try:
         texts = {d: settings.prompt.format(ob=ob, df=settings.df_separator.join(t)) for d, t in anomaly.items()}
         normal = settings.normal_prompt.format(ob=ob)
-    except (KeyError, IndexError, ValueError) as error:
+    except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
         raise SettingsError(
             f"prompt {settings.prompt!r}, normal prompt {settings.normal_prompt!r}: {error!r}; "
             "use {ob} for the product and {df} for the anomaly tokens"
         ) from error
-    if "{df}" not in settings.prompt:
-        raise SettingsError(f"prompt {settings.prompt!r} has no {{df}}; expected a place for the anomaly tokens")
+    for defect, text in texts.items():
+        if not all(token in text for token in (*product, *anomaly[defect])):
+            raise SettingsError(f"prompt {settings.prompt!r}: expected a place for the product {{ob}} and one for {{df}}")
     return Prompts(normal=normal, anomaly=texts, product_tokens=product, anomaly_tokens=anomaly)
 
 
