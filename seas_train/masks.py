@@ -13,7 +13,7 @@ from seas_train import checkpoint, loop, run
 from seas_train.config import MaskSettings
 from seas_train.data.dataset import ImageSet, step_generator
 from seas_train.data.layouts import Product, Record
-from seas_train.errors import DataError
+from seas_train.errors import DataError, SettingsError
 from seas_train.losses import focal_loss
 from seas_train.models import components, taps
 from seas_train.models.rmp import RefinedMaskPredictor, RmpConfig
@@ -88,7 +88,7 @@ def config_for(frozen: Run, settings: MaskSettings) -> RmpConfig:
         model.unet(latents, torch.zeros(1, dtype=torch.int64), frozen.embed([frozen.facts.prompts.normal]))
         channels = [feature.shape[1] for feature in taps.decode_features(model.vae, latents)]
     if (settings.up2_width + settings.up3_width) % settings.heads:
-        raise DataError(
+        raise SettingsError(
             f"widths {settings.up2_width} + {settings.up3_width} are not a multiple of {settings.heads} heads; change one"
         )
     names = ("up2_width", "up3_width", "layers", "heads", "groups", "fuse")
