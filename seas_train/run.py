@@ -15,7 +15,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -38,7 +38,7 @@ class Facts(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: int = 1
+    format: Literal[1] = 1
     product: str
     prompts: Prompts
     tune: TuneSettings
@@ -87,7 +87,7 @@ def save_tuned(
         _save(folder / "tokens.safetensors", {"rows": rows})
         _save(folder / "normals.safetensors", {"mean": normals[0], "std": normals[1]})
         write_atomic(folder / "run.json", facts.model_dump_json(indent=2) + "\n")
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise OutputError(f"cannot write the run folder {folder}: {error}; free space and run again") from error
 
 
@@ -106,7 +106,7 @@ def save_masks(folder: Path, facts: Facts, rmp: RefinedMaskPredictor) -> None:
         shutil.rmtree(folder / "rmp", ignore_errors=True)
         partial.rename(folder / "rmp")
         write_atomic(folder / "run.json", facts.model_dump_json(indent=2) + "\n")
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise OutputError(f"cannot write the run folder {folder}: {error}; free space and run again") from error
 
 
@@ -121,13 +121,14 @@ def load(folder: Path) -> Run:
     try:
         rows = load_file(folder / "tokens.safetensors")["rows"]
         normals = load_file(folder / "normals.safetensors")
+        mean, std = normals["mean"], normals["std"]
         rmp = _load_rmp(folder / "rmp") if (folder / "rmp" / "config.json").exists() else None
-    except (OSError, KeyError, SafetensorError, ValidationError, RuntimeError) as error:
+    except (OSError, KeyError, ValueError, SafetensorError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"{folder}: cannot be read ({reason}); make the run again with `seas-train tune`") from error
     ua.attach_rows(model.text_encoder, rows)
     components.freeze(*model.networks.values())
-    return Run(folder, facts, model, normals["mean"], normals["std"], rmp)
+    return Run(folder, facts, model, mean, std, rmp)
 
 
 def load_facts(folder: Path) -> Facts:

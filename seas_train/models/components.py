@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from pydantic import BaseModel, ConfigDict
+from safetensors import SafetensorError
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -197,7 +198,7 @@ def load(source: str | Path) -> Components:
         text = CLIPTextModel.from_pretrained(source, subfolder="text_encoder", local_files_only=local)
         tokenizer = CLIPTokenizer.from_pretrained(source, subfolder="tokenizer", local_files_only=local)
         scheduler = DDPMScheduler.from_pretrained(source, subfolder="scheduler", local_files_only=local)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         mend = (
             "Make the base again with `seas-train base`, or give a whole Stable Diffusion v1-4 folder."
