@@ -1,11 +1,13 @@
-"""Command-line options made from the fields of a settings model, so that each setting is described once."""
+"""What the commands of `seas-train` share: options made from settings models, rules for output folders."""
 
 from __future__ import annotations
 
 import functools
+import json
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -13,8 +15,22 @@ import click
 from pydantic.fields import FieldInfo
 
 from seas_train.config import Settings, resolve
+from seas_train.errors import OutputError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+NOT_STATED = "not stated"
+UNFINISHED = {"log.jsonl", "checkpoint", "checkpoint.next", "checkpoint.previous"}
+PATH = click.Path(path_type=Path)
+OUT = click.option("--out", type=PATH, required=True, metavar="DIR", help="Where the result goes.")
+LAYOUT = click.option(
+    "--layout",
+    type=click.Choice(("auto", "mvtec")),
+    default="auto",
+    help="How the data set's files are arranged.",
+)
+LICENCE = click.option(
+    "--licence", metavar="TEXT", default=NOT_STATED, help="Licence of the images, kept in the result."
+)
 
 
 class IntegersType(click.ParamType):  # type: ignore[type-arg]  # generic in new versions of click alone
@@ -52,7 +68,7 @@ def settings_options(cls: type[Settings]) -> Callable[[Function], Function]:
             resolved = _option(name, field)(resolved)
         resolved = click.option(
             "--config",
-            type=click.Path(path_type=Path),
+            type=PATH,
             metavar="FILE.toml",
             help="Settings as a TOML file; options given here go before it.",
         )(resolved)
@@ -74,8 +90,8 @@ def _option(name: str, field: FieldInfo) -> Callable[[Function], Function]:
         name,
         type=_click_type(kind),
         default=None,
-        show_default=_shown(field.default),
-        help=field.description,
+        show_default=False,
+        help=f"{field.description}{_shown(field.default)}",
     )
 
 
@@ -93,13 +109,66 @@ def _click_type(kind: Any) -> Any:
     return kind
 
 
-def _shown(default: Any) -> str | bool:
+def _shown(default: Any) -> str:
+    """The model's default as click shows its own; click's stays None, so that preset and file are heard."""
     if default is None:
-        return False
+        return ""
+    text = repr(default) if isinstance(default, str) and not default.isalnum() else str(default)
     if isinstance(default, tuple):
-        return ",".join(map(str, default))
+        text = ",".join(map(str, default))
     if isinstance(default, bool):
-        return "yes" if default else "no"
+        text = "on" if default else "off"
     if isinstance(default, float):
-        return f"{default:.5g}"
-    return repr(default) if isinstance(default, str) and not default.isalnum() else str(default)
+        text = f"{default:.5g}"
+    return f"  [default: {text}]"
+
+
+def require_same(where: Path, saved: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    """Refuse to call a finished result done when it was asked for with other settings.
+
+    Raises:
+        OutputError: a setting differs; all that differ are named.
+    """
+    differ = [key for key in asked if saved.get(key) != asked[key]]
+    changed = [f"{key} {saved.get(key)!r}, now {asked[key]!r}" for key in differ]
+    if changed:
+        raise OutputError(
+            f"{where} was made with other settings ({'; '.join(changed)}); give the same, "
+            "name another folder, or remove it to make it again"
+        )
+
+
+@contextmanager
+def output(out: Path, stage: str) -> Iterator[None]:
+    """Refuse a folder that is not ours; leave none behind that nothing was written to.
+
+    Raises:
+        OutputError: `out` is a file, holds something else, or cannot be written.
+    """
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"{out} is a file; expected a folder that is missing or empty; name another --out")
+    existed = out.exists()
+    names = {entry.name for entry in out.iterdir()} if existed else set()
+    if names and not names <= UNFINISHED and _stage_in(out) != stage:
+        raise OutputError(
+            f"{out} holds {min(names)} and no unfinished {stage} of ours; expected a folder that is missing "
+            "or empty; name another --out"
+        )
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"cannot write {out}: {error.strerror or error}; free space") from error
+    finally:
+        if not existed and out.is_dir() and not any(out.iterdir()):
+            out.rmdir()
+
+
+def _stage_in(out: Path) -> str | None:
+    """Which command an unfinished folder belongs to: its first log line says it."""
+    if (out / "sample.json").is_file():
+        return "sample"
+    try:
+        with (out / "log.jsonl").open(encoding="utf-8") as stream:
+            return str(json.loads(stream.readline())["stage"]).partition("-")[0]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

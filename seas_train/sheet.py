@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
@@ -12,6 +12,7 @@ from seas_train.errors import DataError
 GAP = 4
 TEXT = 14
 RED = (255, 32, 32)
+Pair = tuple[Image.Image, Image.Image]
 
 
 def overlay(image: Image.Image, mask: Image.Image) -> Image.Image:
@@ -82,6 +83,21 @@ def sheet(
     return canvas
 
 
+def by_type(types: Mapping[str, Sequence[Pair]], side: int = 128) -> Image.Image:
+    """Show (image, mask) pairs by defect type: a row of images over a row of the same with their masks.
+
+    Raises:
+        DataError: there is no pair.
+    """
+    rows: list[list[Image.Image]] = []
+    labels: list[str] = []
+    for name, pairs in types.items():
+        if pairs:
+            rows += [[image for image, _ in pairs], [overlay(*pair) for pair in pairs]]
+            labels += [name, ""]
+    return sheet(rows, side, labels=labels)
+
+
 def from_dataset(out: Path, columns: int = 8, side: int = 128) -> Image.Image:
     """Show what `seas-gen` wrote: for each defect type a row of images over the same with their masks.
 
@@ -93,19 +109,16 @@ def from_dataset(out: Path, columns: int = 8, side: int = 128) -> Image.Image:
     Raises:
         DataError: there is no such image, or one has no mask or cannot be read.
     """
-    rows: list[list[Image.Image]] = []
-    labels: list[str] = []
+    types: dict[str, list[Pair]] = {}
     for folder in sorted(path for path in out.glob("*/test/*") if path.is_dir()):
         pairs = [_read_pair(path) for path in sorted(folder.glob("*.png"))[:columns]]
-        if pairs:
-            rows += [[image for image, _ in pairs], [overlay(*pair) for pair in pairs]]
-            labels += [f"{folder.parent.parent.name}: {folder.name}", ""]
-    if not rows:
+        types[f"{folder.parent.parent.name}: {folder.name}"] = pairs
+    if not any(types.values()):
         raise DataError(f"{out}: found no image; expected PRODUCT/test/DEFECT/NAME.png, as of seas-gen")
-    return sheet(rows, side, labels=labels)
+    return by_type(types, side)
 
 
-def _read_pair(path: Path) -> tuple[Image.Image, Image.Image]:
+def _read_pair(path: Path) -> Pair:
     mask = path.parents[2] / "ground_truth" / path.parent.name / f"{path.stem}_mask.png"
     return _read(path), _read(mask)
 

@@ -1,0 +1,292 @@
+"""`seas-train`. Heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from seas_train.config import BaseSettings, MaskSettings, TuneSettings
+from seas_train.errors import DataError, SettingsError
+from seas_train.options import LAYOUT, LICENCE, NOT_STATED, OUT, output, require_same, settings_options
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+    from seas_train.data.layouts import Product
+    from seas_train.run import Run
+
+INTERRUPTED = 130
+SHEET_COLUMNS = 8
+PATH = click.Path(path_type=Path)
+EXAMPLES = """\b
+Examples:
+  seas-train demo-data out/demo
+  seas-train base out/demo/bottle --out out/base
+  seas-train tune out/demo/bottle --base out/base --out out/run --preset tiny
+  seas-train masks out/run out/demo/bottle --preset tiny
+  seas-train sample out/run --out out/samples --count 8
+
+An interrupted training continues when the same command is given again.
+
+\b
+Exit codes: 0 done, 1 training failed, 2 usage, 3 bad data, base model or run, 5 output problem,
+130 interrupted."""
+
+
+class _Group(click.Group):
+    """Commands that end an interrupt with one line and the exit code of the house."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("Interrupted: the same command continues from what is saved.", err=True)
+            ctx.exit(INTERRUPTED)
+
+
+@click.group(cls=_Group, epilog=EXAMPLES, context_settings={"show_default": True, "max_content_width": 100})
+@click.version_option(package_name="seas", message="%(package)s %(version)s")
+def main() -> None:
+    """Train a generator of anomaly images and masks: base model, fine-tuning, mask branch."""
+
+
+@main.command("demo-data", epilog="Example: seas-train demo-data out/demo --product tile --per-defect 40")
+@click.argument("out", type=PATH)
+@click.option("--product", default="bottle", metavar="NAME", help="bottle, tile or nut.")
+@click.option("--size", type=int, default=128, metavar="PIXELS", help="Side of the images, 64 to 1024.")
+@click.option("--normals", type=int, default=60, metavar="N", help="Normal images for training.")
+@click.option("--per-defect", type=int, default=20, metavar="N", help="Image-mask pairs of each defect type.")
+@click.option("--test-normals", type=int, default=20, metavar="N", help="Normal images for testing.")
+@click.option("--seed", type=int, default=0, metavar="N", help="Seed of everything drawn.")
+@click.option("--variety", type=float, default=0.0, metavar="X", help="0 one production line, 1 any.")
+def demo_data(out: Path, product: str, size: int, **counts: Any) -> None:
+    """Draw a procedural data set into OUT/PRODUCT (MVTec AD layout)."""
+    from seas_train.data import demo
+
+    with _stopwatch(f"drew {product} into {out / product}"):
+        demo.write(out, product, size, **counts)
+
+
+@main.command(epilog="Example: seas-train base photographs/tile photographs/nut --out out/base")
+@click.argument("images", type=PATH, nargs=-1, required=True)
+@OUT
+@LICENCE
+@settings_options(BaseSettings)
+def base(images: tuple[Path, ...], out: Path, licence: str, settings: BaseSettings) -> None:
+    """Train a small base model from scratch on folders of IMAGES, offline.
+
+    A folder in MVTec AD layout gives its normal images, any other folder all images below it.
+    """
+    _hush()
+    from seas_train import base as bases
+
+    provenance: dict[str, object] = {"data": [folder.resolve().name for folder in images], "licence": licence}
+    if (out / "base.json").is_file():
+        saved = _read_json(out / "base.json")
+        require_same(out, {**saved["settings"], **saved["provenance"]}, _asked(settings, provenance))
+        return click.echo(f"already done: the base model {out}")
+    with output(out, "base"), _stopwatch(f"trained the base model {out}"):
+        bases.train(images, out, settings, provenance)
+    return None
+
+
+@main.command(epilog="Example: seas-train tune data/tile --base out/base --out out/run --preset tiny")
+@click.argument("data", type=PATH)
+@click.option("--base", required=True, metavar="BASE", help="A base model's folder, or a hub name.")
+@OUT
+@LAYOUT
+@LICENCE
+@settings_options(TuneSettings)
+def tune(*, data: Path, base: str, out: Path, layout: str, licence: str, settings: TuneSettings) -> None:
+    """Fine-tune a base model on the product in the folder DATA."""
+    _hush()
+    from seas_train import run as runs
+    from seas_train import tune as tuning
+
+    product = _product(data, layout)
+    provenance: dict[str, object] = {
+        "data": f"{product.name} ({product.layout})",
+        "licence": licence,
+        "base_licence": _base_licence(base),
+    }
+    if (out / "run.json").is_file():
+        facts = runs.load_facts(out)
+        saved = {**facts.tune.model_dump(mode="json"), **facts.provenance}
+        require_same(out, saved, {**_asked(settings, provenance), "base": base})
+        return click.echo(f"already done: the run {out}")
+    with output(out, "tune"), _stopwatch(f"tuned {product.name} ({len(product.defects)} types) into {out}"):
+        tuning.train(product, base, out, settings, provenance)
+    return None
+
+
+@main.command(epilog="Example: seas-train masks out/run data/tile --preset tiny")
+@click.argument("run", type=PATH)
+@click.argument("data", type=PATH)
+@LAYOUT
+@settings_options(MaskSettings)
+def masks(run: Path, data: Path, layout: str, settings: MaskSettings) -> None:
+    """Train the mask branch of a fine-tuned RUN on the DATA it was tuned on."""
+    _hush()
+    from seas_train import masks as branch
+    from seas_train import run as runs
+
+    facts = runs.load_facts(run)
+    if facts.masks is not None and (run / "rmp" / "config.json").is_file():
+        require_same(run / "rmp", facts.masks.model_dump(mode="json"), _asked(settings, {}))
+        return click.echo(f"already done: the mask branch {run / 'rmp'}")
+    product = _product(data, layout)
+    with _stopwatch(f"trained the mask branch {run / 'rmp'}"):
+        branch.train(run, product, settings)
+    return None
+
+
+@main.command(epilog="Example: seas-train sample out/run --out out/samples --count 16 --defect crack")
+@click.argument("run", type=PATH)
+@OUT
+@click.option("--count", type=click.IntRange(1), default=8, metavar="N", help="Pairs; types take turns.")
+@click.option(
+    "--defect", "defects", multiple=True, metavar="NAME", show_default="all", help="A type; may be repeated."
+)
+@click.option("--seed", type=click.IntRange(0), default=0, metavar="N", help="Pair i depends on (seed, i).")
+@click.option("--steps", type=click.IntRange(1, 999), default=25, metavar="N", help="Solver steps.")
+@click.option("--guidance", type=click.FloatRange(1, 100), default=8.0, metavar="X", help="Prompt weight.")
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.2,
+    metavar="P",
+    help="Mask probability above which a pixel is anomalous.",
+)
+@click.option("--batch", type=click.IntRange(1), default=4, metavar="N", help="Pairs made together.")
+def sample(run: Path, out: Path, defects: tuple[str, ...], **given: Any) -> None:
+    """Generate pairs with the PyTorch reference sampler: slow, the truth that bundles are compared with.
+
+    Writes OUT/DEFECT/000000.png and 000000_mask.png, and OUT/sheet.png.
+    """
+    _hush()
+    from seas_train import run as runs
+    from seas_train import sheet
+
+    tuned = runs.load(run)
+    runs.require_masks(tuned)
+    types = _chosen(defects, tuned.facts.defects)
+    asked = {"run": str(run), "defects": list(types), **given}
+    record = out / "sample.json"
+    if record.is_file():
+        require_same(out, _read_json(record), asked)
+    rows: dict[str, list[tuple[Image.Image, Image.Image]]] = {defect: [] for defect in types}
+    with output(out, "sample"), _stopwatch(f"sampled {given['count']} pairs into {out}"):
+        out.mkdir(parents=True, exist_ok=True)
+        record.write_text(json.dumps(asked, indent=2) + "\n", encoding="utf-8")
+        for index, defect, image, mask in _sampled(tuned, types, **given):
+            _save(image, out / defect / f"{index:06}.png")
+            _save(mask, out / defect / f"{index:06}_mask.png")
+            rows[defect] = [*rows[defect], (image, mask)][:SHEET_COLUMNS]
+        _save(sheet.by_type(rows), out / "sheet.png")
+
+
+def _sampled(
+    tuned: Run, types: tuple[str, ...], *, count: int, seed: int, batch: int, threshold: float, **how: Any
+) -> Iterator[tuple[int, str, Image.Image, Image.Image]]:
+    """Pairs (index, defect, image, mask); the randomness of pair i depends on (seed, i) alone."""
+    import torch
+    from PIL import Image
+
+    from seas_train import reference
+
+    settings = reference.SampleSettings(**how, mask_steps=min(3, how["steps"]))
+    for first in range(0, count, batch):
+        indices = range(first, min(first + batch, count))
+        defects = [types[i % len(types)] for i in indices]
+        starts = [_start(tuned, seed, i) for i in indices]
+        normal, noise = (torch.stack(part) for part in zip(*starts, strict=True))
+        made = reference.sample(tuned, defects, normal, noise, settings)
+        pixels = ((made.images.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+        levels = ((made.probability[:, 0] > threshold).byte() * 255).numpy()
+        for k, i in enumerate(indices):
+            yield i, defects[k], Image.fromarray(pixels[k]), Image.fromarray(levels[k])
+
+
+def _start(tuned: Run, seed: int, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Latents (C, h, w) of a random normal image, and noise of the same shape."""
+    import torch
+
+    from seas_train.data.dataset import draw, step_generator
+
+    generator = step_generator(seed, index)
+    (chosen,) = draw(len(tuned.normal_mean), 1, generator)
+    posterior, noise = torch.randn(2, *tuned.normal_mean.shape[1:], generator=generator)
+    return tuned.normal_mean[chosen] + tuned.normal_std[chosen] * posterior, noise
+
+
+def _chosen(asked: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:
+    for defect in asked:
+        if defect not in known:
+            raise SettingsError(f"unknown defect type {defect!r}; the run has {', '.join(known)}")
+    return tuple(defect for defect in known if defect in asked) or known
+
+
+def _save(image: Image.Image, path: Path) -> None:
+    path.parent.mkdir(exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    image.save(temporary, "PNG")
+    temporary.replace(path)
+
+
+def _hush() -> None:
+    """Stop the libraries' own progress bars and warnings: they drown ours."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    warnings.filterwarnings("ignore", module=r"diffusers|transformers|huggingface_hub|torch")
+    from diffusers.utils import logging as diffusers_log
+    from transformers.utils import logging as transformers_log
+
+    for log in (diffusers_log, transformers_log):
+        log.set_verbosity_error()
+        log.disable_progress_bar()
+
+
+def _product(data: Path, layout: str) -> Product:
+    """Read and check a data set and show its warnings."""
+    from seas_train.data import layouts
+
+    product = layouts.read(data, layout)
+    for warning in product.warnings:
+        click.echo(f"Warning: {warning}", err=True)
+    layouts.check(product)
+    return product
+
+
+def _base_licence(base: str) -> str:
+    """What a base of ours says of its images; other bases say nothing that we could read."""
+    path = Path(base) / "base.json"
+    return str(_read_json(path)["provenance"].get("licence", NOT_STATED)) if path.is_file() else NOT_STATED
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); make it again") from error
+    if not isinstance(found, dict):
+        raise DataError(f"{path}: holds no JSON object; make it again")
+    return found
+
+
+def _asked(settings: BaseSettings | TuneSettings | MaskSettings, more: Mapping[str, Any]) -> dict[str, Any]:
+    return {**settings.model_dump(mode="json"), **more}
+
+
+@contextmanager
+def _stopwatch(what: str) -> Iterator[None]:
+    began = time.monotonic()
+    yield
+    click.echo(f"{what} in {time.monotonic() - began:.0f} s")

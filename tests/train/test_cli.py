@@ -1,0 +1,212 @@
+"""`seas-train` from the outside: the whole road with two steps a stage, and what each kind of misuse says."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from seas_train.cli import main
+from seas_train.config import BaseSettings, MaskSettings, TuneSettings
+
+FEW = ["--steps", "2", "--checkpoint-every", "1"]
+SMALL = ["--anomaly-batch", "1", "--normal-batch", "1"]
+
+
+def call(*words: object) -> Result:
+    return CliRunner().invoke(main, [str(word) for word in words])
+
+
+def done(*words: object) -> str:
+    result = call(*words)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def refused(code: int, *words: object) -> str:
+    result = call(*words)
+    assert result.exit_code == code, result.output
+    assert isinstance(result.exception, SystemExit)
+    assert result.stdout == ""
+    return result.stderr
+
+
+class Road:
+    """The folders of one small training and the commands that made them."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.data, self.base, self.run = root, root / "demo/bottle", root / "base", root / "run"
+        self.samples = root / "samples"
+        counts = ["--normals", 3, "--per-defect", 2, "--test-normals", 1, "--size", 64]
+        self.draw = ["demo-data", root / "demo", *counts]
+        self.make_base = [
+            *("base", self.data, "--out", self.base, "--vae-steps", 2, "--vae-batch", 2, "--batch", 2),
+            *("--licence", "CC0", *FEW),
+        ]
+        self.tune = [
+            "tune",
+            self.data,
+            "--base",
+            self.base,
+            "--out",
+            self.run,
+            "--preset",
+            "tiny",
+            *FEW,
+            *SMALL,
+        ]
+        self.masks = ["masks", self.run, self.data, "--preset", "tiny", *FEW, *SMALL]
+        self.sample = ["sample", self.run, "--out", self.samples, "--count", 5, "--steps", 2, "--batch", 3]
+
+
+@pytest.fixture(scope="module")
+def road(tmp_path_factory: pytest.TempPathFactory) -> Road:
+    road = Road(tmp_path_factory.mktemp("road"))
+    outputs = [done(*words) for words in (road.draw, road.make_base, road.tune, road.masks, road.sample)]
+    for text in outputs:
+        assert text.count("\n") == 1
+        assert " in " in text
+        assert text.endswith(" s\n")
+    return road
+
+
+def test_provenance_names_data_and_licences(road: Road) -> None:
+    facts = json.loads((road.run / "run.json").read_text())
+    assert facts["provenance"] == {
+        "data": "bottle (mvtec)",
+        "licence": "not stated",
+        "base_licence": "CC0",
+        "base": str(road.base),
+    }
+    assert facts["tune"]["unet_lr"] == 1e-4  # the preset's
+    assert facts["tune"]["steps"] == 2  # the command line's
+
+
+def test_samples_are_images_with_two_level_masks_and_a_sheet(road: Road) -> None:
+    defects = json.loads((road.run / "run.json").read_text())["prompts"]["anomaly"]
+    written = sorted(path.relative_to(road.samples).as_posix() for path in road.samples.rglob("*.png"))
+    names = list(defects)
+    expected = ["sheet.png"]
+    for i in range(5):
+        expected += [f"{names[i % len(names)]}/{i:06}{end}" for end in (".png", "_mask.png")]
+    assert written == sorted(expected)
+    with Image.open(road.samples / names[0] / "000000.png") as image:
+        assert (image.mode, image.size) == ("RGB", (128, 128))
+    with Image.open(road.samples / names[0] / "000000_mask.png") as mask:
+        assert set(np.unique(np.asarray(mask))) <= {0, 255}
+
+
+def test_a_pair_depends_on_seed_and_index_not_on_the_batch(road: Road, tmp_path: Path) -> None:
+    out = tmp_path / "again"
+    done("sample", road.run, "--out", out, "--count", 5, "--steps", 2, "--batch", 2)
+    for path in out.rglob("0*.png"):
+        if "_mask" not in path.name:
+            with Image.open(path) as new, Image.open(road.samples / path.relative_to(out)) as old:
+                assert np.abs(np.asarray(new).astype(int) - np.asarray(old)).max() <= 1
+
+
+@pytest.mark.parametrize("stage", ["make_base", "tune", "masks"])
+def test_a_finished_stage_says_so_and_refuses_other_settings(road: Road, stage: str) -> None:
+    words = getattr(road, stage)
+    before = {path: path.stat().st_mtime_ns for path in road.root.rglob("*")}
+    assert "already done" in done(*words)
+    said = refused(5, *words, "--seed", "9")
+    assert "seed 0, now 9" in said
+    assert said.count("\n") == 1
+    assert {path: path.stat().st_mtime_ns for path in road.root.rglob("*")} == before
+
+
+def test_out_that_is_a_file_or_foreign_is_refused_and_left_alone(road: Road, tmp_path: Path) -> None:
+    file, foreign = tmp_path / "file", tmp_path / "foreign"
+    file.write_text("mine")
+    foreign.mkdir()
+    (foreign / "letter.txt").write_text("mine")
+    for out, words in ((file, "is a file"), (foreign, "holds letter.txt")):
+        assert words in refused(5, "base", road.data, "--out", out)
+        assert words in refused(5, "tune", road.data, "--base", road.base, "--out", out)
+        assert words in refused(5, "sample", road.run, "--out", out)
+    assert [path.name for path in foreign.iterdir()] == ["letter.txt"]
+    assert "is a file" in refused(5, "demo-data", file)
+
+
+def test_a_base_is_no_place_for_a_run(road: Road) -> None:
+    assert "no unfinished tune" in refused(5, "tune", road.data, "--base", road.base, "--out", road.base)
+
+
+def test_bad_data_leaves_no_folder_behind(road: Road, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    (empty / "torn.png").write_bytes((road.data / "train/good/000.png").read_bytes()[:200])
+    assert "torn.png" in refused(3, "base", empty, "--out", out)
+    assert "no such folder" in refused(3, "tune", tmp_path / "none", "--base", road.base, "--out", out)
+    assert "no such folder" in refused(3, "tune", road.data, "--base", tmp_path / "none", "--out", out)
+    assert "run folder" in refused(3, "masks", tmp_path / "none", road.data)
+    assert "run folder" in refused(3, "sample", tmp_path / "none", "--out", out)
+    assert not out.exists()
+
+
+def test_settings_come_from_file_and_are_checked(road: Road, tmp_path: Path) -> None:
+    file, out = tmp_path / "tune.toml", tmp_path / "out"
+    words = ["tune", road.data, "--base", road.base, "--out", out, "--config", file]
+    file.write_text("setps = 3\n")
+    assert "setps" in refused(2, *words)
+    file.write_text("steps = 0\n")
+    assert "steps" in refused(2, *words)
+    assert "--levels" in refused(2, *words, "--levels", "two")
+    assert "unknown defect type 'rust'" in refused(2, "sample", road.run, "--out", out, "--defect", "rust")
+    assert not out.exists()
+
+
+def test_a_type_of_one_image_is_a_warning(road: Road, tmp_path: Path) -> None:
+    done("demo-data", tmp_path, "--normals", 2, "--per-defect", 1, "--test-normals", 0, "--size", 64)
+    result = call("tune", tmp_path / "bottle", "--base", tmp_path / "none", "--out", tmp_path / "out")
+    assert result.stderr.startswith("Warning: ")
+    assert "single image" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "cls"), [("base", BaseSettings), ("tune", TuneSettings), ("masks", MaskSettings)]
+)
+def test_help_has_every_setting_with_its_description(
+    command: str, cls: type[BaseSettings | TuneSettings | MaskSettings]
+) -> None:
+    text = " ".join(CliRunner().invoke(main, [command, "--help"], terminal_width=100).output.split())
+    for name, field in cls.model_fields.items():
+        assert f"--{name.replace('_', '-')}" in text
+        assert field.description is not None
+        assert field.description in text
+
+
+def test_help_loads_no_torch() -> None:
+    code = (
+        "import sys; from click.testing import CliRunner; from seas_train.cli import main; "
+        "CliRunner().invoke(main, ['tune', '--help']); "
+        "sys.exit(len({'torch', 'diffusers', 'transformers'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr.strip()) == (0, "")
+
+
+def test_an_interrupt_ends_with_130_and_the_same_command_finishes(road: Road, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    words = ["tune", road.data, "--base", road.base, "--out", out, "--preset", "tiny", *SMALL]
+    words += ["--steps", "12", "--checkpoint-every", "2", "--log-every", "1"]
+    code = "from seas_train.cli import main; main()"
+    command = [sys.executable, "-c", code, *map(str, words)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not (out / "checkpoint").exists():
+        assert process.poll() is None
+    process.send_signal(2)
+    assert "the same command continues" in process.communicate()[1]
+    assert process.returncode == 130
+    logged = (out / "log.jsonl").read_text().count("\n")
+    assert 0 < logged < 12
+    done(*words)
+    steps = [json.loads(line)["step"] for line in (out / "log.jsonl").read_text().splitlines()]
+    assert steps[-1] == 12
+    assert steps.count(1) == 1  # it did not begin again
