@@ -14,6 +14,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
 from torch.optim.swa_utils import AveragedModel
+from transformers import CLIPTokenizer
 
 from seas_train import checkpoint, loop
 from seas_train.config import BaseSettings
@@ -83,8 +84,12 @@ def train(folders: Sequence[Path], out: Path, settings: BaseSettings, provenance
     geometry = components.GEOMETRIES[settings.geometry]
     torch.manual_seed(settings.seed)
     texts = sorted({c.text(p, d) for c in captions for p in (False, True) for d in (False, True)})
-    model = components.build(geometry, texts)
-    out.mkdir(parents=True, exist_ok=True)
+    kept = out / "tokenizer"
+    model = components.build(geometry, texts, CLIPTokenizer.from_pretrained(kept) if kept.is_dir() else None)
+    if not kept.is_dir():  # learning the merges again would number the tokens otherwise: a continued run needs these
+        partial = out / "tokenizer.partial"
+        model.tokenizer.save_pretrained(partial)
+        partial.rename(kept)
     images = ImageSet(records, geometry.image_size)
     _train_vae(model.vae, images, out, settings)
     _train_unet(model, images, captions, out, settings)

@@ -163,9 +163,10 @@ def build_scheduler() -> DDPMScheduler:
     )
 
 
-def build(geometry: Geometry, captions: Iterable[str]) -> Components:
-    """A model with random weights, ready for base training or for measurements."""
-    tokenizer = build_tokenizer(captions, geometry.prompt_length)
+def build(geometry: Geometry, captions: Iterable[str], tokenizer: CLIPTokenizer | None = None) -> Components:
+    """A model with random weights, ready for base training or for measurements; learns a tokenizer if given none."""
+    if tokenizer is None:
+        tokenizer = build_tokenizer(captions, geometry.prompt_length)
     return Components(
         unet=build_unet(geometry),
         vae=build_vae(geometry),
