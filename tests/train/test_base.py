@@ -1,0 +1,166 @@
+"""Components on disk, and a base model trained from scratch in a few steps."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from PIL import Image
+from torch.nn import functional as F  # noqa: N812
+
+from seas_train import base as base_training
+from seas_train.base import Caption
+from seas_train.config import BaseSettings
+from seas_train.errors import DataError
+from seas_train.models import components
+from train.conftest import SMALL
+
+
+def test_a_saved_model_is_read_back_bit_equal(model, tmp_path):
+    model.save(tmp_path)
+    again = components.load(tmp_path)
+    for name, network in model.networks.items():
+        kept = again.networks[name].state_dict()
+        assert all(torch.equal(kept[k], v) for k, v in network.state_dict().items())
+    assert again.image_size == 64
+    assert again.tokenizer.model_max_length == 24
+    assert again.tokenizer("a bottle").input_ids == model.tokenizer("a bottle").input_ids
+    assert torch.equal(again.scheduler.alphas_cumprod, model.scheduler.alphas_cumprod)
+
+
+def data_error(source) -> str:
+    with pytest.raises(DataError) as caught:
+        components.load(source)
+    assert caught.value.exit_code == 3
+    message = caught.value.format_message()
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize("part", components.PARTS)
+def test_a_folder_without_a_part(base, tmp_path, part):
+    copy = shutil.copytree(base, tmp_path / "copy")
+    shutil.rmtree(copy / part)
+    assert f"found no {part}/ folder" in data_error(copy)
+
+
+@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder", "scheduler"])
+def test_a_part_without_files(base, tmp_path, part):
+    copy = shutil.copytree(base, tmp_path / "copy")
+    for file in (copy / part).iterdir():
+        file.unlink()
+    assert str(copy) in data_error(copy)
+
+
+def test_no_folder(tmp_path):
+    assert "no such folder" in data_error(tmp_path / "absent")
+    assert "no such folder" in data_error("./absent/base")
+
+
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "model.ckpt").write_bytes(b"")
+    assert "no such folder" in data_error(tmp_path / "model.ckpt")
+
+
+def test_the_schedule_is_that_of_stable_diffusion():
+    betas = [(0.00085**0.5 + (0.012**0.5 - 0.00085**0.5) * i / 999) ** 2 for i in range(1000)]
+    signal = 1.0
+    for beta in betas:
+        signal *= 1 - beta
+    scheduler = components.build_scheduler()
+    assert float(scheduler.alphas_cumprod[-1]) == pytest.approx(signal, rel=1e-4)
+    assert scheduler.config.prediction_type == "epsilon"
+
+
+@torch.no_grad()
+def test_moments_are_scaled(model):
+    model.vae.register_to_config(scaling_factor=0.5)
+    images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    mean, log_variance = model.vae.quant_conv(model.vae.encoder(images)).chunk(2, dim=1)
+    actual = components.encode_moments(model.vae.eval(), images)
+    torch.testing.assert_close(actual[0], mean * 0.5)
+    torch.testing.assert_close(actual[1], (log_variance / 2).exp() * 0.5)
+
+
+@pytest.mark.parametrize(
+    ("defect", "generic", "text"),
+    [
+        (None, (False, False), "a metal nut"),
+        (None, (True, True), "a object"),
+        ("scratch", (False, False), "a metal nut with scratch"),
+        ("scratch", (True, False), "a object with scratch"),
+        ("scratch", (False, True), "a metal nut with defect"),
+    ],
+)
+def test_captions(defect, generic, text):
+    assert Caption("metal nut", defect).text(*generic) == text
+
+
+@pytest.mark.parametrize("defects", [False, True])
+def test_collect_reads_products_and_plain_folders(product, tmp_path, defects):
+    plain = tmp_path / "Metal_Nut"
+    (plain / "deep").mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(plain / "deep" / "a.png")
+    records, captions = base_training.collect([product.root, plain], defects)
+    normals = [c for c in captions if c == Caption("bottle")]
+    anomalies = [c for c in captions if c.defect is not None]
+    assert len(records) == len(captions)
+    assert len(normals) == len(product.normals)
+    assert len(anomalies) == (len(product.anomalies) if defects else 0)
+    assert captions[-1] == Caption("metal nut")
+
+
+def test_collect_refuses_a_folder_without_images(tmp_path):
+    with pytest.raises(DataError, match="found no image"):
+        base_training.collect([tmp_path], False)
+
+
+def test_autoencoder_loss_by_hand(model):
+    model.vae.eval()
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(2, 3, 64, 64, generator=generator) * 2 - 1
+    noise = torch.randn(2, 4, 8, 8, generator=generator)
+    settings = BaseSettings(vae_edges=0.5, vae_kl=0.1)
+    with torch.no_grad():
+        terms = base_training.vae_losses(model.vae, images, noise, settings)
+        mean, log_variance = model.vae.quant_conv(model.vae.encoder(images)).chunk(2, dim=1)
+        decoded = model.vae.decoder(model.vae.post_quant_conv(mean + (log_variance / 2).exp() * noise))
+    error = decoded - images
+    l1 = error.abs().mean()
+    across = (error[..., 1:] - error[..., :-1]).abs().mean()
+    down = (error[..., 1:, :] - error[..., :-1, :]).abs().mean()
+    kl = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum(dim=(1, 2, 3)).mean()
+    torch.testing.assert_close(terms["loss"], l1 + 0.5 * (across + down) + 0.1 * kl, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(terms["l1"], F.l1_loss(decoded, images))
+
+
+def test_a_base_model_from_scratch_is_the_same_after_a_break(product, tmp_path, monkeypatch):
+    monkeypatch.setitem(components.GEOMETRIES, "tiny", SMALL)
+    settings = BaseSettings(
+        vae_steps=2, steps=3, vae_batch=2, vae_crop=32, batch=2, checkpoint_every=1, symmetries=2, defects=True
+    )
+    base_training.train([product.root], tmp_path / "whole", settings, {"licence": "CC0"})
+
+    # Learning the same captions again numbers the tokens otherwise, so both runs start with one tokenizer.
+    shutil.copytree(tmp_path / "whole" / "tokenizer", tmp_path / "broken" / "tokenizer")
+    kept, calls = components.DDPMScheduler.add_noise, []
+
+    def dying(*arguments):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return kept(*arguments)
+
+    monkeypatch.setattr(components.DDPMScheduler, "add_noise", dying)
+    with pytest.raises(KeyboardInterrupt):
+        base_training.train([product.root], tmp_path / "broken", settings, {"licence": "CC0"})
+    monkeypatch.setattr(components.DDPMScheduler, "add_noise", kept)
+    base_training.train([product.root], tmp_path / "broken", settings, {"licence": "CC0"})
+
+    whole, broken = (components.load(tmp_path / name) for name in ("whole", "broken"))
+    for name, network in whole.networks.items():
+        again = broken.networks[name].state_dict()
+        assert all(torch.equal(again[k], v) for k, v in network.state_dict().items())
+    assert whole.vae.config.scaling_factor == broken.vae.config.scaling_factor
+    assert json.loads((tmp_path / "whole" / "base.json").read_text())
+    assert not (tmp_path / "whole" / "checkpoint").exists()
