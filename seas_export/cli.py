@@ -31,7 +31,7 @@ import click
 def main(
     run: Path, out: Path, half: bool, steps: int, guidance: float, threshold: float, mask_steps: int, final: str
 ) -> None:
-    """Export the run folder RUN as a bundle of ONNX graphs for seas-gen.
+    r"""Export the run folder RUN as a bundle of ONNX graphs for seas-gen.
 
     Every output of every graph is compared with PyTorch before the bundle is sealed; a difference beyond the bound
     leaves no bundle.

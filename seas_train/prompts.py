@@ -110,7 +110,7 @@ def initial_rows(
         ids = tokenizer(word, add_special_tokens=False).input_ids
         return table[ids].mean(dim=0)
 
-    words = {token: settings.init_product for token in prompts.product_tokens}
+    words = dict.fromkeys(prompts.product_tokens, settings.init_product)
     return torch.stack([row(words.get(token, settings.init_anomaly)) for token in prompts.tokens]).clone()
 
 

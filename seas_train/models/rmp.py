@@ -84,7 +84,7 @@ class MaskRefinement(nn.Module):
         self.fuse = nn.Conv2d(width, width, 3, padding=1) if fuse else nn.Identity()
 
     def forward(self, d: Tensor, v: Tensor) -> Tensor:
-        """d (n, width, r, r), v (n, C, 2r, 2r) -> (n, width, 2r, 2r)."""
+        """D (n, width, r, r), v (n, C, 2r, 2r) -> (n, width, 2r, 2r)."""
         up = _double(d)
         a = self.first(up)
         b = self.second(a)
