@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -201,8 +202,9 @@ def test_an_interrupt_ends_with_130_and_the_same_command_finishes(road: Road, tm
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     while not (out / "checkpoint").exists():
         assert process.poll() is None
+        time.sleep(0.05)
     process.send_signal(2)
-    assert "the same command continues" in process.communicate()[1]
+    assert "the same command continues" in process.communicate(timeout=20)[1]
     assert process.returncode == 130
     logged = (out / "log.jsonl").read_text().count("\n")
     assert 0 < logged < 12
