@@ -151,7 +151,7 @@ def test_tune_with_other_settings_is_refused(base, product, tune_settings, tmp_p
     with pytest.raises(Killed):
         tune.train(product, str(base), tmp_path, tune_settings, {})
     other = tune_settings.model_copy(update={"seed": 1})
-    with pytest.raises(DataError, match="settings, train differ|settings differ"):
+    with pytest.raises(DataError, match=r"settings, train differ|settings differ"):
         tune.train(product, str(base), tmp_path, other, {})
 
 

@@ -36,7 +36,8 @@ def test_published_prompts_have_no_commas():
 
 
 @pytest.mark.parametrize(
-    "prompt", ["a {ob}", "with {df}", "a {ob} with {defect}", "a {ob} with {df", "a {ob} {df.x}", "{{df}} {ob}", "{} {df}"]
+    "prompt",
+    ["a {ob}", "with {df}", "a {ob} with {defect}", "a {ob} with {df", "a {ob} {df.x}", "{{df}} {ob}", "{} {df}"],
 )
 def test_a_template_that_does_not_hold_both_placeholders(prompt):
     with pytest.raises(SettingsError) as caught:
