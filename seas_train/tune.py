@@ -61,7 +61,8 @@ def prepare(model: Components, prompts: Prompts, settings: TuneSettings) -> Lear
     components.freeze(model.vae)
     model.text_encoder.eval()
     model.unet.train().requires_grad_(True)
-    texts: dict[str | None, str] = {None: prompts.normal, **prompts.anomaly}
+    texts: dict[str | None, str] = {None: prompts.normal}
+    texts.update(prompts.anomaly)
     tokens = prompts.anomaly_tokens
     return Learner(
         model,
