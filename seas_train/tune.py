@@ -169,7 +169,7 @@ def train(product: Product, source: str, out: Path, settings: TuneSettings, prov
         product=product.name,
         prompts=prompts,
         tune=settings,
-        provenance={**provenance, "base": source},
+        provenance={**provenance, "base": Path(source).name if Path(source).is_dir() else source},
         train=_names(split.train, product),
         held_out=_names(split.held_out, product),
         normals=_names(normal_records, product),
