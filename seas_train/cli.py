@@ -121,7 +121,7 @@ def tune(*, data: Path, base: str, out: Path, layout: str, licence: str, setting
     if (out / "run.json").is_file():
         facts = runs.load_facts(out)
         saved = {**facts.tune.model_dump(mode="json"), **facts.provenance}
-        require_same(out, saved, {**_asked(settings, provenance), "base": base})
+        require_same(out, saved, {**_asked(settings, provenance), "base": tuning.base_name(base)})
         return click.echo(f"already done: the run {out}")
     with output(out, "tune"), _stopwatch(f"tuned {product.name} ({len(product.defects)} types) into {out}"):
         tuning.train(product, base, out, settings, provenance)

@@ -169,13 +169,18 @@ def train(product: Product, source: str, out: Path, settings: TuneSettings, prov
         product=product.name,
         prompts=prompts,
         tune=settings,
-        provenance={**provenance, "base": Path(source).name if Path(source).is_dir() else source},
+        provenance={**provenance, "base": base_name(source)},
         train=_names(split.train, product),
         held_out=_names(split.held_out, product),
         normals=_names(normal_records, product),
     )
     run.save_tuned(out, facts, model, rows, _moments(model, normals))
     checkpoint.clear(out)
+
+
+def base_name(source: str) -> str:
+    """What a run calls its base: a hub name as it is, a folder by its own name, not by where it lies."""
+    return Path(source).resolve().name if Path(source).is_dir() else source
 
 
 def _names(records: Sequence[layouts.Record], product: Product) -> tuple[str, ...]:

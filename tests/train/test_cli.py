@@ -81,7 +81,7 @@ def test_provenance_names_data_and_licences(road: Road) -> None:
         "data": "bottle (mvtec)",
         "licence": "not stated",
         "base_licence": "CC0",
-        "base": str(road.base),
+        "base": road.base.name,
     }
     assert facts["tune"]["unet_lr"] == 1e-4  # the preset's
     assert facts["tune"]["steps"] == 2  # the command line's

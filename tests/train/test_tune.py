@@ -112,7 +112,7 @@ def test_the_run_folder_is_read_back(tuned, base, product):
     loaded, source = run.load(tuned), components.load(base)
     facts = loaded.facts
     assert facts.defects == product.defects
-    assert facts.provenance == {"licence": "CC0", "base": str(base)}
+    assert facts.provenance == {"licence": "CC0", "base": base.name}
     assert len(facts.train) == len(product.defects)
     every = {r.image.relative_to(product.root).as_posix() for r in product.anomalies}
     assert set(facts.train) | set(facts.held_out) == every
