@@ -86,7 +86,8 @@ def load(
     """Restore the newest whole checkpoint of this task; returns the steps done, 0 where there is none.
 
     Raises:
-        DataError: the checkpoint was made with other settings or for other networks, or cannot be read.
+        OutputError: the checkpoint was made with other settings.
+        DataError: it was made for other networks, or cannot be read.
     """
     source = next((folder / name for name in (CURRENT, PREVIOUS) if (folder / name / "state.json").exists()), None)
     if source is None:
@@ -106,7 +107,7 @@ def _restore(
         return 0
     if head["task"] != json.loads(json.dumps(task)):
         changed = sorted(key for key in task if json.loads(json.dumps(task[key])) != head["task"].get(key))
-        raise DataError(
+        raise OutputError(
             f"{source} was made with other settings ({', '.join(changed)} differ); "
             "give the same settings to continue, or another --out"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
 import warnings
@@ -249,6 +250,7 @@ def _hush() -> None:
     from diffusers.utils import logging as diffusers_log
     from transformers.utils import logging as transformers_log
 
+    logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)  # its retries; the error itself is ours to tell
     for log in (diffusers_log, transformers_log):
         log.set_verbosity_error()
         log.disable_progress_bar()
