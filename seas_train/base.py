@@ -82,6 +82,7 @@ def train(folders: Sequence[Path], out: Path, settings: BaseSettings, provenance
     """
     records, captions = collect(folders, settings.defects)
     geometry = components.GEOMETRIES[settings.geometry]
+    images = ImageSet(records, geometry.image_size)  # before anything is written: a bad file leaves no folder
     torch.manual_seed(settings.seed)
     texts = sorted({c.text(p, d) for c in captions for p in (False, True) for d in (False, True)})
     kept = out / "tokenizer"
@@ -90,7 +91,6 @@ def train(folders: Sequence[Path], out: Path, settings: BaseSettings, provenance
         partial = out / "tokenizer.partial"
         model.tokenizer.save_pretrained(partial)
         partial.rename(kept)
-    images = ImageSet(records, geometry.image_size)
     _train_vae(model.vae, images, out, settings)
     _train_unet(model, images, captions, out, settings)
     model.save(out)

@@ -146,15 +146,17 @@ def test_weights_are_stored_once(plan, tuned):
     assert (plan / "weights.bin").stat().st_size <= 1.25 * weights  # 64-byte alignment of many small tensors
 
 
-def test_full_precision_export_matches_pytorch_on_unseen_inputs(tuned, tmp_path):
-    out = tmp_path / "full.plan"
-    exporter.export(tuned, out, exporter.ExportSettings(half=False, defaults=DEFAULTS), lambda _stage: None)
-    model = run.load(tuned).model
+def test_full_precision_graph_matches_pytorch_on_unseen_inputs(tuned, tmp_path):
+    model = run.load(tuned)
+    wrapper = exporter.wrappers(model)["decoder"]
+    with exporter.to_onnx.WeightStore(tmp_path) as store:
+        exporter.to_onnx.export(wrapper, tmp_path, store, half=False)
     latent = torch.randn(5, 4, 8, 8, generator=torch.Generator().manual_seed(9))
-    session = ort.InferenceSession(out / "decoder.onnx", providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(tmp_path / "decoder.onnx", providers=["CPUExecutionProvider"])
     (image,) = session.run(None, {"latent": latent.numpy()})
+    vae = model.model.vae
     with torch.no_grad():
-        truth = model.vae.decode(latent / model.vae.config.scaling_factor).sample.numpy()
+        truth = vae.decode(latent / vae.config.scaling_factor).sample.numpy()
     assert np.linalg.norm(image - truth) <= 1e-4 * np.linalg.norm(truth)
 
 

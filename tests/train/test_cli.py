@@ -1,6 +1,8 @@
 """`seas-train` from the outside: the whole road with two steps a stage, and what each kind of misuse says."""
 
+import functools
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -199,12 +201,13 @@ def test_an_interrupt_ends_with_130_and_the_same_command_finishes(road: Road, tm
     words += ["--steps", "12", "--checkpoint-every", "2", "--log-every", "1"]
     code = "from seas_train.cli import main; main()"
     command = [sys.executable, "-c", code, *map(str, words)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background job ignores it
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heed)
     while not (out / "checkpoint").exists():
         assert process.poll() is None
         time.sleep(0.05)
-    process.send_signal(2)
-    assert "the same command continues" in process.communicate(timeout=20)[1]
+    process.send_signal(signal.SIGINT)
+    assert "the same command continues" in process.communicate(timeout=120)[1]
     assert process.returncode == 130
     logged = (out / "log.jsonl").read_text().count("\n")
     assert 0 < logged < 12
