@@ -247,8 +247,11 @@ def _hush() -> None:
     """Stop the libraries' own progress bars and warnings: they drown ours."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     warnings.filterwarnings("ignore", module=r"diffusers|transformers|huggingface_hub|torch")
-    from diffusers.utils import logging as diffusers_log
-    from transformers.utils import logging as transformers_log
+    try:
+        from diffusers.utils import logging as diffusers_log
+        from transformers.utils import logging as transformers_log
+    except ModuleNotFoundError as error:
+        raise SettingsError(f'{error.name} is not installed; run pip install ".[train]"') from None
 
     logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)  # its retries; the error itself is ours to tell
     for log in (diffusers_log, transformers_log):
