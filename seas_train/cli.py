@@ -112,6 +112,7 @@ def tune(*, data: Path, base: str, out: Path, layout: str, licence: str, setting
     _hush()
     from seas_train import run as runs
     from seas_train import tune as tuning
+    from seas_train.models import components
 
     product = _product(data, layout)
     provenance: dict[str, object] = {
@@ -122,7 +123,7 @@ def tune(*, data: Path, base: str, out: Path, layout: str, licence: str, setting
     if (out / "run.json").is_file():
         facts = runs.load_facts(out)
         saved = {**facts.tune.model_dump(mode="json"), **facts.provenance}
-        require_same(out, saved, {**_asked(settings, provenance), "base": tuning.base_name(base)})
+        require_same(out, saved, {**_asked(settings, provenance), "base": components.base_name(base)})
         return click.echo(f"already done: the run {out}")
     with output(out, "tune"), _stopwatch(f"tuned {product.name} ({len(product.defects)} types) into {out}"):
         tuning.train(product, base, out, settings, provenance)

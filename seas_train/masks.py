@@ -80,22 +80,17 @@ def _against_nothing(logits: Tensor, gamma: float) -> Tensor:
 
 
 def config_for(frozen: Run, settings: MaskSettings) -> RmpConfig:
-    """Sizes of the branch for this model: tap and feature channels are read off a forward pass."""
-    model = frozen.model
-    side = model.unet.config.sample_size
-    latents = torch.zeros(1, model.unet.config.in_channels, side, side)
-    with torch.no_grad(), taps.decoder_taps(model.unet) as tap:
-        model.unet(latents, torch.zeros(1, dtype=torch.int64), frozen.embed([frozen.facts.prompts.normal]))
-        channels = [feature.shape[1] for feature in taps.decode_features(model.vae, latents)]
+    """Sizes of the branch for this model."""
+    up2, up3, features = taps.channels(frozen.model.unet, frozen.model.vae)
     if (settings.up2_width + settings.up3_width) % settings.heads:
         raise SettingsError(
             f"widths {settings.up2_width} + {settings.up3_width} are not a multiple of {settings.heads} heads; change one"
         )
     names = ("up2_width", "up3_width", "layers", "heads", "groups", "fuse")
     return RmpConfig(
-        up2_channels=tap.up2.shape[1],
-        up3_channels=tap.up3.shape[1],
-        feature_channels=(channels[0], channels[1], channels[2]),
+        up2_channels=up2,
+        up3_channels=up3,
+        feature_channels=features,
         **{name: getattr(settings, name) for name in names},
     )
 

@@ -169,24 +169,15 @@ def train(product: Product, source: str, out: Path, settings: TuneSettings, prov
         product=product.name,
         prompts=prompts,
         tune=settings,
-        provenance={**provenance, "base": base_name(source)},
+        provenance={**provenance, "base": components.base_name(source)},
         train=_names(split.train, product),
         held_out=_names(split.held_out, product),
         normals=_names(normal_records, product),
     )
-    run.save_tuned(out, facts, model, rows, _moments(model, normals))
+    images = (normals[i][0] for i in range(len(normals)))
+    run.save_tuned(out, facts, model, rows, components.encode_each(model.vae, images))
     checkpoint.clear(out)
-
-
-def base_name(source: str) -> str:
-    """What a run calls its base: a hub name as it is, a folder by its own name, not by where it lies."""
-    return Path(source).resolve().name if Path(source).is_dir() else source
 
 
 def _names(records: Sequence[layouts.Record], product: Product) -> tuple[str, ...]:
     return tuple(record.image.relative_to(product.root).as_posix() for record in records)
-
-
-def _moments(model: Components, normals: ImageSet) -> tuple[Tensor, Tensor]:
-    parts = [components.encode_moments(model.vae, normals[i][0][None]) for i in range(len(normals))]
-    return torch.cat([mean for mean, _ in parts]), torch.cat([std for _, std in parts])

@@ -7,9 +7,10 @@ A folder of components has the layout that diffusers gives a Stable Diffusion mo
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
@@ -176,29 +177,52 @@ def build(geometry: Geometry, captions: Iterable[str], tokenizer: CLIPTokenizer 
     )
 
 
-def load(source: str | Path) -> Components:
+def load(source: str | Path, vae: str | Path | None = None) -> Components:
     """Read a base model from a local folder or, where there is a network, from a hub name.
+
+    Args:
+        source: the model.
+        vae: the model whose autoencoder to take; None, the same.
 
     Raises:
         DataError: the folder lacks a part, a part cannot be read, or the hub name is not to be had.
     """
+    if vae is None:
+        _check_source(source, PARTS)
+    else:
+        _check_source(source, [part for part in PARTS if part != "vae"])
+        _check_source(vae, ["vae"])
+    return Components(
+        unet=_read(UNet2DConditionModel, source, "unet", torch_dtype=torch.float32),
+        vae=_read(AutoencoderKL, source if vae is None else vae, "vae", torch_dtype=torch.float32),
+        text_encoder=_read(CLIPTextModel, source, "text_encoder", dtype=torch.float32),
+        tokenizer=_read(CLIPTokenizer, source, "tokenizer"),
+        scheduler=_read(DDPMScheduler, source, "scheduler"),
+    )
+
+
+def base_name(source: str) -> str:
+    """What a run calls its base: a hub name as it is, a folder by its own name, not by where it lies."""
+    return Path(source).resolve().name if Path(source).is_dir() else source
+
+
+def _check_source(source: str | Path, parts: Sequence[str]) -> None:
     folder = Path(source)
     if folder.is_dir():
-        missing = [part for part in PARTS if not (folder / part).is_dir()]
+        missing = [part for part in parts if not (folder / part).is_dir()]
         if missing:
             raise DataError(
-                f"{folder}: found no {missing[0]}/ folder; expected a diffusers folder with {', '.join(PARTS)}. "
+                f"{folder}: found no {missing[0]}/ folder; expected a diffusers folder with {', '.join(parts)}. "
                 "Give the output folder of `seas-train base` or a Stable Diffusion v1-4 folder."
             )
     elif os.sep in str(source) and (str(source).startswith((".", os.sep)) or str(source).count("/") != 1):
         raise DataError(f"{source}: no such folder. Give a base model's folder or a hub name like owner/model.")
-    local = folder.is_dir()
+
+
+def _read(cls: Any, source: str | Path, part: str, **dtype: torch.dtype) -> Any:
+    local = Path(source).is_dir()
     try:
-        unet = UNet2DConditionModel.from_pretrained(source, subfolder="unet", local_files_only=local)
-        vae = AutoencoderKL.from_pretrained(source, subfolder="vae", local_files_only=local)
-        text = CLIPTextModel.from_pretrained(source, subfolder="text_encoder", local_files_only=local)
-        tokenizer = CLIPTokenizer.from_pretrained(source, subfolder="tokenizer", local_files_only=local)
-        scheduler = DDPMScheduler.from_pretrained(source, subfolder="scheduler", local_files_only=local)
+        return cls.from_pretrained(source, subfolder=part, local_files_only=local, **dtype)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         mend = (
@@ -207,7 +231,6 @@ def load(source: str | Path) -> Components:
             else "Without a network give a local folder: one from `seas-train base`, or a copy of the hub model."
         )
         raise DataError(f"cannot load a base model from {source} ({reason}). {mend}") from error
-    return Components(unet, vae, text, tokenizer, scheduler)
 
 
 def freeze(*modules: nn.Module) -> None:
@@ -229,3 +252,9 @@ def encode_moments(vae: AutoencoderKL, images: torch.Tensor) -> tuple[torch.Tens
     """
     posterior = vae.encode(images).latent_dist
     return posterior.mean * vae.config.scaling_factor, posterior.std * vae.config.scaling_factor
+
+
+def encode_each(vae: AutoencoderKL, images: Iterable[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """As `encode_moments`, of images (3, H, W), one at a time: a whole set of 512 x 512 images needs little memory."""
+    parts = [encode_moments(vae, image[None]) for image in images]
+    return torch.cat([mean for mean, _ in parts]), torch.cat([std for _, std in parts])

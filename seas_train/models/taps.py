@@ -136,6 +136,13 @@ def decode_features(vae: AutoencoderKL, latents: Tensor) -> tuple[Tensor, Tensor
     return features[0], features[1], features[2]
 
 
+def channels(unet: UNet2DConditionModel, vae: AutoencoderKL) -> tuple[int, int, tuple[int, int, int]]:
+    """Channels of the taps up-2 and up-3, and of the three VAE features."""
+    up2, up3 = (int(block.resnets[-1].out_channels) for block in unet.up_blocks[1:3])
+    first, second, third = (int(block.resnets[-1].out_channels) for block in vae.decoder.up_blocks[:3])
+    return up2, up3, (first, second, third)
+
+
 def decode(vae: AutoencoderKL, latents: Tensor) -> Tensor:
     """Images (n, 3, H, W), about [-1, 1], of scaled latents (n, C, h, w)."""
     return vae.decode(latents / vae.config.scaling_factor).sample

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
-from seas_train.models.rmp import MaskRefinement, RefinedMaskPredictor, RmpConfig
+from seas_train.models.rmp import ChannelAffine, MaskRefinement, RefinedMaskPredictor, RmpConfig
 
 CONFIG = RmpConfig(
     up2_channels=12, up3_channels=6, feature_channels=(5, 5, 3), up2_width=8, up3_width=4, layers=2, heads=2, groups=4
@@ -73,7 +73,8 @@ def test_without_fuse_the_sum_goes_out_as_it_is(rmp):
 @torch.no_grad()
 def test_mask_refinement_is_the_formula():
     torch.manual_seed(0)
-    module = MaskRefinement(8, 5, 4, fuse=True)
+    config = CONFIG.model_copy(update={"up2_width": 5, "up3_width": 3})
+    module = MaskRefinement(config, 5)
     d, v = torch.randn(1, 8, 4, 4), torch.randn(1, 5, 8, 8)
 
     def unit(x: torch.Tensor, part: nn.Sequential) -> torch.Tensor:
@@ -110,3 +111,51 @@ def test_paper_sizes():
     assert rmp.coarse.fuse.config.num_attention_heads == 8
     assert len(rmp.coarse.fuse.transformer_blocks) == 4
     assert rmp.head.weight.shape == (2, 192, 3, 3)
+
+
+def test_the_config_of_an_older_run_is_still_read():
+    older = (
+        '{"up2_channels": 12, "up3_channels": 6, "feature_channels": [5, 5, 3], "up2_width": 8, "up3_width": 4,'
+        ' "layers": 2, "heads": 2, "groups": 4, "fuse": true}'
+    )
+    config = RmpConfig.model_validate_json(older)
+    assert config == CONFIG
+    assert (config.norm, config.align_corners) == ("group", False)
+
+
+FOLDED = CONFIG.model_copy(update={"norm": "folded", "fuse": False})
+
+
+def test_a_folded_branch_has_biases_and_no_norm_outside_the_transformer():
+    rmp = RefinedMaskPredictor(FOLDED)
+    outside = [m for name, m in rmp.named_modules() if not name.startswith("coarse.fuse")]
+    assert not [m for m in outside if isinstance(m, nn.GroupNorm | nn.BatchNorm2d)]
+    assert all(m.bias is not None for m in outside if isinstance(m, nn.Conv2d))
+
+
+@torch.no_grad()
+def test_a_folded_unit_is_a_batch_norm_with_constant_statistics():
+    torch.manual_seed(0)
+    unit = MaskRefinement(FOLDED, 5).feature
+    kernel = torch.randn(12, 5, 1, 1)
+    mean, variance, gain, bias = torch.randn(12), torch.rand(12) + 0.1, torch.randn(12), torch.randn(12)
+    scale = gain / (variance + 1e-5).sqrt()
+    unit.load_state_dict({"0.weight": kernel * scale.view(-1, 1, 1, 1), "0.bias": bias - mean * scale})
+    x = torch.randn(2, 5, 8, 8)
+    expected = F.batch_norm(F.conv2d(x, kernel), mean, variance, gain, bias).clamp(min=0)
+    torch.testing.assert_close(unit(x), expected, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_channel_affine_by_hand():
+    affine = ChannelAffine(2)
+    affine.load_state_dict({"weight": torch.tensor([[[2.0]], [[-1.0]]]), "bias": torch.tensor([[[0.5]], [[3.0]]])})
+    x = torch.tensor([[[[1.0, 2.0]], [[1.0, 2.0]]]])
+    assert affine(x).tolist() == [[[[2.5, 4.5]], [[2.0, 1.0]]]]
+
+
+@pytest.mark.parametrize(("corners", "row"), [(True, [0.0, 1.0, 2.0, 3.0]), (False, [0.0, 0.75, 2.25, 3.0])])
+def test_upsampling_with_and_without_aligned_corners(corners, row):
+    module = MaskRefinement(FOLDED.model_copy(update={"align_corners": corners}), 5)
+    (found,) = module.upsample(torch.tensor([[[[0.0, 3.0]]]])).unique(dim=2)[0, 0]
+    torch.testing.assert_close(found, torch.tensor(row))
