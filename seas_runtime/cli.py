@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import click
 
 from seas_runtime.errors import INTERRUPTED
+from seas_runtime.flavours import FLAVOURS, Flavour
 
 BUNDLE = click.Path(path_type=Path)
 SEED = click.IntRange(0, (1 << 64) - 1)
@@ -26,6 +29,17 @@ def _shard(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[in
     if slash and part.isdecimal() and parts.isdecimal() and int(part) < int(parts):
         return int(part), int(parts)
     raise click.BadParameter(f"{value!r} found, k/n with 0 <= k < n expected, as in 0/4")
+
+
+def _words(_ctx: click.Context, _param: click.Parameter, value: str | None) -> list[str]:
+    return [word.strip() for word in value.split(",")] if value else []
+
+
+def _numbers(_ctx: click.Context, _param: click.Parameter, value: str) -> list[int]:
+    try:
+        return [int(word) for word in value.split(",")]
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} found, numbers and commas expected, as in 1,4,8") from error
 
 
 def _show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
@@ -207,6 +221,70 @@ def verify(bundle: Path, expect: str | None) -> None:
     from seas_runtime.bundle import read_bundle
 
     click.echo(f"ok {read_bundle(bundle, expect).manifest.digest}")
+
+
+BUILD_EXAMPLES = """\b
+Examples:
+  seas-engine build tile.plan                              # RTX, every GPU from Ampere on
+  seas-engine build tile.plan --gpu sm86,sm89,sm120 --batch 4
+  seas-engine build tile.plan --gpu sm75                   # Turing: best alone
+  seas-engine build tile.plan --flavour tensorrt           # A100, H100: on that machine
+
+\b
+Flavour rtx needs neither GPU nor driver (pip install tensorrt-rtx-cu13). The engines lie in
+tile.plan/engines/<flavour>-<version> and fit this bundle alone. An engine takes any number of pairs up
+to its largest batch; four batches take about three times as long to build as one."""
+
+
+@engine.command(epilog=BUILD_EXAMPLES, context_settings={"show_default": True, "max_content_width": 100})
+@click.argument("bundle", type=BUNDLE)
+@click.option(
+    "--flavour", type=click.Choice(FLAVOURS), default="rtx", help="TensorRT-RTX, or TensorRT for this GPU."
+)
+@click.option(
+    "--gpu",
+    "gpus",
+    callback=_words,
+    metavar="SM[,SM...]",
+    show_default="Ampere and later; with tensorrt this GPU",
+    help='Compute capabilities, as sm86,sm89; "all" for every known one.',
+)
+@click.option(
+    "--batch",
+    "batches",
+    default="1,4,8,16",
+    callback=_numbers,
+    metavar="N[,N...]",
+    help="Numbers of pairs to tune for.",
+)
+@click.option("--replace", is_flag=True, help="Build again what is there of this flavour and version.")
+@click.pass_context
+def build(
+    ctx: click.Context,
+    /,
+    *,
+    bundle: Path,
+    flavour: Flavour,
+    gpus: list[str],
+    batches: list[int],
+    replace: bool,
+) -> None:
+    """Build TensorRT engines beside the core of BUNDLE."""
+    from seas_runtime.build import build as build_engines
+    from seas_runtime.report import describe_engines
+
+    began = time.monotonic()
+
+    def progress(line: str) -> None:
+        if sys.stderr.isatty():
+            click.echo(f"{time.monotonic() - began:6.1f} s  {line}", err=True)
+
+    try:
+        engines = build_engines(bundle, flavour, gpus, batches, progress, replace=replace)
+    except KeyboardInterrupt:
+        click.echo("Interrupted: no engines were written.", err=True)
+        ctx.exit(INTERRUPTED)
+    click.echo(f"{engines.path}: {describe_engines(engines)}, {time.monotonic() - began:.0f} s")
 
 
 @engine.command()

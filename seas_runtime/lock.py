@@ -25,7 +25,7 @@ def locked(folder: Path) -> Iterator[None]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         if not _take(descriptor) or not _still_there(path, descriptor):
-            raise OutputError(f"{folder}: another run is writing here; wait for it or give another --out")
+            raise OutputError(f"{folder}: another run is writing here; wait until it ends, or write elsewhere")
         try:
             yield
         finally:

@@ -7,12 +7,15 @@ from collections.abc import Iterator
 
 from seas_runtime.backends import BACKENDS
 from seas_runtime.bundle import Bundle
+from seas_runtime.device import current_gpu
+from seas_runtime.engines import EngineSet, find_engines
 from seas_runtime.errors import BackendError
+from seas_runtime.flavours import FLAVOURS, load
 from seas_runtime.versions import run_versions
 
 
 def describe_bundle(bundle: Bundle) -> Iterator[str]:
-    """What a bundle makes, how, and where it comes from."""
+    """What a bundle makes, how, where it comes from, and the engines beside it."""
     manifest = bundle.manifest
     geometry, start, defaults = manifest.geometry, manifest.start, manifest.defaults
     yield f"{bundle.path}: format {manifest.format}, product {manifest.product}"
@@ -28,12 +31,24 @@ def describe_bundle(bundle: Bundle) -> Iterator[str]:
     yield f"defaults    {_pairs(defaults.model_dump())}"
     for name, graph in manifest.graphs.items():
         yield f"graph       {name}: {', '.join(sorted(graph.files))}"
+    for found in find_engines(bundle):
+        fit = describe_engines(found.engines) if found.engines else f"unfit: {found.unfit}"
+        yield f"engines     {found.path.name}: {fit}"
     for key, value in manifest.provenance.items():
         yield f"provenance  {key}: {value if isinstance(value, str) else json.dumps(value)}"
 
 
+def describe_engines(engines: EngineSet) -> str:
+    """An engine set in one line: GPUs, precisions, batches, size."""
+    facts = engines.facts
+    gpus = " ".join((*facts.gpus, f"({facts.device})")) if facts.device else " ".join(facts.gpus)
+    precisions = " ".join(sorted({engine.precision for engine in facts.graphs.values()}))
+    batches = " ".join(map(str, facts.batches))
+    return f"{gpus}, {precisions}, batches {batches}, {engines.bytes / 1e6:.1f} MB"
+
+
 def describe_machine() -> Iterator[str]:
-    """Versions, and for each backend whether it can run here."""
+    """Versions, and for each backend and flavour of TensorRT whether it can run here, else its mend."""
     from seas_runtime.backends.ort import load_onnxruntime, missing_provider  # noqa: PLC0415  # optional
 
     for name, version in run_versions().items():
@@ -44,6 +59,13 @@ def describe_machine() -> Iterator[str]:
             yield f"{name:<12}{missing_provider(name) or 'provider installed'}"
     except BackendError as error:
         yield f"{'onnxruntime':<12}{error.message}"
+    gpu = current_gpu()
+    yield f"{'gpu':<12}{f'{gpu.capability}, {gpu.name}' if gpu else 'none, or no NVIDIA driver'}"
+    for flavour in FLAVOURS:
+        try:
+            yield f"{flavour:<12}{load(flavour).title}"
+        except BackendError as error:
+            yield f"{flavour:<12}{error.message}"
 
 
 def _pairs(values: dict[str, object]) -> str:
