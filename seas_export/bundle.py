@@ -9,14 +9,25 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from seas_export import conditioning, parity, to_onnx
+from seas_export import cases, conditioning, half, parity, ranges, to_onnx
+from seas_export.cases import Case
 from seas_export.graphs import Wrapper, wrappers
 from seas_runtime.bundle import write_manifest
 from seas_runtime.errors import OutputError
-from seas_runtime.manifest import Defaults, Geometry, Graph, GraphName, Manifest, Schedule, Start
+from seas_runtime.manifest import (
+    Defaults,
+    Geometry,
+    Graph,
+    GraphName,
+    HalfPrecision,
+    Manifest,
+    Schedule,
+    Start,
+)
 from seas_train import run as runs
 from seas_train.run import Run
 
+MEASURED: tuple[GraphName, ...] = ("unet", "vae_decoder", "mask_head")
 PACKAGES = ("seas", "torch", "diffusers", "transformers", "onnx", "onnxruntime")
 
 
@@ -71,17 +82,50 @@ def _fill(run: Run, folder: Path, settings: ExportSettings, progress: Callable[[
             progress(name)
             to_onnx.export(wrapper, folder, store, settings.half)
     conditioning.write(run, folder, settings.half)
+    progress("reference")
+    quick = list(cases.quick(run, found))
+    files: parity.Files = {name: {"fp32": f"{name}.onnx"} for name in found}
+    precision = None
+    if settings.half:
+        progress("fp16")
+        precision = _write_half(folder, files, quick)
     progress("parity")
-    figures = parity.measure(run, found, folder)
+    rows = list(parity.compare(quick, folder, files, settings.defaults.threshold))
+    parity.require(rows)
     progress("seal")
-    return write_manifest(folder, {**_facts(run, settings), "graphs": _graphs(found), "parity": figures})
+    graphs = _graphs(found, files)
+    return write_manifest(folder, {**_facts(run, settings), "graphs": graphs, "half": precision, "parity": parity.summary(rows)})
 
 
-def _graphs(found: dict[GraphName, Wrapper]) -> dict[GraphName, Graph]:
+def _write_half(folder: Path, files: parity.Files, quick: list[Case]) -> HalfPrecision:
+    """Write every graph's fp16 form, fp32 kept where the magnitudes met ask for it; adds to `files`.
+
+    `decoder` and `mask_branch` are made of the same modules as the other three graphs, so these alone are measured.
+    """
+    magnitudes: dict[GraphName, dict[str, float]] = {}
+    for name in MEASURED:
+        feeds = [case.inputs[name] for case in quick if case.name != "random"]
+        magnitudes[name] = ranges.largest(folder / files[name]["fp32"], feeds)
+    places = {place for found in magnitudes.values() for place in ranges.overflowing(found)}
+    kept: set[str] = set()
+    for name, by_precision in files.items():
+        by_precision["fp16"] = f"{name}.fp16.onnx"
+        kept |= half.convert(folder / by_precision["fp32"], folder / by_precision["fp16"], places)
+    return HalfPrecision(
+        headroom=ranges.HEADROOM,
+        fp32_modules=tuple(sorted(kept)),
+        largest={
+            name: max(value for place, value in found.items() if place in places or place not in kept)
+            for name, found in magnitudes.items()
+        },
+    )
+
+
+def _graphs(found: dict[GraphName, Wrapper], files: parity.Files) -> dict[GraphName, Graph]:
     graphs: dict[GraphName, Graph] = {}
     for name, wrapper in found.items():
         inputs, outputs = wrapper.specs()
-        graphs[name] = Graph(files={"fp32": f"{name}.onnx"}, inputs=inputs, outputs=outputs)
+        graphs[name] = Graph(files=files[name], inputs=inputs, outputs=outputs)
     return graphs
 
 

@@ -1,20 +1,47 @@
-"""`seas-export`: run folder -> bundle."""
+"""`seas-export`: run folder -> bundle. Heavy imports wait until they are needed."""
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from seas_runtime.errors import INTERRUPTED, BackendError, SettingsError
 
-@click.command(context_settings={"show_default": True, "help_option_names": ["-h", "--help"]})
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="NAME.plan", help="The bundle's folder.")
-@click.option(
-    "--fp16/--fp32", "half", default=False, help="Store the weights in half or in full precision; CPU graphs compute in fp32."
+if TYPE_CHECKING:
+    from seas_runtime.manifest import Manifest
+
+MEND = 'pip install ".[cpu,export]"'
+EXAMPLES = """\b
+Examples:
+  seas-export runs/bottle --out engines/bottle.plan --fp16
+  seas-export runs/bottle --out engines/bottle.plan --fp16 --engines rtx --gpu sm86,sm89
+  seas-export runs/bottle --parity engines/bottle.plan
+
+\b
+Exit codes: 0 done, 2 usage, 3 bad run or failed parity, 4 engine builder not usable here,
+5 output problem, 130 interrupted."""
+
+
+@click.command(
+    epilog=EXAMPLES,
+    context_settings={"show_default": True, "help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), metavar="NAME.plan", help="The bundle's folder, which must not exist.")
+@click.option(
+    "--parity", "bundle", type=click.Path(path_type=Path), metavar="NAME.plan",
+    help="Instead of exporting, compare this bundle of RUN with PyTorch at every step of a whole sampling run.",
+)  # fmt: skip
+@click.option(
+    "--fp16/--fp32", "half", default=False,
+    help="Store the weights in half precision and add graphs that compute in it; CPU graphs compute in fp32 either way.",
+)  # fmt: skip
 @click.option("--steps", type=click.IntRange(1, 999), default=25, help="Default solver steps of the bundle.")
 @click.option(
     "--guidance", type=click.FloatRange(1, 100), default=8.0,
@@ -28,38 +55,88 @@ import click
     "--final", type=click.Choice(["zero", "published"]), default="zero", help="Where the solver ends: sigma 0, or t = 0."
 )
 @click.version_option(package_name="seas")
+@click.pass_context
 def main(
-    run: Path, out: Path, half: bool, steps: int, guidance: float, threshold: float, mask_steps: int, final: str
+    ctx: click.Context,
+    /,
+    *,
+    run: Path,
+    out: Path | None,
+    bundle: Path | None,
+    half: bool,
+    final: str,
+    **defaults: float,
 ) -> None:
-    r"""Export the run folder RUN as a bundle of ONNX graphs for seas-gen.
+    """Export the run folder RUN as a bundle of ONNX graphs for seas-gen.
 
     Every output of every graph is compared with PyTorch before the bundle is sealed; a difference beyond the bound
     leaves no bundle.
-
-    \b
-    Example:
-        seas-export runs/bottle --out engines/bottle.plan --fp16 --guidance 8
     """
-    import diffusers
-    import transformers
-
-    from seas_export import bundle
-    from seas_runtime.errors import SettingsError
-    from seas_runtime.manifest import Defaults
-
+    if (out is None) == (bundle is None):
+        raise SettingsError("found both or neither of --out and --parity; give --out to export, --parity to check a bundle")
+    steps, mask_steps = defaults["steps"], defaults["mask_steps"]
     if mask_steps > steps:
         raise SettingsError(f"--mask-steps {mask_steps} is more than --steps {steps}; choose at most as many")
-    diffusers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.disable_progress_bar()
-    began = time.monotonic()
-    settings = bundle.ExportSettings(
-        half, Defaults(steps=steps, guidance=guidance, threshold=threshold, mask_steps=mask_steps), final
-    )
+    try:
+        with _packages():
+            if bundle is not None:
+                _check(run, bundle)
+            elif out is not None:
+                _export(run, out, half, final, defaults)
+    except KeyboardInterrupt:
+        click.echo("Interrupted: nothing was written.", err=True)
+        ctx.exit(INTERRUPTED)
 
-    def progress(stage: str) -> None:
+
+def _export(run: Path, out: Path, half: bool, final: str, defaults: dict[str, float]) -> Manifest:
+    from seas_export.bundle import ExportSettings, export
+    from seas_runtime.manifest import Defaults
+
+    began = time.monotonic()
+    settings = ExportSettings(half, Defaults.model_validate(defaults), final)
+    manifest = export(run, out, settings, _progress())
+    size = sum(entry.bytes for entry in manifest.files.values())
+    click.echo(f"{out}: {size / 1e6:.1f} MB, {time.monotonic() - began:.0f} s, digest {manifest.digest}")
+    return manifest
+
+
+def _check(run: Path, bundle: Path) -> None:
+    from seas_export import parity
+    from seas_export.check import check
+
+    rows = check(run, bundle, _progress())
+    for precision, graphs in parity.summary(rows).items():
+        for graph, outputs in graphs.items():
+            for output, worst in outputs.items():
+                figures = ", ".join(f"{name} {value:.3g}" for name, value in worst.items())
+                click.echo(f"{precision}  {graph + '.' + output:<24}{figures}")
+    parity.require(rows)
+    click.echo(f"ok: {len({row.case for row in rows})} steps, {len(rows)} outputs within their bounds")
+
+
+def _progress() -> Callable[[str], None]:
+    """Shows each stage with the time since the start, on a terminal."""
+    began = time.monotonic()
+
+    def show(stage: str) -> None:
         if sys.stderr.isatty():
             click.echo(f"{time.monotonic() - began:6.1f} s  {stage}", err=True)
 
-    manifest = bundle.export(run, out, settings, progress)
-    size = sum(entry.bytes for entry in manifest.files.values())
-    click.echo(f"{out}: {size / 1e6:.1f} MB, {time.monotonic() - began:.0f} s, digest {manifest.digest}")
+    return show
+
+
+@contextmanager
+def _packages() -> Iterator[None]:
+    """Quiet libraries; one that is missing is an error of one line."""
+    try:
+        import diffusers
+        import onnx_ir  # noqa: F401
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+        import torch  # noqa: F401
+        import transformers
+    except ImportError as error:
+        raise BackendError(f"seas-export needs the export packages ({error}); run: {MEND}") from error
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
+    yield

@@ -1,8 +1,12 @@
-"""Every graph's outputs, ONNX Runtime against PyTorch with the same weights."""
+"""Every output of every graph, ONNX Runtime against PyTorch fp32 with the same stored weights.
+
+The comparison is teacher-forced: each graph gets PyTorch's inputs, so that a figure is the error of that graph alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +14,99 @@ import onnxruntime as ort
 import torch
 from torch import Tensor
 
-from seas_export.graphs import Tensors, Wrapper
+from seas_export import rounding
+from seas_export.cases import Case
+from seas_export.session import open_graph
 from seas_runtime.errors import BundleError
-from seas_runtime.manifest import GraphName
-from seas_train.run import Run
+from seas_runtime.manifest import GraphName, Precision
 
-RELATIVE_L2 = 1e-4
-TIMESTEPS = (999, 500, 40)
 
-Figures = dict[str, dict[str, float]]
+@dataclass(frozen=True)
+class Bound:
+    """What an output may differ by: relative L2 at most, cosine at least."""
+
+    relative_l2: float
+    cosine: float
+
+
+BOUNDS: dict[Precision, Bound] = {"fp32": Bound(1e-4, 0.999999), "fp16": Bound(1e-2, 0.9999)}
+MIN_IOU = 0.99
+BAND = 0.02  # pixels whose probability is this close to the threshold may fall on either side
+
+Files = dict[GraphName, dict[Precision, str]]
+Figures = dict[str, dict[str, dict[str, dict[str, float]]]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One output of one graph in one case; `iou` is that of the masks, for probabilities only."""
+
+    precision: Precision
+    graph: GraphName
+    case: str
+    output: str
+    relative_l2: float
+    cosine: float
+    iou: float | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether every figure is within its bound; NaN never is."""
+        bound = BOUNDS[self.precision]
+        close = self.relative_l2 <= bound.relative_l2 and self.cosine >= bound.cosine
+        return close and (self.iou is None or self.iou >= MIN_IOU)
+
+    def __str__(self) -> str:
+        iou = "" if self.iou is None else f", mask IoU {self.iou:.4f}"
+        return (
+            f"{self.graph}.{self.output} {self.precision} at {self.case}: "
+            f"relative L2 {self.relative_l2:.1e}, cosine {self.cosine:.6f}{iou}"
+        )
+
+
+def compare(cases: list[Case], folder: Path, files: Files, threshold: float) -> Iterator[Row]:
+    """Run every graph file on every case that has inputs for it.
+
+    Args:
+        cases: inputs and PyTorch's outputs.
+        folder: the bundle.
+        files: ONNX files by graph and precision.
+        threshold: probability from which a pixel is anomalous, for the masks' IoU.
+    """
+    for graph, by_precision in files.items():
+        for precision, file in by_precision.items():
+            path = folder / file
+            session = open_graph(path if precision == "fp32" else rounding.spell_out(path), folder)
+            for case in cases:
+                if graph in case.inputs:
+                    yield from _rows(session, case, graph, precision, threshold)
+
+
+def summary(rows: Iterable[Row]) -> Figures:
+    """The worst of each figure over all cases: precision -> graph -> output -> figure."""
+    figures: Figures = {}
+    for row in rows:
+        worst = figures.setdefault(row.precision, {}).setdefault(row.graph, {}).setdefault(row.output, {})
+        worst["relative_l2"] = max(row.relative_l2, worst.get("relative_l2", 0.0))
+        worst["cosine"] = min(row.cosine, worst.get("cosine", 1.0))
+        if row.iou is not None:
+            worst["iou"] = min(row.iou, worst.get("iou", 1.0))
+    return figures
+
+
+def require(rows: Iterable[Row]) -> None:
+    """Refuse graphs that are not faithful.
+
+    Raises:
+        BundleError: an output is not finite or beyond its bound.
+    """
+    for row in rows:
+        if not row.passed:
+            bound = BOUNDS[row.precision]
+            raise BundleError(
+                f"parity: {row}; allowed are relative L2 {bound.relative_l2:.0e}, cosine {bound.cosine}, mask IoU {MIN_IOU}. "
+                + ("Export with --fp32." if row.precision == "fp16" else "Report this with the versions of torch and onnxruntime.")
+            )
 
 
 def relative_l2(found: Tensor, expected: Tensor) -> float:
@@ -27,62 +115,25 @@ def relative_l2(found: Tensor, expected: Tensor) -> float:
     return float(difference / torch.linalg.vector_norm(expected.double()).clamp(min=1e-30))
 
 
-def cases(run: Run, wrappers: dict[GraphName, Wrapper]) -> Iterator[tuple[str, dict[GraphName, Tensors]]]:
-    """Named inputs of every graph: random ones, then what a sampler meets at three timesteps.
-
-    The batch of each case is another one, so that a batch frozen into a graph is found.
-    """
-    generator = torch.Generator().manual_seed(1)
-
-    def random(shape: tuple[int, ...]) -> Tensor:
-        return torch.randn(shape, generator=generator)
-
-    yield "random", {
-        name: {
-            key: torch.randint(1000, (3,), generator=generator) if value.dtype == torch.int64
-            else random((3, *value.shape[1:]))
-            for key, value in wrapper.example.items()
-        }
-        for name, wrapper in wrappers.items()
-    }
-    prompts = [*run.facts.prompts.anomaly.values(), ""]
-    for batch, timestep in enumerate(TIMESTEPS, start=1):
-        level = run.model.scheduler.alphas_cumprod[timestep]
-        clean = run.normal_mean[torch.arange(batch) % len(run.normal_mean)]
-        latent = level.sqrt() * clean + (1 - level).sqrt() * random(tuple(clean.shape))
-        texts = [prompts[i % len(prompts)] for i in range(batch)]
-        unet = {"sample": latent, "timestep": torch.full((batch,), timestep), "prompt": run.embed(texts)}
-        tap = {key: value for key, value in wrappers["unet"].run(unet).items() if key != "noise"}
-        decoded = wrappers["vae_decoder"].run({"latent": latent})
-        features = {key: value for key, value in decoded.items() if key != "image"}
-        yield f"t={timestep}", {
-            "unet": unet,
-            "vae_decoder": {"latent": latent},
-            "mask_head": {**tap, **features},
-            "decoder": {"latent": latent},
-            "mask_branch": {"latent": latent, **tap},
-        }
+def cosine(found: Tensor, expected: Tensor) -> float:
+    """Cosine of the angle between two tensors seen as vectors, in float64; 1 for two zeros."""
+    a, b = found.double().flatten(), expected.double().flatten()
+    norms = torch.linalg.vector_norm(a) * torch.linalg.vector_norm(b)
+    return float(a @ b / norms) if norms != 0 else float(torch.equal(a, b))
 
 
-def measure(run: Run, wrappers: dict[GraphName, Wrapper], folder: Path) -> Figures:
-    """Largest relative L2 per graph and output over all cases.
+def mask_iou(found: Tensor, expected: Tensor, threshold: float) -> float:
+    """IoU of the masks of two probability maps, without the pixels within `BAND` of the threshold; 1 for two empty ones."""
+    counted = (expected - threshold).abs() >= BAND
+    a, b = (found >= threshold) & counted, (expected >= threshold) & counted
+    union = (a | b).sum()
+    return float((a & b).sum() / union) if union else 1.0
 
-    Raises:
-        BundleError: an output is not finite or beyond the bound; no bundle must be made of these graphs.
-    """
-    figures: Figures = {name: {} for name in wrappers}
-    inputs = list(cases(run, wrappers))
-    for name, wrapper in wrappers.items():
-        session = ort.InferenceSession(folder / f"{name}.onnx", providers=["CPUExecutionProvider"])
-        for case, feeds in inputs:
-            expected = wrapper.run(feeds[name])
-            found = session.run(list(expected), {key: value.numpy() for key, value in feeds[name].items()})
-            for (output, truth), array in zip(expected.items(), found, strict=True):
-                error = relative_l2(torch.from_numpy(np.asarray(array)), truth)
-                if not error <= RELATIVE_L2:  # NaN fails too
-                    raise BundleError(
-                        f"parity: {name}.{output} at {case} differs from PyTorch by {error:.2e} relative L2, "
-                        f"at most {RELATIVE_L2:.0e} is allowed; no bundle was written"
-                    )
-                figures[name][output] = max(error, figures[name].get(output, 0.0))
-    return figures
+
+def _rows(session: ort.InferenceSession, case: Case, graph: GraphName, precision: Precision, threshold: float) -> Iterator[Row]:
+    truth = case.truth[graph]
+    feeds = {key: value.numpy() for key, value in case.inputs[graph].items()}
+    for (output, expected), array in zip(truth.items(), session.run(list(truth), feeds), strict=True):
+        found = torch.from_numpy(np.asarray(array))
+        iou = mask_iou(found, expected, threshold) if output == "probability" else None
+        yield Row(precision, graph, case.name, output, relative_l2(found, expected), cosine(found, expected), iou)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import logging
 import warnings
+from collections import Counter
 from pathlib import Path
 from types import TracebackType
 
@@ -21,6 +23,7 @@ from seas_train.errors import DataError
 OPSET = 20
 INLINE_BYTES = 1024  # smaller tensors stay inside the graph file
 ALIGNMENT = 64
+SCOPES = "pkg.torch.onnx.name_scopes"  # where the exporter writes the modules that lead to a node
 
 
 class WeightStore:
@@ -93,6 +96,16 @@ def export(wrapper: Wrapper, folder: Path, store: WeightStore, half: bool) -> st
     Returns:
         The file's name.
     """
+    model = _trace(wrapper)
+    _name_nodes(model)
+    _externalise(model, store, half)
+    _strip_trace(model)
+    file = f"{wrapper.name}.onnx"
+    ir.save(model, folder / file)
+    return file
+
+
+def _trace(wrapper: Wrapper) -> ir.Model:
     batch = torch.export.Dim("n", min=1, max=4096)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch and onnxscript speak of their own internals
@@ -109,11 +122,17 @@ def export(wrapper: Wrapper, folder: Path, store: WeightStore, half: bool) -> st
         )
     if program is None:
         raise RuntimeError(f"torch.onnx.export gave no program for {wrapper.name}")
-    _externalise(program.model, store, half)
-    _strip_trace(program.model)
-    file = f"{wrapper.name}.onnx"
-    ir.save(program.model, folder / file)
-    return file
+    return program.model
+
+
+def _name_nodes(model: ir.Model) -> None:
+    """Name every node after the module it comes from: "unet.mid_block.attentions.0.proj_in/Conv"."""
+    seen: Counter[str] = Counter()
+    for node in model.graph:
+        scopes = ast.literal_eval(node.metadata_props.get(SCOPES, "['', '']"))
+        name = f"{scopes[-2] if len(scopes) > 1 else ''}/{node.op_type}"
+        seen[name] += 1
+        node.name = name if seen[name] == 1 else f"{name}_{seen[name]}"
 
 
 def _externalise(model: ir.Model, store: WeightStore, half: bool) -> None:
@@ -131,7 +150,7 @@ def _externalise(model: ir.Model, store: WeightStore, half: bool) -> None:
         packed = ir.Value(
             name=f"{name}.half", type=ir.TensorType(reference.dtype), shape=reference.shape, const_value=reference
         )
-        cast = ir.node("Cast", [packed], attributes={"to": ir.DataType.FLOAT.value})
+        cast = ir.node("Cast", [packed], attributes={"to": ir.DataType.FLOAT.value}, name=f"{name}.cast")
         cast.outputs[0].shape, cast.outputs[0].type = value.shape, value.type
         graph.insert_before(first, cast)
         value.replace_all_uses_with(cast.outputs[0])
@@ -145,11 +164,10 @@ def _strip_trace(model: ir.Model) -> None:
     for node in model.graph.all_nodes():
         node.metadata_props.clear()
         node.doc_string = None
-    for value in [*model.graph.inputs, *model.graph.outputs, *model.graph.initializers.values()]:
-        value.metadata_props.clear()
-    for node in model.graph.all_nodes():
         for output in node.outputs:
             output.metadata_props.clear()
+    for value in [*model.graph.inputs, *model.graph.outputs, *model.graph.initializers.values()]:
+        value.metadata_props.clear()
     model.metadata_props.clear()
     model.graph.metadata_props.clear()
 

@@ -133,6 +133,18 @@ class Graph(_Model):
     outputs: tuple[TensorSpec, ...]
 
 
+class HalfPrecision(_Model):
+    """Where the fp16 graphs stay in fp32, and why.
+
+    A module stays in fp32 if a tensor it reads or makes was larger than 65504 / `headroom` in the runs measured at export, or if
+    it makes sines and cosines of timesteps; `largest` has the largest magnitude in each graph, these angles left out.
+    """
+
+    headroom: Annotated[FiniteFloat, Field(ge=1)]
+    fp32_modules: tuple[str, ...]
+    largest: dict[GraphName, float]
+
+
 class FileEntry(_Model):
     """Size in bytes and hash of a core file."""
 
@@ -152,6 +164,7 @@ class Manifest(_Model):
     start: Start
     defaults: Defaults
     graphs: dict[GraphName, Graph]
+    half: HalfPrecision | None = None
     parity: dict[str, JsonValue]
     provenance: dict[str, JsonValue]
     files: dict[CorePath, FileEntry]

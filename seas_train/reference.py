@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -44,6 +45,39 @@ def solver(run: Run, settings: SampleSettings) -> DPMSolverMultistepScheduler:
     return scheduler
 
 
+@dataclass(frozen=True)
+class Step:
+    """One solver step of n pairs.
+
+    index counts from 0; timestep is a scalar int64; prompt (2n, L, D), the defect types' embeddings, then the empty prompt's;
+    latents entering and leaving (n, C, h, w), scaled; up2 and up3 are the conditional half's taps.
+    """
+
+    index: int
+    timestep: Tensor
+    prompt: Tensor
+    entering: Tensor
+    leaving: Tensor
+    up2: Tensor
+    up3: Tensor
+
+
+@torch.inference_mode()
+def trajectory(run: Run, defects: list[str], normal: Tensor, noise: Tensor, settings: SampleSettings) -> Iterator[Step]:
+    """The latents' way from noise to an image, step by step; arguments as in `sample`."""
+    facts, model, n = run.facts, run.model, len(defects)
+    prompt = run.embed([facts.prompts.anomaly[d] for d in defects] + [""] * n)
+    latents = facts.tune.signal * normal + facts.tune.noise * noise
+    scheduler = solver(run, settings)
+    for i, t in enumerate(scheduler.timesteps):
+        with taps.decoder_taps(model.unet) as tap:
+            both = model.unet(torch.cat([latents, latents]), t.expand(2 * n), prompt).sample
+        conditional, empty = both.chunk(2)
+        guided = empty + settings.guidance * (conditional - empty)
+        entering, latents = latents, scheduler.step(guided, t, latents).prev_sample
+        yield Step(i, t, prompt, entering, latents, tap.up2[:n], tap.up3[:n])
+
+
 @torch.inference_mode()
 def sample(run: Run, defects: list[str], normal: Tensor, noise: Tensor, settings: SampleSettings) -> Sampled:
     """Generate one image-mask pair per entry of `defects` (paper sec. 3.4).
@@ -58,17 +92,9 @@ def sample(run: Run, defects: list[str], normal: Tensor, noise: Tensor, settings
     Raises:
         DataError: the run has no mask branch.
     """
-    rmp = runs.require_masks(run)
-    facts, model, n = run.facts, run.model, len(defects)
-    prompt = run.embed([facts.prompts.anomaly[d] for d in defects] + [""] * n)
-    latents = facts.tune.signal * normal + facts.tune.noise * noise
-    scheduler = solver(run, settings)
+    rmp, vae = runs.require_masks(run), run.model.vae
     probabilities = []
-    with taps.decoder_taps(model.unet) as tap:
-        for i, t in enumerate(scheduler.timesteps):
-            both = model.unet(torch.cat([latents, latents]), t.expand(2 * n), prompt).sample
-            if i >= settings.steps - settings.mask_steps:
-                probabilities.append(rmp(tap.up2[:n], tap.up3[:n], *taps.decode_features(model.vae, latents)))
-            conditional, empty = both.chunk(2)
-            latents = scheduler.step(empty + settings.guidance * (conditional - empty), t, latents).prev_sample
-    return Sampled(taps.decode(model.vae, latents), torch.stack(probabilities).mean(dim=0))
+    for step in trajectory(run, defects, normal, noise, settings):
+        if step.index >= settings.steps - settings.mask_steps:
+            probabilities.append(rmp(step.up2, step.up3, *taps.decode_features(vae, step.entering)))
+    return Sampled(taps.decode(vae, step.leaving), torch.stack(probabilities).mean(dim=0))

@@ -1,0 +1,53 @@
+"""`seas-export RUN --parity BUNDLE`: a sealed bundle against PyTorch at every step of a whole sampling run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from seas_export import cases, parity, to_onnx
+from seas_export.graphs import wrappers
+from seas_export.parity import Row
+from seas_runtime.bundle import read_bundle
+from seas_runtime.errors import BundleError
+from seas_runtime.manifest import Manifest
+from seas_train import run as runs
+from seas_train.reference import SampleSettings
+from seas_train.run import Run
+
+
+def check(source: Path, path: Path, progress: Callable[[str], None]) -> list[Row]:
+    """Compare every graph of a bundle with the run it was made from, with the bundle's own sampling defaults.
+
+    Args:
+        source: the run folder.
+        path: the bundle, whose stored weights the run is rounded to.
+        progress: called with the name of each stage.
+
+    Raises:
+        BundleError: the bundle is damaged, or was not made from this run.
+        DataError: as `seas_train.run.load`.
+    """
+    progress("bundle")
+    manifest = read_bundle(path).manifest
+    progress("run")
+    run = runs.load(source)
+    _require_same(run, source, manifest, path)
+    if manifest.half is not None:
+        to_onnx.round_to_half([run.model.unet, run.model.vae, runs.require_masks(run)])
+    progress("reference")
+    defaults = manifest.defaults
+    settings = SampleSettings(defaults.steps, defaults.guidance, defaults.mask_steps, manifest.schedule.final)
+    steps = list(cases.trajectory(run, wrappers(run), settings))
+    files: parity.Files = {name: dict(graph.files) for name, graph in manifest.graphs.items()}
+    progress("parity")
+    return list(parity.compare(steps, path, files, defaults.threshold))
+
+
+def _require_same(run: Run, source: Path, manifest: Manifest, path: Path) -> None:
+    prompts = {defect.name: defect.prompt for defect in manifest.defects}
+    if (run.facts.product, run.facts.prompts.anomaly) != (manifest.product, prompts):
+        raise BundleError(
+            f"{path}: makes {manifest.product} with {', '.join(prompts)}, but {source} was trained on {run.facts.product} with "
+            f"{', '.join(run.facts.defects)}; give the run that the bundle was exported from"
+        )

@@ -1,0 +1,190 @@
+"""From a run folder to a bundle: what is written, and what is refused without leaving anything behind."""
+
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+import torch
+from click.testing import CliRunner
+
+from seas_export import to_onnx
+from seas_export.cli import main as export_command
+from seas_export.graphs import wrappers
+from seas_runtime.bundle import read_bundle
+from seas_train import run
+from seas_train.models import components
+
+
+def test_bundle_is_small_and_carries_no_folder_names(plan):
+    manifest = read_bundle(plan).manifest
+    assert manifest.provenance["licence"] == "test"
+    errors = {
+        precision: max(worst["relative_l2"] for outputs in graphs.values() for worst in outputs.values())
+        for precision, graphs in manifest.parity.items()
+    }
+    assert errors["fp32"] <= 1e-4
+    assert errors["fp16"] <= 1e-2
+    stored = sum(file.stat().st_size for file in plan.glob("*.onnx"))
+    assert str(Path.home()).encode() not in b"".join(file.read_bytes() for file in plan.glob("*.onnx"))
+    assert stored < 3_000_000
+
+
+def test_weights_are_stored_once(plan, tuned_run):
+    model = run.load(tuned_run)
+    modules = [model.model.unet, model.model.vae.decoder, model.model.vae.post_quant_conv, model.rmp]
+    weights = sum(p.numel() for m in modules for p in m.parameters()) * 2
+    assert (plan / "weights.bin").stat().st_size <= 1.25 * weights  # 64-byte alignment of many small tensors
+
+
+def test_full_precision_graph_matches_pytorch_on_unseen_inputs(tuned_run, tmp_path):
+    model = run.load(tuned_run)
+    wrapper = wrappers(model)["decoder"]
+    with to_onnx.WeightStore(tmp_path) as store:
+        to_onnx.export(wrapper, tmp_path, store, half=False)
+    latent = torch.randn(5, 4, 8, 8, generator=torch.Generator().manual_seed(9))
+    session = ort.InferenceSession(tmp_path / "decoder.onnx", providers=["CPUExecutionProvider"])
+    (image,) = session.run(None, {"latent": latent.numpy()})
+    vae = model.model.vae
+    with torch.no_grad():
+        truth = vae.decode(latent / vae.config.scaling_factor).sample.numpy()
+    assert np.linalg.norm(image - truth) <= 1e-4 * np.linalg.norm(truth)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["missing", "--out", "x.plan"], 3, "no such folder"),
+        (["{run}", "--out", "{run}"], 5, "exists already"),
+        (["{run}", "--out", "x.plan", "--steps", "2"], 2, "--mask-steps 3 is more than --steps 2"),
+    ],
+)
+def test_export_refuses_bad_input(tuned_run, tmp_path, monkeypatch, arguments, code, words):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(export_command, [a.format(run=tuned_run) for a in arguments])
+    assert result.exit_code == code
+    assert words in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_export_refuses_nan_weights_and_leaves_nothing(tuned_run, tmp_path):
+    broken = tmp_path / "run"
+    shutil.copytree(tuned_run, broken)
+    model = components.load(broken)
+    with torch.no_grad():
+        next(model.unet.parameters()).view(-1)[0] = float("nan")
+    model.unet.save_pretrained(broken / "unet")
+    result = CliRunner().invoke(export_command, [str(broken), "--out", str(tmp_path / "x.plan")])
+    assert result.exit_code == 3
+    assert "NaN" in result.output
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
+def test_bundle_without_mask_branch_is_refused(tuned_run, tmp_path):
+    bare = tmp_path / "run"
+    shutil.copytree(tuned_run, bare, ignore=shutil.ignore_patterns("rmp"))
+    result = CliRunner().invoke(export_command, [str(bare), "--out", str(tmp_path / "x.plan")])
+    assert result.exit_code == 3
+    assert "seas-train masks" in result.output
+
+
+def test_half_written_run_is_refused(tuned_run, tmp_path):
+    half = tmp_path / "run"
+    shutil.copytree(tuned_run, half, ignore=shutil.ignore_patterns("run.json"))
+    result = CliRunner().invoke(export_command, [str(half), "--out", str(tmp_path / "x.plan")])
+    assert result.exit_code == 3
+    assert "run.json" in result.output
+
+
+def test_full_disk_leaves_no_bundle(tuned_run, tmp_path):
+    limit = 50_000  # bytes a file may have: the first weights pass it
+
+    def small_files():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    code = "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); from seas_export.cli import main; main()"
+    command = [sys.executable, "-c", code, str(tuned_run), "--out", str(tmp_path / "x.plan")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=small_files)
+    assert done.returncode == 5, done.stderr
+    assert "cannot write" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_out_and_parity_exclude_each_other(tuned_run, plan, tmp_path):
+    both = CliRunner().invoke(export_command, [str(tuned_run), "--out", str(tmp_path / "x.plan"), "--parity", str(plan)])
+    none = CliRunner().invoke(export_command, [str(tuned_run)])
+    for result in (both, none):
+        assert result.exit_code == 2
+        assert "--parity" in result.output
+
+
+def test_every_step_of_a_sampling_run_is_within_the_bounds(tuned_run, plan):
+    result = CliRunner().invoke(export_command, [str(tuned_run), "--parity", str(plan)])
+    assert result.exit_code == 0, result.output
+    assert "ok: 7 steps" in result.output  # six of the solver, and the final latents
+    for line in ("fp32  unet.noise", "fp16  mask_branch.probability"):
+        assert line in result.output
+
+
+def test_parity_finds_weights_that_are_not_those_of_the_run(tuned_run, plan, tmp_path):
+    other = tmp_path / "run"
+    shutil.copytree(tuned_run, other)
+    model = components.load(other)
+    with torch.no_grad():
+        model.unet.conv_out.weight.mul_(1.01)
+    model.unet.save_pretrained(other / "unet")
+    result = CliRunner().invoke(export_command, [str(other), "--parity", str(plan)])
+    assert result.exit_code == 3
+    assert "unet.noise fp32" in result.output
+
+
+def test_parity_refuses_the_bundle_of_another_product(tuned_run, plan, tmp_path):
+    other = tmp_path / "run"
+    shutil.copytree(tuned_run, other)
+    facts = (other / "run.json").read_text(encoding="utf-8")
+    (other / "run.json").write_text(facts.replace('"product": "bottle"', '"product": "nut"'), encoding="utf-8")
+    result = CliRunner().invoke(export_command, [str(other), "--parity", str(plan)])
+    assert result.exit_code == 3
+    assert "makes bottle" in result.output
+
+
+def test_missing_packages_are_one_line():
+    code = (
+        "import sys; sys.modules['onnxscript'] = None; from seas_export.cli import main; "
+        "sys.argv = ['seas-export', 'run', '--out', 'x.plan']; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 4
+    assert "pip install" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_nodes_are_named_after_their_modules(plan, tuned_run):
+    import onnx
+
+    modules = dict(run.load(tuned_run).model.unet.named_modules())
+    names = [node.name for node in onnx.load(plan / "unet.onnx", load_external_data=False).graph.node if node.op_type == "Conv"]
+    assert len(names) == len(set(names)) == sum(isinstance(m, torch.nn.Conv2d) for m in modules.values())
+    for name in names:
+        scope = name.rpartition("/")[0].removeprefix("unet.")
+        assert isinstance(modules[scope], torch.nn.Conv2d)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("graph", ["unet", "vae_decoder", "mask_head", "decoder", "mask_branch"])
+def test_polygraphy_finds_nothing_dead_in_a_graph(plan, tmp_path, graph, precision):
+    import json
+
+    file = read_bundle(plan).manifest.graphs[graph].files[precision]
+    report = tmp_path / "lint.json"
+    command = [str(Path(sys.executable).parent / "polygraphy"), "check", "lint", str(plan / file), "-o", str(report)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(report.read_text())
+    assert found["summary"]["failing"] == []
+    assert [entry["message"] for entry in found["lint_entries"] if "unused" in entry["message"].lower()] == []
