@@ -215,9 +215,12 @@ def _attach_cache(config: Any, path: Path) -> None:
 
 
 def _save_cache(config: Any, path: Path) -> None:
+    cache = config.get_timing_cache()
+    if cache is None:
+        return
     with suppress(OSError):  # one that cannot be kept only costs time
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, bytes(config.get_timing_cache().serialize()))
+        write_atomic(path, bytes(cache.serialize()))
 
 
 def _failure(library: Library, source: Source, gpus: Sequence[str]) -> str:
