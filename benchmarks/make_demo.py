@@ -61,7 +61,7 @@ def main(work: Path, out: Path) -> None:
     draw_data(work)
     train(work)
     settings = bundle.ExportSettings(half=True, defaults=DEFAULTS)
-    manifest = bundle.export(work / "run", out, settings, lambda stage: click.echo(stage, err=True))
+    manifest = bundle.export(run.load(work / "run"), out, settings, lambda stage: click.echo(stage, err=True))
     click.echo(f"{out}: digest {manifest.digest}")
 
 

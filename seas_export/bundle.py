@@ -40,24 +40,31 @@ class ExportSettings:
     final: str = "zero"
 
 
-def export(source: Path, out: Path, settings: ExportSettings, progress: Callable[[str], None]) -> Manifest:
-    """Export a run folder.
+def require_free(out: Path) -> None:
+    """Refuse a place that is taken.
+
+    Raises:
+        OutputError: `out` exists.
+    """
+    if out.exists():
+        raise OutputError(f"{out}: exists already; remove it or choose another --out")
+
+
+def export(run: Run, out: Path, settings: ExportSettings, progress: Callable[[str], None]) -> Manifest:
+    """Export a run.
 
     Args:
-        source: the run folder, tuned and with a mask branch.
+        run: tuned and with a mask branch; with `settings.half` its weights are rounded in place.
         out: the bundle's folder, conventionally NAME.plan; must not exist.
         settings: see `ExportSettings`.
         progress: called with the name of each stage.
 
     Raises:
-        DataError: the run is missing, unfinished, or has weights that are not finite.
+        DataError: the run has no mask branch, or weights that are not finite.
         BundleError: parity failed.
         OutputError: `out` exists or cannot be written. In every case no bundle is left behind.
     """
-    if out.exists():
-        raise OutputError(f"{out}: exists already; remove it or choose another --out")
-    progress("run")
-    run = runs.load(source)
+    require_free(out)
     modules = [run.model.unet, run.model.vae, run.model.text_encoder, runs.require_masks(run)]
     to_onnx.require_finite(modules)
     if settings.half:
@@ -87,8 +94,7 @@ def _fill(run: Run, folder: Path, settings: ExportSettings, progress: Callable[[
     files: parity.Files = {name: {"fp32": f"{name}.onnx"} for name in found}
     precision = None
     if settings.half:
-        progress("fp16")
-        precision = _write_half(folder, files, quick)
+        precision = _write_half(folder, files, quick, progress)
     progress("parity")
     rows = list(parity.compare(quick, folder, files, settings.defaults.threshold))
     parity.require(rows)
@@ -97,16 +103,20 @@ def _fill(run: Run, folder: Path, settings: ExportSettings, progress: Callable[[
     return write_manifest(folder, {**_facts(run, settings), "graphs": graphs, "half": precision, "parity": parity.summary(rows)})
 
 
-def _write_half(folder: Path, files: parity.Files, quick: list[Case]) -> HalfPrecision:
+def _write_half(
+    folder: Path, files: parity.Files, quick: list[Case], progress: Callable[[str], None]
+) -> HalfPrecision:
     """Write every graph's fp16 form, fp32 kept where the magnitudes met ask for it; adds to `files`.
 
     `decoder` and `mask_branch` are made of the same modules as the other three graphs, so these alone are measured.
     """
+    progress("ranges")
     magnitudes: dict[GraphName, dict[str, float]] = {}
     for name in MEASURED:
         feeds = [case.inputs[name] for case in quick if case.name != "random"]
         magnitudes[name] = ranges.largest(folder / files[name]["fp32"], feeds)
     places = {place for found in magnitudes.values() for place in ranges.overflowing(found)}
+    progress("fp16")
     kept: set[str] = set()
     for name, by_precision in files.items():
         by_precision["fp16"] = f"{name}.fp16.onnx"

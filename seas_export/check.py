@@ -16,23 +16,20 @@ from seas_train.reference import SampleSettings
 from seas_train.run import Run
 
 
-def check(source: Path, path: Path, progress: Callable[[str], None]) -> list[Row]:
+def check(run: Run, path: Path, progress: Callable[[str], None]) -> list[Row]:
     """Compare every graph of a bundle with the run it was made from, with the bundle's own sampling defaults.
 
     Args:
-        source: the run folder.
-        path: the bundle, whose stored weights the run is rounded to.
+        run: as it was exported; rounded in place to what the bundle stores.
+        path: the bundle.
         progress: called with the name of each stage.
 
     Raises:
         BundleError: the bundle is damaged, or was not made from this run.
-        DataError: as `seas_train.run.load`.
     """
     progress("bundle")
     manifest = read_bundle(path).manifest
-    progress("run")
-    run = runs.load(source)
-    _require_same(run, source, manifest, path)
+    _require_same(run, manifest, path)
     if manifest.half is not None:
         to_onnx.round_to_half([run.model.unet, run.model.vae, runs.require_masks(run)])
     progress("reference")
@@ -44,10 +41,10 @@ def check(source: Path, path: Path, progress: Callable[[str], None]) -> list[Row
     return list(parity.compare(steps, path, files, defaults.threshold))
 
 
-def _require_same(run: Run, source: Path, manifest: Manifest, path: Path) -> None:
+def _require_same(run: Run, manifest: Manifest, path: Path) -> None:
     prompts = {defect.name: defect.prompt for defect in manifest.defects}
     if (run.facts.product, run.facts.prompts.anomaly) != (manifest.product, prompts):
         raise BundleError(
-            f"{path}: makes {manifest.product} with {', '.join(prompts)}, but {source} was trained on {run.facts.product} with "
+            f"{path}: makes {manifest.product} with {', '.join(prompts)}, but {run.folder} was trained on {run.facts.product} with "
             f"{', '.join(run.facts.defects)}; give the run that the bundle was exported from"
         )

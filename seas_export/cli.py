@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from seas_runtime.errors import INTERRUPTED, BackendError, SettingsError
 
 if TYPE_CHECKING:
-    from seas_runtime.manifest import Manifest
+    from seas_train.run import Run
 
 MEND = 'pip install ".[cpu,export]"'
 EXAMPLES = """\b
@@ -22,6 +22,7 @@ Examples:
   seas-export runs/bottle --out engines/bottle.plan --fp16
   seas-export runs/bottle --out engines/bottle.plan --fp16 --engines rtx --gpu sm86,sm89
   seas-export runs/bottle --parity engines/bottle.plan
+  seas-export PUBLISHED --base CompVis/stable-diffusion-v1-4 --data mvtec/bottle --out bottle.plan --fp16
 
 \b
 Exit codes: 0 done, 2 usage, 3 bad run or failed parity, 4 engine builder not usable here,
@@ -52,8 +53,15 @@ Exit codes: 0 done, 2 usage, 3 bad run or failed parity, 4 engine builder not us
 )
 @click.option("--mask-steps", type=click.IntRange(1), default=3, help="Default number of last steps that vote on the mask.")
 @click.option(
-    "--final", type=click.Choice(["zero", "published"]), default="zero", help="Where the solver ends: sigma 0, or t = 0."
-)
+    "--final", type=click.Choice(["zero", "published"]), show_default="zero; published for a published checkpoint",
+    help="Where the solver ends: sigma 0, or t = 0.",
+)  # fmt: skip
+@click.option("--base", metavar="MODEL", help="For a published checkpoint: the base model, whose VAE it uses.")
+@click.option(
+    "--data", type=click.Path(path_type=Path), metavar="DIR",
+    help="For a published checkpoint: the product's data set, for its defect types and normal images.",
+)  # fmt: skip
+@click.option("--licence", metavar="TEXT", help="For a published checkpoint: the data set's licence, kept in the bundle.")
 @click.version_option(package_name="seas")
 @click.pass_context
 def main(
@@ -64,47 +72,72 @@ def main(
     out: Path | None,
     bundle: Path | None,
     half: bool,
-    final: str,
+    final: str | None,
+    base: str | None,
+    data: Path | None,
+    licence: str | None,
     **defaults: float,
 ) -> None:
     """Export the run folder RUN as a bundle of ONNX graphs for seas-gen.
 
-    Every output of every graph is compared with PyTorch before the bundle is sealed; a difference beyond the bound
-    leaves no bundle.
+    RUN may also be a checkpoint of the published SeaS implementation: the folder that holds its generation-checkpoint and
+    mask-checkpoint. Every output of every graph is compared with PyTorch before the bundle is sealed; a difference beyond the
+    bound leaves no bundle.
     """
     if (out is None) == (bundle is None):
         raise SettingsError("found both or neither of --out and --parity; give --out to export, --parity to check a bundle")
     steps, mask_steps = defaults["steps"], defaults["mask_steps"]
     if mask_steps > steps:
         raise SettingsError(f"--mask-steps {mask_steps} is more than --steps {steps}; choose at most as many")
+    origin = {"base": base, "data": data, "licence": licence}
     try:
         with _packages():
             if bundle is not None:
-                _check(run, bundle)
+                _check(run, bundle, origin)
             elif out is not None:
-                _export(run, out, half, final, defaults)
+                _export(run, out, half, final, origin, defaults)
     except KeyboardInterrupt:
         click.echo("Interrupted: nothing was written.", err=True)
         ctx.exit(INTERRUPTED)
 
 
-def _export(run: Path, out: Path, half: bool, final: str, defaults: dict[str, float]) -> Manifest:
-    from seas_export.bundle import ExportSettings, export
+def _load(path: Path, origin: dict[str, Any], progress: Callable[[str], None]) -> tuple[Run, bool]:
+    """The run of a folder, and whether the folder is a published checkpoint."""
+    from seas_export import published
+    from seas_train import run as runs
+
+    progress("run")
+    if published.is_published(path):
+        licence = origin["licence"] or "not stated"
+        return published.load(path, origin["base"], origin["data"], licence, progress), True
+    if given := [f"--{name}" for name, value in origin.items() if value is not None]:
+        raise SettingsError(f"{', '.join(given)} found, but {path} is no published checkpoint; leave it out: a run has its own")
+    return runs.load(path), False
+
+
+def _export(
+    path: Path, out: Path, half: bool, final: str | None, origin: dict[str, Any], defaults: dict[str, float]
+) -> None:
+    from seas_export.bundle import ExportSettings, export, require_free
     from seas_runtime.manifest import Defaults
 
     began = time.monotonic()
-    settings = ExportSettings(half, Defaults.model_validate(defaults), final)
-    manifest = export(run, out, settings, _progress())
+    require_free(out)
+    progress = _progress()
+    run, published = _load(path, origin, progress)
+    final = final or ("published" if published else "zero")
+    manifest = export(run, out, ExportSettings(half, Defaults.model_validate(defaults), final), progress)
     size = sum(entry.bytes for entry in manifest.files.values())
     click.echo(f"{out}: {size / 1e6:.1f} MB, {time.monotonic() - began:.0f} s, digest {manifest.digest}")
-    return manifest
 
 
-def _check(run: Path, bundle: Path) -> None:
+def _check(path: Path, bundle: Path, origin: dict[str, Any]) -> None:
     from seas_export import parity
     from seas_export.check import check
 
-    rows = check(run, bundle, _progress())
+    progress = _progress()
+    run, _ = _load(path, origin, progress)
+    rows = check(run, bundle, progress)
     for precision, graphs in parity.summary(rows).items():
         for graph, outputs in graphs.items():
             for output, worst in outputs.items():
@@ -137,6 +170,7 @@ def _packages() -> Iterator[None]:
         import transformers
     except ImportError as error:
         raise BackendError(f"seas-export needs the export packages ({error}); run: {MEND}") from error
-    diffusers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.disable_progress_bar()
+    for library in (diffusers, transformers):
+        library.utils.logging.disable_progress_bar()
+        library.utils.logging.set_verbosity_error()
     yield

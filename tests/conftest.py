@@ -47,8 +47,10 @@ def plan(tuned_run: Path) -> Path:
     """The fp16 bundle of `tuned_run`: 6 steps, guidance 3, threshold 0.5, 3 mask steps."""
     from seas_export import bundle
     from seas_runtime.manifest import Defaults
+    from seas_train import run
 
     out = tuned_run.parent / "small.plan"
     defaults = Defaults(steps=6, guidance=3.0, threshold=0.5, mask_steps=3)
-    bundle.export(tuned_run, out, bundle.ExportSettings(half=True, defaults=defaults), lambda _stage: None)
+    settings = bundle.ExportSettings(half=True, defaults=defaults)
+    bundle.export(run.load(tuned_run), out, settings, lambda _stage: None)
     return out

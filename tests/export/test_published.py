@@ -10,11 +10,14 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 import torch
+from click.testing import CliRunner
 from diffusers import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
 from torch.nn import functional as F  # noqa: N812
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from seas_export import published, published_rmp
+from seas_export.cli import main as export_command
+from seas_runtime.bundle import read_bundle
 from seas_train.data import demo, layouts
 from seas_train.data.dataset import load_image
 from seas_train.errors import DataError, SettingsError
@@ -609,3 +612,32 @@ def test_a_state_dict_that_does_not_fit(state, tmp_path, changes, words):
 def test_a_list_of_tensors(state, tmp_path):
     torch.save(list(state.values()), tmp_path / "rmp")
     assert "holds no dict of tensors by name" in refused_rmp(tmp_path / "rmp")
+
+
+# --- the command
+
+
+def test_export_of_a_published_checkpoint(root, tmp_path):
+    out = tmp_path / "bottle.plan"
+    arguments = [root / "checkpoint", "--base", root / "base", "--data", root / "data" / "bottle", "--out", out, "--fp16"]
+    result = CliRunner().invoke(export_command, [str(argument) for argument in (*arguments, "--licence", "CC0")])
+    assert result.exit_code == 0, result.output
+    manifest = read_bundle(out).manifest
+    assert manifest.defect_names == ("broken_large", "broken_small", "contamination")
+    assert manifest.defects[1].prompt == "a ob1 with sks5 sks6 sks7 sks8"
+    assert (manifest.schedule.final, manifest.provenance["licence"]) == ("published", "CC0")
+    assert set(manifest.graphs["unet"].files) == {"fp32", "fp16"}
+
+
+def test_published_checkpoint_without_its_data_set_is_refused(root, tmp_path):
+    out = tmp_path / "bottle.plan"
+    result = CliRunner().invoke(export_command, [str(root / "checkpoint"), "--base", str(root / "base"), "--out", str(out)])
+    assert result.exit_code == 2
+    assert "--data" in result.output
+    assert not out.exists()
+
+
+def test_a_run_has_its_own_base(tuned_run, tmp_path):
+    result = CliRunner().invoke(export_command, [str(tuned_run), "--base", "x", "--out", str(tmp_path / "x.plan")])
+    assert result.exit_code == 2
+    assert "no published checkpoint" in result.output
