@@ -18,6 +18,7 @@ from seas_runtime import device, flavours
 from seas_runtime.atomic import TEMPORARY_SUFFIX
 from seas_runtime.build import build, precision_of, preflight, profiles
 from seas_runtime.bundle import read_bundle, write_manifest
+from seas_runtime.compiler import _interruptible
 from seas_runtime.engines import find_engines, read_engines
 from seas_runtime.errors import OutputError
 from seas_runtime.lock import locked
@@ -202,6 +203,23 @@ def test_what_a_killed_build_left_is_cleared(plan_folder):
     assert find_engines(read_bundle(plan_folder)) == []
     build(plan_folder, batches=[1], gpus=["sm89"])
     assert [path.name for path in (plan_folder / "engines").iterdir()] == [f"rtx-{RTX}"]
+
+
+def test_an_interrupt_stops_the_builder():
+    """As it comes while the builder works in its thread."""
+    told = []
+
+    def work(stop):
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        told.append(stop.wait(20))
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            _interruptible(work)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert told == [True]
 
 
 def test_an_interrupt_leaves_nothing(plan_folder):
