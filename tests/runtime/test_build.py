@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import signal
+import threading
 import time
 from functools import partial
 
