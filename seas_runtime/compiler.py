@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import re
+import signal
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from seas_runtime.atomic import write_atomic
 from seas_runtime.engines import BuildSettings, Profile
 from seas_runtime.errors import BackendError, BundleError
 from seas_runtime.flavours import Library
 from seas_runtime.manifest import GraphName, TensorSpec
-
-T = TypeVar("T")
 
 _QUOTED_NODE = re.compile(r"'([^']+)'|\[ONNX Layer: ([^\]]+)\]")
 _MAX_REASON = 300
@@ -57,12 +55,9 @@ def find_unsupported(library: Library, source: Source) -> list[Unsupported]:
     Raises:
         BackendError: there is no parser here (flavour tensorrt without its GPU).
     """
-
-    def parse(_stop: threading.Event) -> list[Unsupported]:
+    with _late_interrupt():
         builder = _builder(library)
         return _parse(library, source, _network(library, builder))[1]
-
-    return _interruptible(parse)
 
 
 def compile_graph(
@@ -88,10 +83,10 @@ def compile_graph(
 
     Raises:
         BackendError: TensorRT refuses a node or fails; the line names the node.
+        KeyboardInterrupt: as soon as TensorRT listens; compiling a large graph it may not for half a minute.
         BundleError: an input has a free dimension other than "n".
     """
-
-    def work(stop: threading.Event) -> Any:
+    with _late_interrupt() as stop:
         builder = _builder(library)
         network = _network(library, builder)
         _parser, refused = _parse(library, source, network)  # the parser owns the weights of the network
@@ -116,22 +111,25 @@ def compile_graph(
             _save_cache(config, timing_cache)
         return engine
 
-    return _interruptible(work)
 
+@contextmanager
+def _late_interrupt() -> Iterator[threading.Event]:
+    """An interrupt in the block sets the event, and is raised when the block ends.
 
-def _interruptible(work: Callable[[threading.Event], T]) -> T:
-    """Run `work` in a thread, and tell it to stop when this one is interrupted.
-
-    In the main thread an interrupt would be raised inside a callback of the C++ builder and end the process.
+    Raised at once, it would come out of a callback of the C++ builder and end the process.
     """
     stop = threading.Event()
-    with ThreadPoolExecutor(1, thread_name_prefix="tensorrt") as pool:
-        job = pool.submit(work, stop)
-        try:
-            return job.result()
-        except BaseException:
-            stop.set()
-            raise
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield stop  # no interrupt is raised here
+        return
+    signal.signal(signal.SIGINT, lambda _number, _frame: stop.set())
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if stop.is_set():
+        raise KeyboardInterrupt
 
 
 def _builder(library: Library) -> Any:

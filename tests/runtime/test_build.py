@@ -5,8 +5,8 @@ import json
 import re
 import shutil
 import signal
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
@@ -19,7 +19,7 @@ from seas_runtime import device, flavours
 from seas_runtime.atomic import TEMPORARY_SUFFIX
 from seas_runtime.build import build, precision_of, preflight, profiles
 from seas_runtime.bundle import read_bundle, write_manifest
-from seas_runtime.compiler import _interruptible
+from seas_runtime.compiler import _late_interrupt
 from seas_runtime.engines import find_engines, read_engines
 from seas_runtime.errors import OutputError
 from seas_runtime.lock import locked
@@ -206,21 +206,36 @@ def test_what_a_killed_build_left_is_cleared(plan_folder):
     assert [path.name for path in (plan_folder / "engines").iterdir()] == [f"rtx-{RTX}"]
 
 
-def test_an_interrupt_stops_the_builder():
-    """As it comes while the builder works in its thread."""
-    told = []
+def test_an_interrupt_waits_for_the_builder():
+    went_on = []
 
-    def work(stop):
-        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-        told.append(stop.wait(20))
+    def interrupted():
+        with _late_interrupt() as stop:
+            signal.raise_signal(signal.SIGINT)
+            went_on.append(stop.is_set())
 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
-            _interruptible(work)
+            interrupted()
+        assert went_on == [True]
+        with _late_interrupt() as stop:
+            pass
+        assert not stop.is_set()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in a shell's background job
+        with _late_interrupt() as stop:
+            signal.raise_signal(signal.SIGINT)
+        assert not stop.is_set()
     finally:
         signal.signal(signal.SIGINT, before)
-    assert told == [True]
+
+
+def test_a_build_outside_the_main_thread(plan_folder):
+    """Where no signal handler can be set."""
+    with ThreadPoolExecutor(1) as pool:
+        engines = pool.submit(build, plan_folder, gpus=["sm89"], batches=[1]).result()
+    check_engine(engines.file("unet").read_bytes(), ["sm89"])
 
 
 def test_an_interrupt_leaves_nothing(plan_folder):
