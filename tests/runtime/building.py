@@ -1,13 +1,16 @@
 """`seas-engine build` in this process and in one of its own."""
 
+import re
 import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import tensorrt_rtx
 from click.testing import CliRunner
 
+from seas_runtime import flavours
 from seas_runtime.build import build
 from seas_runtime.cli import engine
 
@@ -40,3 +43,18 @@ def start_build(folder, *words, before=None):
         text=True,
         preexec_fn=before,
     )
+
+
+def check_engine(data, gpus):
+    """What a serialized engine tells without a GPU: header, library version, GPUs."""
+    runtime = tensorrt_rtx.Runtime(flavours.load("rtx").log)
+    malformed, other_version = (
+        tensorrt_rtx.EngineInvalidityDiagnostics.MALFORMED_ENGINE.value,
+        tensorrt_rtx.EngineInvalidityDiagnostics.VERSION_MISMATCH.value,
+    )
+    header = data[: runtime.engine_header_size]
+    assert runtime.get_engine_validity(header)[1] & (malformed | other_version) == 0
+    assert runtime.get_engine_validity(b"x" + header[1:])[1] & malformed
+    assert bytes(map(int, RTX.split("."))) in header
+    (named,) = set(re.findall(rb"accelerators=\{(sm[^}]*)\}", data))
+    assert named.decode().split() == list(gpus)

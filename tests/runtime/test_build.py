@@ -24,7 +24,7 @@ from seas_runtime.engines import find_engines, read_engines
 from seas_runtime.errors import OutputError
 from seas_runtime.lock import locked
 
-from .building import BOTTLE, GENERATIONS, GRAPHS, RTX, seas_engine, start_build
+from .building import BOTTLE, GENERATIONS, GRAPHS, RTX, check_engine, seas_engine, start_build
 from .small_bundle import RGB, manifest_fields
 from .test_imports import FORBIDDEN, loaded
 
@@ -45,21 +45,6 @@ def bottle(tmp_path_factory):
     )
     build(folder, "rtx", GENERATIONS, batches=(2,))
     return folder
-
-
-def check_engine(data, gpus):
-    """What a serialized engine tells without a GPU: header, library version, GPUs."""
-    runtime = tensorrt_rtx.Runtime(flavours.load("rtx").log)
-    malformed, other_version = (
-        tensorrt_rtx.EngineInvalidityDiagnostics.MALFORMED_ENGINE.value,
-        tensorrt_rtx.EngineInvalidityDiagnostics.VERSION_MISMATCH.value,
-    )
-    header = data[: runtime.engine_header_size]
-    assert runtime.get_engine_validity(header)[1] & (malformed | other_version) == 0
-    assert runtime.get_engine_validity(b"x" + header[1:])[1] & malformed
-    assert bytes(map(int, RTX.split("."))) in header
-    (named,) = set(re.findall(rb"accelerators=\{(sm[^}]*)\}", data))
-    assert named.decode().split() == list(gpus)
 
 
 def test_the_shipped_bundle_becomes_engines_for_three_generations(bottle):
