@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from seas_runtime.manifest import GRAPH_INPUTS, GRAPH_OUTPUTS, GraphName, TensorSpec
 from seas_train import run as runs
@@ -100,13 +101,20 @@ class Wrapper:
     @torch.inference_mode()
     def run(self, inputs: Mapping[str, Tensor]) -> Tensors:
         """Run the module on named inputs; outputs by name."""
-        outputs = self.module(*(inputs[name] for name in GRAPH_INPUTS[self.name]))
-        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-        return dict(zip(GRAPH_OUTPUTS[self.name], outputs, strict=True))
+        return self._named(self.module(*(inputs[name] for name in GRAPH_INPUTS[self.name])))
+
+    def shapes(self) -> Tensors:
+        """Outputs for the example without their values, by name: nothing is computed."""
+        with FakeTensorMode(allow_non_fake_inputs=True) as fake, torch.no_grad():
+            return self._named(self.module(*(fake.from_tensor(self.example[name]) for name in GRAPH_INPUTS[self.name])))
 
     def specs(self) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
         """Inputs and outputs as the manifest states them."""
-        return _specs(self.example), _specs(self.run(self.example))
+        return _specs(self.example), _specs(self.shapes())
+
+    def _named(self, outputs: Tensor | tuple[Tensor, ...]) -> Tensors:
+        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+        return dict(zip(GRAPH_OUTPUTS[self.name], outputs, strict=True))
 
 
 def _specs(tensors: Tensors) -> tuple[TensorSpec, ...]:
@@ -117,7 +125,7 @@ def _specs(tensors: Tensors) -> tuple[TensorSpec, ...]:
 
 
 def wrappers(run: Run) -> dict[GraphName, Wrapper]:
-    """The five graphs of a run, with example inputs that went through the networks.
+    """The five graphs of a run, with random example inputs.
 
     Raises:
         DataError: the run has no mask branch.
@@ -129,9 +137,12 @@ def wrappers(run: Run) -> dict[GraphName, Wrapper]:
     prompt = run.embed([run.facts.prompts.normal, ""])
     unet = Wrapper("unet", UNet(model), {"sample": sample, "timestep": torch.tensor([981, 20]), "prompt": prompt})
     decoder = Wrapper("vae_decoder", VaeDecoder(model), {"latent": sample})
-    outputs = unet.run(unet.example)
-    tap = {name: outputs[name] for name in ("up2", "up3")}
-    features = {k: v for k, v in decoder.run(decoder.example).items() if k != "image"}
+    shapes = {**unet.shapes(), **decoder.shapes()}
+
+    def random(*names: str) -> Tensors:
+        return {name: torch.randn(shapes[name].shape, generator=generator) for name in names}
+
+    tap, features = random("up2", "up3"), random("feature1", "feature2", "feature3")
     return {
         "unet": unet,
         "vae_decoder": decoder,
