@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from seas_runtime.backends import Backend
 from seas_runtime.conditioning import Conditioning
 from seas_runtime.errors import BackendError
+from seas_runtime.kernels.reference import step_table, to_pixels, update
 from seas_runtime.manifest import GraphName, Start
 from seas_runtime.masks import GOOD, Gate, Mask, threshold_mask
 from seas_runtime.pairs import Pair, Plan, draw_pair, start_latent
@@ -52,41 +53,36 @@ class Sampling:
 
 
 class Denoiser:
-    """The U-Net with the prompts of one batch: (latents, timestep) -> guided noise, and taps if asked.
+    """The U-Net with the prompts of one batch: (sample, timestep) -> noise, and taps if asked.
 
     Guidance 1 runs the conditional half alone; otherwise both halves are one batch, the conditional first:
-    noise = empty + guidance * (conditional - empty).
+    sample and noise (copies * n, C, h, w), copies 1 or 2.
     """
 
     def __init__(self, backend: Backend, prompts: Array, empty: Array, guidance: float) -> None:
         self.backend = backend
-        self.guidance = np.float32(guidance)
         self.pairs = len(prompts)
+        self.copies = 1 if guidance == 1 else 2
         self.prompts = prompts
-        if guidance != 1:
+        if self.copies == 2:
             self.prompts = np.concatenate((prompts, np.broadcast_to(empty, prompts.shape)))
 
-    def noise(self, latents: Array, timestep: np.int64) -> Array:
-        """Guided noise (n, C, h, w) of latents (n, C, h, w)."""
-        return self._run(latents, timestep, ("noise",))[0]
+    def noise(self, sample: Array, timestep: np.int64) -> Array:
+        """Noise of both halves."""
+        return self._run(sample, timestep, ("noise",))[0]
 
-    def noise_and_taps(self, latents: Array, timestep: np.int64) -> tuple[Array, Array, Array]:
-        """Guided noise, and the taps up2 and up3 of the conditional half."""
-        noise, up2, up3 = self._run(latents, timestep, ("noise", "up2", "up3"))
+    def noise_and_taps(self, sample: Array, timestep: np.int64) -> tuple[Array, Array, Array]:
+        """Noise of both halves, and the taps up2 and up3 of the conditional half."""
+        noise, up2, up3 = self._run(sample, timestep, ("noise", "up2", "up3"))
         return noise, up2[: self.pairs], up3[: self.pairs]
 
-    def _run(self, latents: Array, timestep: np.int64, outputs: tuple[str, ...]) -> list[Array]:
-        copies = len(self.prompts) // self.pairs
-        feeds = {
-            "sample": np.concatenate([latents] * copies),
-            "timestep": np.full(len(self.prompts), timestep, np.int64),
+    def _run(self, sample: Array, timestep: np.int64, outputs: tuple[str, ...]) -> list[Array]:
+        feeds: dict[str, NDArray[Any]] = {
+            "sample": sample,
+            "timestep": np.full(len(sample), timestep, np.int64),
             "prompt": self.prompts,
         }
-        results = _run(self.backend, "unet", feeds, outputs)
-        if copies == 2:
-            conditional, empty = results[0][: self.pairs], results[0][self.pairs :]
-            results[0] = empty + self.guidance * (conditional - empty)
-        return results
+        return _run(self.backend, "unet", feeds, outputs)
 
 
 def generate(
@@ -122,8 +118,8 @@ def sample_batch(model: Model, sampling: Sampling, pairs: list[Pair]) -> list[Sa
     (images,) = _run(model.backend, "decoder", {"latent": latents}, ("image",))
     masks = threshold_mask(probabilities, sampling.threshold)[:, 0]
     return [
-        Sample(pair, to_pixels(image), mask, sampling.gate.verdict(mask))
-        for pair, image, mask in zip(pairs, images, masks, strict=True)
+        Sample(pair, image, mask, sampling.gate.verdict(mask))
+        for pair, image, mask in zip(pairs, to_pixels(images), masks, strict=True)
     ]
 
 
@@ -135,31 +131,20 @@ def solve(
     Also gives the mask probabilities (n, 1, H, W) of the last `mask_steps` steps, each from the latent that
     enters the step and the taps of that step.
     """
-    table = sampling.table
-    alpha, sigma, a, b, c = (
-        values.astype(np.float32) for values in (table.alpha, table.sigma, table.a, table.b, table.c)
-    )
-    steps = len(table.timesteps)
+    steps = step_table(sampling.table, sampling.guidance)
     probabilities: list[Array] = []
+    sample = np.concatenate([latents] * denoiser.copies)
     before = np.zeros_like(latents)
-    for step, timestep in enumerate(table.timesteps):
-        if step < steps - sampling.mask_steps:
-            noise = denoiser.noise(latents, timestep)
+    for index, (step, timestep) in enumerate(zip(steps, sampling.table.timesteps, strict=True)):
+        if index < len(steps) - sampling.mask_steps:
+            noise = denoiser.noise(sample, timestep)
         else:
-            noise, up2, up3 = denoiser.noise_and_taps(latents, timestep)
+            noise, up2, up3 = denoiser.noise_and_taps(sample, timestep)
             feeds = {"latent": latents, "up2": up2, "up3": up3}
             probabilities += _run(backend, "mask_branch", feeds, ("probability",))
-        clean = (latents - sigma[step] * noise) / alpha[step]
-        latents = a[step] * latents + b[step] * clean + c[step] * before
-        before = clean
+        sample, before = update(noise, latents, before, step)
+        latents = sample[: len(latents)]
     return latents, probabilities
-
-
-def to_pixels(image: Array) -> NDArray[np.uint8]:
-    """Image (3, H, W) in [-1, 1] -> (H, W, 3) uint8, rounded."""
-    levels = np.rint((np.clip(image, -1, 1) + 1) * 127.5)
-    pixels: NDArray[np.uint8] = levels.astype(np.uint8).transpose(1, 2, 0)
-    return pixels
 
 
 def _run(
