@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -62,6 +62,14 @@ Exit codes: 0 done, 2 usage, 3 bad run or failed parity, 4 engine builder not us
     help="For a published checkpoint: the product's data set, for its defect types and normal images.",
 )  # fmt: skip
 @click.option("--licence", metavar="TEXT", help="For a published checkpoint: the data set's licence, kept in the bundle.")
+@click.option(
+    "--engines", type=click.Choice(["rtx", "tensorrt"]),
+    help="Also build engines beside the bundle, as `seas-engine build` does: rtx needs no GPU, tensorrt the target's.",
+)  # fmt: skip
+@click.option(
+    "--gpu", metavar="SM[,SM...]", default="", show_default="as in seas-engine build",
+    help="Compute capabilities of the engines, as sm86,sm89.",
+)  # fmt: skip
 @click.version_option(package_name="seas")
 @click.pass_context
 def main(
@@ -76,6 +84,8 @@ def main(
     base: str | None,
     data: Path | None,
     licence: str | None,
+    engines: Literal["rtx", "tensorrt"] | None,
+    gpu: str,
     **defaults: float,
 ) -> None:
     """Export the run folder RUN as a bundle of ONNX graphs for seas-gen.
@@ -89,6 +99,13 @@ def main(
     steps, mask_steps = defaults["steps"], defaults["mask_steps"]
     if mask_steps > steps:
         raise SettingsError(f"--mask-steps {mask_steps} is more than --steps {steps}; choose at most as many")
+    gpus = [name for name in gpu.split(",") if name.strip()]
+    if engines is None and gpus:
+        raise SettingsError(f"--gpu {gpu} found without --engines; add --engines rtx")
+    if engines is not None:
+        from seas_runtime import build
+
+        build.require(engines, gpus)
     origin = {"base": base, "data": data, "licence": licence}
     try:
         with _packages():
@@ -96,8 +113,10 @@ def main(
                 _check(run, bundle, origin)
             elif out is not None:
                 _export(run, out, half, final, origin, defaults)
+                if engines is not None:
+                    _build(out, engines, gpus)
     except KeyboardInterrupt:
-        click.echo("Interrupted: nothing was written.", err=True)
+        click.echo("Interrupted: nothing unfinished was left behind.", err=True)
         ctx.exit(INTERRUPTED)
 
 
@@ -129,6 +148,15 @@ def _export(
     manifest = export(run, out, ExportSettings(half, Defaults.model_validate(defaults), final), progress)
     size = sum(entry.bytes for entry in manifest.files.values())
     click.echo(f"{out}: {size / 1e6:.1f} MB, {time.monotonic() - began:.0f} s, digest {manifest.digest}")
+
+
+def _build(out: Path, flavour: Literal["rtx", "tensorrt"], gpus: list[str]) -> None:
+    from seas_runtime import build
+    from seas_runtime.report import describe_engines
+
+    began = time.monotonic()
+    found = build.build(out, flavour, gpus, progress=_progress())
+    click.echo(f"{found.path}: {describe_engines(found)}, {time.monotonic() - began:.0f} s")
 
 
 def _check(path: Path, bundle: Path, origin: dict[str, Any]) -> None:

@@ -92,6 +92,15 @@ def build(
     return read_engines(job.bundle, flavour, library.version)
 
 
+def require(flavour: Flavour = "rtx", gpus: Sequence[str] = ()) -> None:
+    """Refuse now what `build` would refuse after a long export: a missing package, an unknown GPU.
+
+    Raises:
+        SettingsError, BackendError: as `build`.
+    """
+    _target(load(flavour), gpus)
+
+
 def preflight(bundle: Bundle, flavour: Flavour = "rtx") -> tuple[Unsupported, ...]:
     """Parse every graph of a bundle, and name the nodes that TensorRT does not support.
 

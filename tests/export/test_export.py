@@ -61,6 +61,8 @@ def test_full_precision_graph_matches_pytorch_on_unseen_inputs(tuned_run, tmp_pa
         (["missing", "--out", "x.plan"], 3, "no such folder"),
         (["{run}", "--out", "{run}"], 5, "exists already"),
         (["{run}", "--out", "x.plan", "--steps", "2"], 2, "--mask-steps 3 is more than --steps 2"),
+        (["{run}", "--out", "x.plan", "--gpu", "sm86"], 2, "--engines"),
+        (["{run}", "--out", "x.plan", "--engines", "rtx", "--gpu", "sm70"], 2, "sm70"),
     ],
 )
 def test_export_refuses_bad_input(tuned_run, tmp_path, monkeypatch, arguments, code, words):

@@ -18,6 +18,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from seas_export import published, published_rmp
 from seas_export.cli import main as export_command
 from seas_runtime.bundle import read_bundle
+from seas_runtime.engines import find_engines
 from seas_train.data import demo, layouts
 from seas_train.data.dataset import load_image
 from seas_train.errors import DataError, SettingsError
@@ -620,13 +621,16 @@ def test_a_list_of_tensors(state, tmp_path):
 def test_export_of_a_published_checkpoint(root, tmp_path):
     out = tmp_path / "bottle.plan"
     arguments = [root / "checkpoint", "--base", root / "base", "--data", root / "data" / "bottle", "--out", out, "--fp16"]
-    result = CliRunner().invoke(export_command, [str(argument) for argument in (*arguments, "--licence", "CC0")])
+    arguments += ["--licence", "CC0", "--engines", "rtx", "--gpu", "sm86"]
+    result = CliRunner().invoke(export_command, [str(argument) for argument in arguments])
     assert result.exit_code == 0, result.output
     manifest = read_bundle(out).manifest
     assert manifest.defect_names == ("broken_large", "broken_small", "contamination")
     assert manifest.defects[1].prompt == "a ob1 with sks5 sks6 sks7 sks8"
     assert (manifest.schedule.final, manifest.provenance["licence"]) == ("published", "CC0")
     assert set(manifest.graphs["unet"].files) == {"fp32", "fp16"}
+    (engines,) = find_engines(read_bundle(out))
+    assert engines.engines.facts.gpus == ("sm86",)
 
 
 def test_published_checkpoint_without_its_data_set_is_refused(root, tmp_path):
