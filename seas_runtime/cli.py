@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from seas_runtime.backends import BACKENDS
 from seas_runtime.errors import INTERRUPTED
 from seas_runtime.flavours import FLAVOURS, Flavour
 
@@ -151,7 +152,7 @@ Exit codes: 0 done, 2 usage, 3 bad bundle, 4 engine not usable, 5 output problem
 )
 @click.option(
     "--backend",
-    type=click.Choice(("auto", "cpu", "cuda")),
+    type=click.Choice(("auto", *BACKENDS)),
     default="auto",
     help="What computes; auto takes the fastest that works here.",
 )

@@ -29,6 +29,10 @@ class BackendError(SeasError):
     exit_code = 4
 
 
+class DeviceMemoryError(BackendError):
+    """Too little device memory for the rows asked for; fewer may do (exit code 4)."""
+
+
 class OutputError(SeasError):
     """An output folder that cannot be written or belongs to something else (exit code 5)."""
 

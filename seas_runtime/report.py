@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from seas_runtime.backends import BACKENDS
+from seas_runtime.backends import BACKENDS, backend_module
 from seas_runtime.bundle import Bundle
 from seas_runtime.device import current_gpu
 from seas_runtime.engines import EngineSet, find_engines
-from seas_runtime.errors import BackendError
-from seas_runtime.flavours import FLAVOURS, load
 from seas_runtime.versions import run_versions
 
 
@@ -49,23 +47,12 @@ def describe_engines(engines: EngineSet) -> str:
 
 def describe_machine() -> Iterator[str]:
     """Versions, and for each backend and flavour of TensorRT whether it can run here, else its mend."""
-    from seas_runtime.backends.ort import load_onnxruntime, missing_provider  # noqa: PLC0415  # optional
-
     for name, version in run_versions().items():
         yield f"{name:<12}{version}"
-    try:
-        yield f"{'onnxruntime':<12}{load_onnxruntime().__version__}"
-        for name in BACKENDS:
-            yield f"{name:<12}{missing_provider(name) or 'provider installed'}"
-    except BackendError as error:
-        yield f"{'onnxruntime':<12}{error.message}"
     gpu = current_gpu()
     yield f"{'gpu':<12}{f'{gpu.capability}, {gpu.name}' if gpu else 'none, or no NVIDIA driver'}"
-    for flavour in FLAVOURS:
-        try:
-            yield f"{flavour:<12}{load(flavour).title}"
-        except BackendError as error:
-            yield f"{flavour:<12}{error.message}"
+    for name in BACKENDS:
+        yield f"{name:<12}{backend_module(name).missing(name) or 'works'}"
 
 
 def _pairs(values: dict[str, object]) -> str:

@@ -1,20 +1,30 @@
-"""Inference engines behind one protocol."""
+"""Inference engines behind one protocol, and the table of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from seas_runtime.errors import BackendError
-from seas_runtime.manifest import GraphName
 
 if TYPE_CHECKING:
-    from seas_runtime.bundle import Bundle
+    import numpy as np
+    from numpy.typing import NDArray
 
-BACKENDS = ("cpu", "cuda")
+    from seas_runtime.bundle import Bundle
+    from seas_runtime.manifest import GraphName
+
+# Name -> module of this package that has it (see `BackendModule`); "auto" takes the first that works.
+TABLE = {
+    "tensorrt": "trt",
+    "rtx": "trt",
+    "cuda": "ort",
+    "cpu": "ort",
+}
+BACKENDS = tuple(TABLE)
+# Those that read nothing but the bundle's core, and so nothing that its digest does not cover.
+OF_CORE = tuple(name for name, module in TABLE.items() if module != "trt")
 
 
 class Backend(Protocol):
@@ -31,28 +41,67 @@ class Backend(Protocol):
 
         Raises:
             BackendError: the engine refuses or fails.
+            DeviceMemoryError: there is no memory for that many rows; fewer may do.
         """
 
     def describe(self) -> dict[str, str]:
         """Engine, version, precision and device, for `run.json`."""
 
 
-def open_backend(name: str, bundle: Bundle, threads: int = 0) -> Backend:
-    """Open a bundle in an engine: "cpu", "cuda", or "auto", the fastest that works here.
+class BackendModule(Protocol):
+    """What a module in `TABLE` offers."""
+
+    def open_graphs(self, name: str, bundle: Bundle, threads: int) -> Backend:
+        """Open a bundle in backend `name`; `threads` are those of one graph on a CPU, 0 leaves it to the engine.
+
+        Raises:
+            BackendError: a package or device is missing, or the bundle has nothing for it.
+        """
+
+    def missing(self, name: str) -> str | None:
+        """Why backend `name` cannot run on this machine whatever the bundle, with its mend; None if it can."""
+
+
+def open_backend(
+    name: str,
+    bundle: Bundle,
+    threads: int = 0,
+    candidates: Sequence[str] = BACKENDS,
+    say: Callable[[str], None] | None = None,
+) -> Backend:
+    """Open a bundle in an engine.
 
     Args:
-        name: one of `BACKENDS` or "auto".
+        name: one of `BACKENDS`, or "auto" for the first of `candidates` that works here.
         bundle: a verified bundle.
         threads: CPU threads of one graph; 0 leaves it to the engine.
+        candidates: what "auto" tries, best first.
+        say: called with one line that says what "auto" took and why.
 
     Raises:
         BackendError: the engine is not installed, or cannot run here.
     """
-    from seas_runtime.backends.ort import OrtBackend  # noqa: PLC0415  # an engine is loaded only when asked for
-
     if name != "auto":
-        return OrtBackend(bundle, name, threads)
-    try:
-        return OrtBackend(bundle, "cuda", threads)
-    except BackendError:
-        return OrtBackend(bundle, "cpu", threads)
+        return backend_module(name).open_graphs(name, bundle, threads)
+    passed = []
+    for candidate in candidates:
+        try:
+            backend = backend_module(candidate).open_graphs(candidate, bundle, threads)
+        except BackendError as error:
+            passed.append((candidate, error))
+            continue
+        if say is not None:
+            reasons = "; ".join(f"{other}: {_cause(error)}" for other, error in passed)
+            say(f"backend {backend.name}{f' (not {reasons})' if reasons else ''}")
+        return backend
+    raise passed[-1][1]
+
+
+def backend_module(name: str) -> BackendModule:
+    """The module of a backend, loaded now."""
+    return cast("BackendModule", import_module(f"{__name__}.{TABLE[name]}"))
+
+
+def _cause(error: BackendError) -> str:
+    """What went wrong, without the mend."""
+    return error.message.split("; ")[0]

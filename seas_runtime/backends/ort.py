@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from seas_runtime.backends import Backend
 from seas_runtime.bundle import Bundle
 from seas_runtime.errors import BackendError
 from seas_runtime.manifest import REQUIRED_GRAPHS, Graph, GraphName
@@ -34,6 +35,19 @@ def load_onnxruntime() -> ModuleType:
         raise BackendError(f"no inference engine is installed ({error}); run: {_MEND['cpu']}") from error
     module: ModuleType = onnxruntime
     return module
+
+
+def open_graphs(name: str, bundle: Bundle, threads: int) -> Backend:
+    """Open a bundle with the provider called `name`; see `seas_runtime.backends.BackendModule`."""
+    return OrtBackend(bundle, name, threads)
+
+
+def missing(name: str) -> str | None:
+    """Why the provider called `name` cannot be used; see `seas_runtime.backends.BackendModule`."""
+    try:
+        return missing_provider(name)
+    except BackendError as error:
+        return error.message
 
 
 def missing_provider(name: str) -> str | None:
