@@ -6,11 +6,17 @@ branch from the entering latent), `decode` (latent to image) and `pairs` (everyt
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from seas_runtime.backends import Backend
+    from seas_runtime.manifest import GraphName
 
 STEPS, GUIDANCE, MASK_STEPS = 25, 8.0, 3
 BASELINES = ("reference", "torch")
@@ -120,6 +126,25 @@ class Torch(Reference):
         return images.permute(0, 2, 3, 1).numpy(), (probability >= 0.2).byte().numpy()
 
 
+class Timed:
+    """A backend that adds up the seconds spent in its graphs."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.name, self.describe = backend.name, backend.describe
+        self.backend = backend
+        self.seconds = 0.0
+
+    def run(
+        self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]
+    ) -> dict[str, NDArray[np.float32]]:
+        """Run one graph."""
+        began = time.perf_counter()
+        try:
+            return self.backend.run(graph, feeds, outputs)
+        finally:
+            self.seconds += time.perf_counter() - began
+
+
 class Runtime:
     """`seas_runtime` on one backend: the sampler that `seas-gen` runs."""
 
@@ -132,7 +157,7 @@ class Runtime:
         from seas_runtime.schedule import solver_table
 
         bundle = read_bundle(work / f"{preset}.plan")
-        self.backend = open_backend(backend, bundle)
+        self.backend = Timed(open_backend(backend, bundle))
         self.model = Model(self.backend, bundle.conditioning, bundle.manifest.start)
         table = solver_table(bundle.manifest.schedule, STEPS)
         self.sampling = Sampling(table, GUIDANCE, MASK_STEPS, 0.2, Gate(min_area=0, max_area=1.0), retries=0)
@@ -152,6 +177,11 @@ class Runtime:
         """The U-Net graph with taps."""
         return self.backend.run("unet", self.rows, ("noise", "up2", "up3"))
 
+    @property
+    def inside(self) -> float:
+        """Seconds that the latest `pairs` spent in graphs."""
+        return self.backend.seconds
+
     def mask(self) -> object:
         """The mask branch's graph."""
         return self.backend.run("mask_branch", self.feeds, ("probability",))
@@ -164,6 +194,7 @@ class Runtime:
         """The sampler."""
         from seas_runtime.sampler import sample_batch
 
+        self.backend.seconds = 0.0
         return sample_batch(self.model, self.sampling, self.drawn)
 
 

@@ -176,19 +176,26 @@ def table(facts: dict[str, Any], preset: str) -> str:
     return "\n".join([*lines, ""])
 
 
+def machine() -> dict[str, Any]:
+    """Machine, versions and commit, for every table."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    cpu = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    here = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    return {
+        "machine": {"cpu": cpu[0] if cpu else platform.machine(), "cores": len(os.sched_getaffinity(0))},
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "commit": subprocess.run(here, capture_output=True, text=True, check=False).stdout.strip() or "unknown",
+    }
+
+
 def report(work: Path, preset: str, stages: list[Stage]) -> dict[str, Any]:
     """Everything the run showed."""
     manifest = json.loads((work / f"{preset}.plan" / "manifest.json").read_text(encoding="utf-8"))
     split = next(i for i, s in enumerate(stages) if s["stage"] == "reference")
     plain = [s for s in stages if s["stage"] not in (*PARITY, "random run", "RTX engines")]
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    cpu = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    here = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
     return {
         "command": f"python benchmarks/export_sd14.py --work WORK --preset {preset}",
-        "machine": {"cpu": cpu[0] if cpu else platform.machine(), "cores": len(os.sched_getaffinity(0))},
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
-        "commit": subprocess.run(here, capture_output=True, text=True, check=False).stdout.strip() or "unknown",
+        **machine(),
         "stages": stages,
         "without_parity": {
             "seconds": round(sum(s["seconds"] for s in plain), 1),
