@@ -123,7 +123,7 @@ def measure(work: Path, commands: Stages) -> dict[str, dict[str, Any]]:
             click.echo(f"{stage}: already done ({entry['seconds']:.0f} s)")
             continue
         click.echo(f"{stage}: {' '.join(command)}")
-        status, seconds, peak = _spawn([_executable(command[0]), *command[1:]])
+        status, seconds, peak = _spawn([executable(command[0]), *command[1:]])
         entry["seconds"] += seconds
         entry["peak_mib"] = max(entry["peak_mib"], peak)
         entry["done"] = status == 0 or (stage, status) == ("gen", GATE_GAVE_UP)
@@ -146,7 +146,8 @@ def _spawn(command: list[str]) -> tuple[int, float, float]:
     return process.returncode, time.monotonic() - began, usage.ru_maxrss / per_mib
 
 
-def _executable(name: str) -> str:
+def executable(name: str) -> str:
+    """Path of one of this project's commands: beside the running Python, else on the PATH."""
     beside = Path(sys.executable).parent / name
     found = str(beside) if beside.exists() else shutil.which(name)
     if found is None:

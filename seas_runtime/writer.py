@@ -76,10 +76,10 @@ class Writer:
                 self._tidy(self.metadata.read(), self.refused.read())
 
     def add(self, samples: list[Sample]) -> None:
-        """Queue one batch; waits while too many are on their way to the disk."""
+        """Queue one batch and note those that have arrived; waits while too many are on their way to the disk."""
         with _explained(self.out):
             self._pending.append([(sample, self._pool.submit(self._write, sample)) for sample in samples])
-            while len(self._pending) > PENDING_BATCHES:
+            while self._pending and (len(self._pending) > PENDING_BATCHES or _arrived(self._pending[0])):
                 self._finish_oldest()
 
     def lines(self) -> tuple[list[Line], list[Line]]:
@@ -172,6 +172,10 @@ class Writer:
             "bbox": bounding_box(sample.mask),
             "verdict": sample.verdict,
         }
+
+
+def _arrived(batch: list[tuple[Sample, Future[None]]]) -> bool:
+    return all(written.done() for _, written in batch)
 
 
 def _refusal(sample: Sample) -> Line:

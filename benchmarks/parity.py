@@ -1,0 +1,126 @@
+"""Whole pairs of a bundle against the PyTorch sampler: PSNR of images, IoU of masks.
+
+    python -m benchmarks.parity --run RUN --bundle NAME.plan --backend cpu --count 12
+
+Both start from the same latents, normal images and noise. PyTorch runs twice: with the weights as the bundle stores them (the error
+of the runtime), and with the run's own fp32 weights (what storing them in fp16 changes as well). Saves parity_PRODUCT.md and .json.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.export_sd14 import RESULTS, machine
+from seas_export.to_onnx import round_to_half
+from seas_runtime.backends import open_backend
+from seas_runtime.bundle import Bundle, read_bundle
+from seas_runtime.masks import Gate
+from seas_runtime.noise import POSTERIOR, START
+from seas_runtime.pairs import Plan, draw_pair
+from seas_runtime.sampler import Model, Sample, Sampling, generate
+from seas_runtime.schedule import solver_table
+from seas_train import reference, run
+from seas_train.run import Run
+
+GOAL = {"psnr": 45.0, "iou": 0.99}
+
+
+def of_bundle(bundle: Bundle, backend: str, plan: Plan) -> list[Sample]:
+    """The bundle's pairs, with its own defaults, every mask kept."""
+    manifest = bundle.manifest
+    defaults = manifest.defaults
+    table = solver_table(manifest.schedule, defaults.steps)
+    gate = Gate(min_area=0, max_area=1.0)
+    sampling = Sampling(table, defaults.guidance, defaults.mask_steps, defaults.threshold, gate, retries=0)
+    model = Model(open_backend(backend, bundle), bundle.conditioning, manifest.start)
+    return [sample for samples in generate(model, plan, sampling) for sample in samples]
+
+
+def of_pytorch(trained: Run, bundle: Bundle, plan: Plan) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Images (n, H, W, 3) and masks (n, H, W) of the same pairs from the reference sampler."""
+    conditioning, defaults = bundle.conditioning, bundle.manifest.defaults
+    drawn = [draw_pair(plan, i, 0, len(conditioning.mean)) for i in range(plan.count)]
+    mean, std = (np.stack([part[pair.normal] for pair in drawn]) for part in (conditioning.mean, conditioning.std))
+    posterior, noise = (np.stack([pair.stream.normals(key, mean.shape[1:]) for pair in drawn]) for key in (POSTERIOR, START))
+    settings = reference.SampleSettings(
+        defaults.steps, defaults.guidance, defaults.mask_steps, bundle.manifest.schedule.final
+    )
+    defects = [pair.defect for pair in drawn]
+    found = reference.sample(trained, defects, torch.from_numpy(mean + std * posterior), torch.from_numpy(noise), settings)
+    images = ((found.images.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+    return images, (found.probability[:, 0] >= defaults.threshold).numpy()
+
+
+def compare(samples: list[Sample], images: NDArray[np.uint8], masks: NDArray[np.bool_]) -> dict[str, Any]:
+    """PSNR in dB and IoU of each pair, with median and worst."""
+    psnr, iou = [], []
+    for sample, image, mask in zip(samples, images, masks, strict=True):
+        error = float(np.mean((sample.image.astype(np.float64) - image) ** 2))
+        psnr.append(99.0 if error == 0 else 10 * float(np.log10(255**2 / error)))
+        found = sample.mask > 0
+        union = np.logical_or(found, mask).sum()
+        iou.append(1.0 if union == 0 else float(np.logical_and(found, mask).sum() / union))
+    return {
+        "psnr": {"median": statistics.median(psnr), "worst": min(psnr), "all": psnr},
+        "iou": {"median": statistics.median(iou), "worst": min(iou), "all": iou},
+    }
+
+
+def table(facts: dict[str, Any]) -> str:
+    """The figures as Markdown."""
+    lines = [f"# Pairs of {facts['product']} against PyTorch", ""]
+    lines += ["| backend | PyTorch weights | PSNR median, dB | worst | mask IoU median | worst |", "|---|---|---:|---:|---:|---:|"]
+    for backend, by_weights in facts["figures"].items():
+        for weights, found in by_weights.items():
+            psnr, iou = found["psnr"], found["iou"]
+            lines.append(
+                f"| {backend} | {weights} | {psnr['median']:.1f} | {psnr['worst']:.1f} | {iou['median']:.4f} | {iou['worst']:.4f} |"
+            )
+    lines += ["", f"{facts['pairs']} pairs. Goal, same weights: PSNR {GOAL['psnr']} dB and IoU {GOAL['iou']} in the median.", ""]
+    lines += [f"- {key}: {json.dumps(facts[key])}" for key in ("machine", "versions", "commit", "command")]
+    return "\n".join([*lines, ""])
+
+
+@click.command(help=__doc__)
+@click.option("--run", "folder", type=click.Path(path_type=Path), required=True, help="The run that the bundle was exported from.")
+@click.option("--bundle", "path", type=click.Path(path_type=Path), required=True)
+@click.option("--backend", "backends", multiple=True, default=("cpu",), show_default=True)
+@click.option("--count", type=click.IntRange(1), default=12, show_default=True)
+@click.option("--results", type=click.Path(path_type=Path), default=RESULTS)
+def main(*, folder: Path, path: Path, backends: tuple[str, ...], count: int, results: Path) -> None:
+    """Measure, then save the table."""
+    bundle = read_bundle(path)
+    plan = Plan(bundle.manifest.defect_names, seed=0, count=count, batch=4)
+    truth = {"fp32": of_pytorch(run.load(folder), bundle, plan)}
+    rounded = run.load(folder)
+    round_to_half([rounded.model.unet, rounded.model.vae, run.require_masks(rounded)])
+    truth["as stored"] = of_pytorch(rounded, bundle, plan)
+    figures: dict[str, Any] = {}
+    for backend in backends:
+        samples = of_bundle(bundle, backend, plan)
+        figures[backend] = {weights: compare(samples, *truth[weights]) for weights in ("as stored", "fp32")}
+    facts = {
+        "product": bundle.manifest.product,
+        "pairs": count,
+        "figures": figures,
+        **machine(),
+        "command": f"python -m benchmarks.parity --run RUN --bundle BUNDLE --count {count} "
+        + " ".join(f"--backend {name}" for name in backends),
+    }
+    results.mkdir(parents=True, exist_ok=True)
+    stem = results / f"parity_{bundle.manifest.product}"
+    stem.with_suffix(".json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    stem.with_suffix(".md").write_text(table(facts), encoding="utf-8")
+    click.echo(table(facts))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""What `seas-gen` costs as a whole process, against the number of pairs and the batch: seconds, memory, time to the first pair.
+
+    python -m benchmarks.scale --engine engines/bottle.plan --count 8 --count 80 --count 800 --batch 4
+
+Each case is a fresh process writing a fresh data set. Saves scale.md, .json and .png.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchmarks.export_sd14 import RESULTS, machine
+from benchmarks.real_run import executable
+
+POLL = 0.01
+
+
+def case(engine: Path, backend: str, count: int, batch: int) -> dict[str, Any]:
+    """Run `seas-gen` once.
+
+    Returns:
+        seconds of the process, seconds until the first pair's mask (written after its image) is in place, peak resident MiB.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "out"
+        command = [executable("seas-gen"), "--engine", str(engine), "--out", str(out), "--backend", backend, "--quiet"]
+        command += ["--count", str(count), "--batch", str(batch), "--retries", "0", "--min-area", "1", "--max-area", "1"]
+        began = time.perf_counter()
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        first, status, usage = 0.0, 0, None
+        while usage is None:
+            pid, status, rusage = os.wait4(process.pid, os.WNOHANG)
+            usage = rusage if pid else None
+            if not first and any(out.glob("*/ground_truth/*/*_mask.png")):
+                first = time.perf_counter() - began
+            time.sleep(POLL)
+        seconds = time.perf_counter() - began
+        process.returncode = os.waitstatus_to_exitcode(status)
+        made = len((out / "metadata.jsonl").read_text(encoding="utf-8").splitlines())
+    return {
+        "count": count,
+        "batch": batch,
+        "made": made,  # a mask that the gate refuses is not written
+        "seconds": round(seconds, 2),
+        "first": round(first, 2),
+        "peak_mib": round(usage.ru_maxrss / 2**10),
+    }
+
+
+def table(facts: dict[str, Any]) -> str:
+    """The cases as Markdown."""
+    lines = [f"# Cost of seas-gen, {facts['engine']}", ""]
+    lines += ["| batch | pairs asked | written | seconds | first pair, s | peak MiB | pairs/s |", "|---:" * 7 + "|"]
+    for c in facts["cases"]:
+        cells = [str(c[key]) for key in ("batch", "count", "made", "seconds", "first", "peak_mib")]
+        lines.append(f"| {' | '.join([*cells, format(c['count'] / c['seconds'], '.2f')])} |")
+    lines += ["", "![seconds and memory](scale.png)", ""]
+    lines += [f"- {key}: {json.dumps(facts[key])}" for key in ("backend", "machine", "versions", "commit", "command")]
+    return "\n".join([*lines, ""])
+
+
+def plot(cases: list[dict[str, Any]], path: Path) -> None:
+    """Seconds and peak memory against the number of pairs, a line per batch."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
+    for batch in sorted({c["batch"] for c in cases}):
+        chosen = sorted((c for c in cases if c["batch"] == batch), key=lambda c: c["count"])
+        counts = [c["count"] for c in chosen]
+        left.loglog(counts, [c["seconds"] for c in chosen], "o-", label=f"batch {batch}")
+        right.semilogx(counts, [c["peak_mib"] for c in chosen], "o-", label=f"batch {batch}")
+    for axes, name in ((left, "seconds"), (right, "peak MiB")):
+        axes.set_xlabel("pairs")
+        axes.set_ylabel(name)
+        axes.set_ylim(bottom=0 if axes is right else None)
+        axes.legend()
+    figure.savefig(path, dpi=120)
+
+
+@click.command(help=__doc__)
+@click.option("--engine", type=click.Path(path_type=Path, exists=True), required=True)
+@click.option("--backend", default="cpu", show_default=True)
+@click.option("--count", "counts", type=click.IntRange(1), multiple=True, default=(8, 80, 800), show_default=True)
+@click.option("--batch", "batches", type=click.IntRange(1), multiple=True, default=(4,), show_default=True)
+@click.option("--results", type=click.Path(path_type=Path), default=RESULTS)
+def main(*, engine: Path, backend: str, counts: tuple[int, ...], batches: tuple[int, ...], results: Path) -> None:
+    """Measure, then save table and plot."""
+    cases = []
+    for batch in batches:
+        for count in counts:
+            cases.append(case(engine, backend, count, batch))
+            click.echo(cases[-1])
+    shown = [f"--count {n}" for n in counts] + [f"--batch {n}" for n in batches]
+    facts = {
+        "engine": engine.name,
+        "backend": backend,
+        "cases": cases,
+        **machine(),
+        "command": f"python -m benchmarks.scale --engine {engine.name} --backend {backend} {' '.join(shown)}",
+    }
+    results.mkdir(parents=True, exist_ok=True)
+    (results / "scale.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    (results / "scale.md").write_text(table(facts), encoding="utf-8")
+    plot(cases, results / "scale.png")
+    click.echo(f"saved {results / 'scale.md'}")
+
+
+if __name__ == "__main__":
+    main()
