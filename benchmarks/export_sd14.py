@@ -150,6 +150,17 @@ def _product(shape: list[int]) -> int:
     return result
 
 
+def parity_table(parity: dict[str, Any]) -> list[str]:
+    """A manifest's parity figures as Markdown."""
+    lines = ["| precision | graph.output | relative L2 | cosine | mask IoU |", "|---|---|---:|---:|---:|"]
+    for precision, graphs in parity.items():
+        for graph, outputs in graphs.items():
+            for output, worst in outputs.items():
+                iou = f"{worst['iou']:.4f}" if "iou" in worst else ""
+                lines.append(f"| {precision} | {graph}.{output} | {worst['relative_l2']:.1e} | {worst['cosine']:.7f} | {iou} |")
+    return lines
+
+
 def table(facts: dict[str, Any], preset: str) -> str:
     """The facts as Markdown."""
     lines = [f"# Export of a random-weight {preset} run", ""]
@@ -158,14 +169,8 @@ def table(facts: dict[str, Any], preset: str) -> str:
     lines += [
         f"| export without parity | {facts['without_parity']['seconds']} | {facts['without_parity']['peak_gib']} |",
         "",
-        "| precision | graph.output | relative L2 | cosine | mask IoU |",
-        "|---|---|---:|---:|---:|",
+        *parity_table(facts["parity"]),
     ]
-    for precision, graphs in facts["parity"].items():
-        for graph, outputs in graphs.items():
-            for output, worst in outputs.items():
-                iou = f"{worst['iou']:.4f}" if "iou" in worst else ""
-                lines.append(f"| {precision} | {graph}.{output} | {worst['relative_l2']:.1e} | {worst['cosine']:.7f} | {iou} |")
     core = facts["bytes"]["core"]
     lines += ["", "| file | MB |", "|---|---:|"]
     lines += [f"| {name} | {size / 1e6:.1f} |" for name, size in {**core, **facts["bytes"]["engines"]}.items()]

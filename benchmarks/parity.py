@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.export_sd14 import RESULTS, machine
+from benchmarks.export_sd14 import RESULTS, machine, parity_table
 from seas_export.to_onnx import round_to_half
 from seas_runtime.backends import open_backend
 from seas_runtime.bundle import Bundle, read_bundle
@@ -85,7 +85,9 @@ def table(facts: dict[str, Any]) -> str:
                 f"| {backend} | {weights} | {psnr['median']:.1f} | {psnr['worst']:.1f} | {iou['median']:.4f} | {iou['worst']:.4f} |"
             )
     lines += ["", f"{facts['pairs']} pairs. Goal, same weights: PSNR {GOAL['psnr']} dB and IoU {GOAL['iou']} in the median.", ""]
-    lines += [f"- {key}: {json.dumps(facts[key])}" for key in ("machine", "versions", "commit", "command")]
+    lines += parity_table(facts["graphs"])
+    lines += ["", "Graphs on random inputs and three timesteps, as measured at export.", ""]
+    lines += [f"- {key}: {json.dumps(facts[key])}" for key in ("half", "machine", "versions", "commit", "command")]
     return "\n".join([*lines, ""])
 
 
@@ -111,6 +113,8 @@ def main(*, folder: Path, path: Path, backends: tuple[str, ...], count: int, res
         "product": bundle.manifest.product,
         "pairs": count,
         "figures": figures,
+        "graphs": bundle.manifest.parity,
+        "half": bundle.manifest.half.model_dump(mode="json") if bundle.manifest.half else None,
         **machine(),
         "command": f"python -m benchmarks.parity --run RUN --bundle BUNDLE --count {count} "
         + " ".join(f"--backend {name}" for name in backends),
