@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from seas_runtime.errors import BackendError
+from seas_runtime.errors import BackendError, BundleError, SeasError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -83,11 +83,11 @@ def open_backend(
     """
     if name != "auto":
         return backend_module(name).open_graphs(name, bundle, threads)
-    passed = []
+    passed: list[tuple[str, SeasError]] = []
     for candidate in candidates:
         try:
             backend = backend_module(candidate).open_graphs(candidate, bundle, threads)
-        except BackendError as error:
+        except (BackendError, BundleError) as error:  # the latter: engines beside the core that are damaged
             passed.append((candidate, error))
             continue
         if say is not None:
@@ -102,6 +102,6 @@ def backend_module(name: str) -> BackendModule:
     return cast("BackendModule", import_module(f"{__name__}.{TABLE[name]}"))
 
 
-def _cause(error: BackendError) -> str:
+def _cause(error: SeasError) -> str:
     """What went wrong, without the mend."""
     return error.message.split("; ")[0]
