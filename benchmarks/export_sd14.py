@@ -187,7 +187,11 @@ def machine() -> dict[str, Any]:
     cpu = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     here = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
     return {
-        "machine": {"cpu": cpu[0] if cpu else platform.machine(), "cores": len(os.sched_getaffinity(0))},
+        "machine": {
+            "cpu": cpu[0] if cpu else platform.machine(),
+            "cores": len(os.sched_getaffinity(0)),
+            "load": [round(load, 1) for load in os.getloadavg()],  # over 1, 5, 15 minutes: other work shared the cores if above them
+        },
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         "commit": subprocess.run(here, capture_output=True, text=True, check=False).stdout.strip() or "unknown",
     }
