@@ -190,7 +190,7 @@ def machine() -> dict[str, Any]:
         "machine": {
             "cpu": cpu[0] if cpu else platform.machine(),
             "cores": len(os.sched_getaffinity(0)),
-            "load": [round(load, 1) for load in os.getloadavg()],  # over 1, 5, 15 minutes: other work shared the cores if above them
+            "load": [round(load, 1) for load in os.getloadavg()],  # over 1, 5 and 15 minutes
         },
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         "commit": subprocess.run(here, capture_output=True, text=True, check=False).stdout.strip() or "unknown",
