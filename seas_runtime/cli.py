@@ -154,7 +154,8 @@ Exit codes: 0 done, 2 usage, 3 bad bundle, 4 engine not usable, 5 output problem
     "--backend",
     type=click.Choice(("auto", *BACKENDS)),
     default="auto",
-    help="What computes; auto takes the fastest that works here.",
+    help="What computes; auto takes the fastest that works here, with --expect only of those that need "
+    "nothing but what the digest covers (not tensorrt, rtx).",
 )
 @click.option(
     "--threads",
@@ -168,7 +169,7 @@ Exit codes: 0 done, 2 usage, 3 bad bundle, 4 engine not usable, 5 output problem
     "--shard", callback=_shard, default="0/1", metavar="k/n", help="Make the batches with number mod n = k."
 )
 @click.option("--expect", metavar="DIGEST", help="Refuse a bundle with another digest.")
-@click.option("--quiet", is_flag=True, help="No progress bar and no summary.")
+@click.option("--quiet", is_flag=True, help="No progress bar, no summary, no word on what auto takes.")
 @VERSION
 @click.pass_context
 def generate(

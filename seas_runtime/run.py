@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from seas_runtime.backends import open_backend
+from seas_runtime.backends import BACKENDS, OF_CORE, open_backend
 from seas_runtime.bundle import read_bundle
 from seas_runtime.errors import GateError
 from seas_runtime.records import Line, RunRecord
@@ -81,7 +82,8 @@ def run(request: Request, quiet: bool) -> Summary:
 
     Args:
         request: the command line.
-        quiet: show no progress bar (there is none either where standard error is not a terminal).
+        quiet: say nothing of what "auto" took, and show no progress bar (there is none either where standard
+            error is not a terminal).
 
     Raises:
         SeasError: see the classes of `seas_runtime.errors`.
@@ -90,7 +92,9 @@ def run(request: Request, quiet: bool) -> Summary:
     bundle = read_bundle(request.engine, request.expect)
     manifest = bundle.manifest
     settings = resolve(manifest, request.backend, **request.settings)
-    backend = open_backend(request.backend, bundle, request.threads)
+    say = _silent if quiet else _say
+    candidates = BACKENDS if request.expect is None else OF_CORE
+    backend = open_backend(request.backend, bundle, request.threads, candidates, say)
     settings = settings.model_copy(update={"backend": backend.name})
     out = request.out or Path("out") / manifest.product
     record = RunRecord(
@@ -101,8 +105,16 @@ def run(request: Request, quiet: bool) -> Summary:
         made = sum(map(len, writer.todo))
         total = settings.plan().size()
         with tqdm(total=total, initial=total - made, unit="pair", disable=quiet or None) as bar:
-            for samples in generate(model, settings.plan(), settings.sampling(manifest), writer.todo):
+            for samples in generate(model, settings.plan(), settings.sampling(manifest), writer.todo, say):
                 writer.add(samples)
                 bar.update(len(samples))
     pairs, refused = writer.lines()
     return Summary(out, settings, pairs, refused, made, time.monotonic() - started)
+
+
+def _say(line: str) -> None:
+    tqdm.write(line, file=sys.stderr)  # which leaves a progress bar in its place
+
+
+def _silent(_line: str) -> None:
+    pass

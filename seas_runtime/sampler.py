@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from seas_runtime.backends import Backend
 from seas_runtime.conditioning import Conditioning
-from seas_runtime.errors import BackendError
+from seas_runtime.errors import BackendError, DeviceMemoryError
 from seas_runtime.kernels.reference import step_table, to_pixels, update
 from seas_runtime.manifest import GraphName, Start
 from seas_runtime.masks import GOOD, Gate, Mask, threshold_mask
@@ -86,27 +86,50 @@ class Denoiser:
 
 
 def generate(
-    model: Model, plan: Plan, sampling: Sampling, batches: Iterable[tuple[int, ...]] | None = None
+    model: Model,
+    plan: Plan,
+    sampling: Sampling,
+    batches: Iterable[tuple[int, ...]] | None = None,
+    say: Callable[[str], None] = lambda _line: None,
 ) -> Iterator[list[Sample]]:
     """Make the pairs of a plan, a batch at a time; `batches` limits the work to some of the plan's batches.
 
     Each list holds the batch's pairs in order, the last attempt of each: refused masks are tried again with
     new noise, up to `retries` times, as a smaller batch of their own; a sample whose verdict is not "ok" was
-    given up.
+    given up. Where the device's memory is too small for a batch, it and all later ones are made in halves, of the
+    same noise, and `say` is told.
 
     Raises:
         BackendError: the engine fails, or its numbers are not finite.
+        DeviceMemoryError: half a batch does not fit either.
     """
+    together = plan.batch
     for batch in plan.batches() if batches is None else batches:
         samples: dict[int, Sample] = {}
         todo = list(batch)
         for attempt in range(sampling.retries + 1):
             pairs = [draw_pair(plan, index, attempt, len(model.conditioning.mean)) for index in todo]
-            samples.update(zip(todo, sample_batch(model, sampling, pairs), strict=True))
+            try:
+                made = sample_parts(model, sampling, pairs, together)
+            except DeviceMemoryError as error:
+                if together < plan.batch or len(pairs) == 1:
+                    raise
+                together = len(pairs) // 2
+                say(
+                    f"{len(pairs)} pairs at once do not fit, {together} at once from here on: {error.message}"
+                )
+                made = sample_parts(model, sampling, pairs, together)
+            samples.update(zip(todo, made, strict=True))
             todo = [index for index in todo if samples[index].verdict != GOOD]
             if not todo:
                 break
         yield [samples[index] for index in batch]
+
+
+def sample_parts(model: Model, sampling: Sampling, pairs: list[Pair], together: int) -> list[Sample]:
+    """One attempt at each of the pairs, `together` at a time."""
+    parts = (pairs[first : first + together] for first in range(0, len(pairs), together))
+    return [sample for part in parts for sample in sample_batch(model, sampling, part)]
 
 
 def sample_batch(model: Model, sampling: Sampling, pairs: list[Pair]) -> list[Sample]:

@@ -78,6 +78,13 @@ class Gpu:
             with explained(f"taking {sizes[name] / 1e6:.0f} MB of GPU memory for {name}"):
                 self._memory[name] = self._device.allocate(sizes[name], stream=self.stream)
 
+    def release(self) -> None:
+        """Give all device memory back."""
+        while self._memory:
+            self._memory.popitem()[1].close(self.stream)
+        with suppress(Exception):  # whatever failed has been reported
+            self.stream.sync()
+
     def address(self, name: str) -> int:
         """Address of the device memory called `name`."""
         return int(self._memory[name].handle)

@@ -59,7 +59,7 @@ def missing_provider(name: str) -> str | None:
     available = load_onnxruntime().get_available_providers()
     if PROVIDERS[name] in available:
         return None
-    return f"backend {name}: {PROVIDERS[name]} is not in the installed onnxruntime; run: {_MEND[name]}"
+    return f"{PROVIDERS[name]} is not in the installed onnxruntime; run: {_MEND[name]}"
 
 
 class OrtBackend:

@@ -16,7 +16,7 @@ from seas_runtime.bundle import Bundle
 from seas_runtime.device import Gpu as Device
 from seas_runtime.device import current_gpu
 from seas_runtime.engines import EngineSet, read_engines
-from seas_runtime.errors import BackendError
+from seas_runtime.errors import BackendError, DeviceMemoryError
 from seas_runtime.flavours import Flavour, Library, load
 from seas_runtime.manifest import ENGINES, GraphName, TensorSpec
 
@@ -108,6 +108,26 @@ class TrtBackend:
         self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]
     ) -> dict[str, NDArray[np.float32]]:
         """Run one graph; float32 in and out, whatever precision its tensors have."""
+        try:
+            return self._run(graph, feeds, outputs)
+        except DeviceMemoryError:
+            self._ready.clear()
+            self._gpu.release()  # so that fewer rows find room
+            raise
+
+    def describe(self) -> dict[str, str]:
+        """Engine, version, precision and device."""
+        precisions = sorted({entry.precision for entry in self._facts.graphs.values()})
+        return {
+            "name": self.name,
+            "engine": self._library.title,
+            "precision": " ".join(precisions),
+            "device": f"{self._device.name} ({self._device.capability})",
+        }
+
+    def _run(
+        self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]
+    ) -> dict[str, NDArray[np.float32]]:
         specs = self._engines[graph].graph
         rows = len(feeds[specs.inputs[0].name])
         ready = self._prepare(graph, rows)
@@ -122,16 +142,6 @@ class TrtBackend:
         if first and self._cache is not None:
             self._cache.save()
         return {spec.name: results[memory_of(spec)].astype(np.float32, copy=False) for spec in asked}
-
-    def describe(self) -> dict[str, str]:
-        """Engine, version, precision and device."""
-        precisions = sorted({entry.precision for entry in self._facts.graphs.values()})
-        return {
-            "name": self.name,
-            "engine": self._library.title,
-            "precision": " ".join(precisions),
-            "device": f"{self._device.name} ({self._device.capability})",
-        }
 
     def _prepare(self, graph: GraphName, rows: int) -> Ready:
         """The graph's engine, ready for these rows."""

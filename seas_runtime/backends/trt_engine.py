@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from seas_runtime.backends.gpu import Gpu, failure
+from seas_runtime.backends.gpu import Gpu, explained, failure
 from seas_runtime.backends.jit_cache import JitCache
 from seas_runtime.engines import Engine
 from seas_runtime.errors import BackendError
@@ -160,7 +160,8 @@ class Ready:
         if self._warm and self._graph is None and self._capturable:
             self._capture()
         if self._graph is not None:
-            self._graph.launch(self._gpu.stream)
+            with explained(f"{self._engine.name}: running"):
+                self._graph.launch(self._gpu.stream)
         elif not self._engine.enqueue(self._context, self._gpu.handle):
             raise self._engine.failed()
         self._warm = True

@@ -50,7 +50,7 @@ def gen(pristine, tmp_path):
     """Run seas-gen in this process: gen("--count", 4, out="name", code=0) -> output."""
 
     def run(*words, out="out", code=0, plan=pristine):
-        given = ["--engine", plan, "--out", tmp_path / out, "--threads", 1, *words]
+        given = ["--engine", plan, "--out", tmp_path / out, "--threads", 1, "--backend", "cpu", *words]
         result = CliRunner().invoke(generate, [str(word) for word in given])
         assert result.exit_code == code, (result.output, result.exception)
         assert result.exception is None or isinstance(result.exception, SystemExit)

@@ -181,8 +181,11 @@ class Context:
         assert size >= SCRATCH[self.graph][self.profile]
         if self.machine.log.errors:
             return False
-        self.machine.do(self.compute)
-        return True
+        try:
+            self.machine.do(self.compute)
+        except RuntimeError as error:
+            self.machine.log.errors.append(str(error))
+        return not self.machine.log.errors
 
     def compute(self):
         function, inputs, outputs = ARITHMETIC[self.graph]

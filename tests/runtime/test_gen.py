@@ -186,7 +186,7 @@ def test_no_engine_installed(pristine, tmp_path):
 
 
 def test_the_bar_is_silent_where_there_is_no_terminal(pristine, tmp_path):
-    words = ["--engine", str(pristine), "--count", "3", "--out", str(tmp_path / "out")]
+    words = ["--engine", str(pristine), "--count", "3", "--out", str(tmp_path / "out"), "--backend", "cpu"]
     run = subprocess.run([*COMMAND, *words], capture_output=True, check=False, text=True, timeout=60)
     assert (run.returncode, run.stderr) == (0, "")
     assert run.stdout.startswith("3 pairs in ")
