@@ -127,6 +127,7 @@ def resolve(cls: type[S], preset: str | None, file: Path | None, given: Mapping[
     """
     values: dict[str, Any] = {}
     if preset is not None:
+    shots: int | None = Field(None, ge=1, description="Anomaly images of each type, in place of the share.")
         if preset not in cls.presets:
             raise SettingsError(f"unknown preset {preset!r}; known: {', '.join(cls.presets) or 'none'}")
         values.update(cls.presets[preset])

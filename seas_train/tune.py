@@ -139,8 +139,10 @@ def train(product: Product, source: str, out: Path, settings: TuneSettings, prov
     Raises:
         DataError, SettingsError, OutputError, TrainError: see the parts.
     """
-    split = layouts.split(product, settings.train_share, settings.split, settings.seed)
+    split = layouts.split(product, settings.train_share, settings.split, settings.seed, settings.shots)
     normal_records = layouts.pick_normals(product, settings.normals, settings.seed)
+    layouts.require_batch(split.train, settings.anomaly_batch, "anomaly")
+    layouts.require_batch(normal_records, settings.normal_batch, "normal")
     model = components.load(source)
     anomalies = ImageSet(split.train, model.image_size)
     normals = ImageSet(normal_records, model.image_size)

@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seas_train.data.layouts import LAYOUTS, Product, Record, check, pick_normals, read, split
+from seas_train.data.layouts import (
+    LAYOUTS,
+    Product,
+    Record,
+    check,
+    pick_normals,
+    read,
+    require_batch,
+    split,
+)
 from seas_train.errors import DataError, SettingsError
 
 
@@ -306,3 +315,35 @@ def test_pick_normals(root: Path) -> None:
     assert picks == [pick_normals(read(root), count=2, seed=seed) for seed in range(40)]
     assert all(len(pick) == 2 and list(pick) == sorted(pick, key=lambda r: r.image) for pick in picks)
     assert {record for pick in picks for record in pick} == set(product.normals)
+
+
+@pytest.mark.parametrize("order", ["first", "seeded"])
+def test_shots_are_images_of_each_type(root: Path, order: str) -> None:
+    product = read(root)
+    for shots in (1, 2, 3):
+        train, held_out = parts(product, order=order, shots=shots)
+        assert [name.split("/")[0] for name in train] == ["dent"] * shots + ["scratch"] * shots
+        assert not set(train) & set(held_out)
+        assert len(train) + len(held_out) == 7
+    assert parts(product, order="first", shots=2)[0] == ["dent/000", "dent/001", "scratch/000", "scratch/001"]
+
+
+def test_more_shots_keep_the_fewer(root: Path) -> None:
+    product = read(root)
+    for seed in range(10):
+        fewer, more = (set(parts(product, seed=seed, shots=shots)[0]) for shots in (1, 2))
+        assert fewer < more
+
+
+def test_more_shots_than_images_are_refused(root: Path) -> None:
+    with pytest.raises(DataError, match=r"the defect type scratch has 3 images, expected at least 4"):
+        split(read(root), shots=4)
+    with pytest.raises(SettingsError, match="0 shots, expected 1 or more"):
+        split(read(root), shots=0)
+
+
+def test_fewer_images_than_a_batch(root: Path) -> None:
+    normals = read(root).normals
+    require_batch(normals, 5, "normal")
+    with pytest.raises(DataError, match=r"found 5 normal images .* expected at least 6.*--normal-batch"):
+        require_batch(normals, 6, "normal")
