@@ -290,8 +290,13 @@ def build(
 
 
 @engine.command()
-def doctor() -> None:
-    """Say which engines work on this machine, and the mend for those that do not."""
-    from seas_runtime.report import describe_machine
+@click.argument("bundle", type=BUNDLE, required=False)
+def doctor(bundle: Path | None) -> None:
+    """Say what works on this machine, which engines of BUNDLE fit it, and the mend for what does not."""
+    from seas_runtime.report import describe_fit, describe_machine
 
     click.echo("\n".join(describe_machine()))
+    if bundle is not None:
+        from seas_runtime.bundle import read_bundle
+
+        click.echo("\n".join(describe_fit(read_bundle(bundle))))

@@ -10,6 +10,8 @@ _DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 _MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR of cuda.h
 _NAME_BYTES = 256
 
+NO_GPU = "no NVIDIA GPU with a driver found; check nvidia-smi, or use --backend cpu"
+
 
 @dataclass(frozen=True)
 class Gpu:
@@ -37,3 +39,15 @@ def current_gpu() -> Gpu | None:
     if failed:
         return None
     return Gpu(f"sm{major.value}{minor.value}", name.value.decode(errors="replace"))
+
+
+def driver_version() -> tuple[int, int] | None:
+    """The newest CUDA that the driver runs, as (13, 0); None without a driver."""
+    try:
+        driver = ctypes.CDLL(_DRIVER)
+    except OSError:
+        return None
+    version = ctypes.c_int()
+    if driver.cuDriverGetVersion(ctypes.byref(version)):
+        return None
+    return version.value // 1000, version.value % 1000 // 10

@@ -7,9 +7,23 @@ from collections.abc import Iterator
 
 from seas_runtime.backends import BACKENDS, backend_module
 from seas_runtime.bundle import Bundle
-from seas_runtime.device import current_gpu
+from seas_runtime.device import current_gpu, driver_version
 from seas_runtime.engines import EngineSet, find_engines
-from seas_runtime.versions import run_versions
+from seas_runtime.errors import BackendError, SeasError
+from seas_runtime.flavours import FLAVOURS, Flavour, load
+from seas_runtime.versions import package_version, run_versions
+
+PACKAGES = (
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "openvino",
+    "mnn",
+    "tensorrt",
+    "tensorrt-rtx-cu13",
+    "cuda-core",
+    "cuda-bindings",
+    "nvidia-cuda-nvrtc",
+)
 
 
 def describe_bundle(bundle: Bundle) -> Iterator[str]:
@@ -46,13 +60,50 @@ def describe_engines(engines: EngineSet) -> str:
 
 
 def describe_machine() -> Iterator[str]:
-    """Versions, and for each backend and flavour of TensorRT whether it can run here, else its mend."""
+    """GPU, driver and packages; whether each backend can run and engines can be built here, else the mend."""
     for name, version in run_versions().items():
         yield f"{name:<12}{version}"
-    gpu = current_gpu()
+    gpu, driver = current_gpu(), driver_version()
     yield f"{'gpu':<12}{f'{gpu.capability}, {gpu.name}' if gpu else 'none, or no NVIDIA driver'}"
+    yield f"{'driver':<12}{f'CUDA {driver[0]}.{driver[1]}' if driver else 'none'}"
+    for package in PACKAGES:
+        yield f"{'package':<12}{package} {package_version(package)}"
     for name in BACKENDS:
-        yield f"{name:<12}{backend_module(name).missing(name) or 'works'}"
+        yield f"{name:<12}{backend_module(name).missing(name) or 'ready'}"
+    for flavour in FLAVOURS:
+        yield f"{'build':<12}{flavour}: {_builder(flavour)}"
+
+
+def describe_fit(bundle: Bundle) -> Iterator[str]:
+    """Which engines lie beside a bundle, which of them fit this machine, and the mend where none do."""
+    from seas_runtime.backends.trt import fitting_engines  # noqa: PLC0415  # the table of backends knows it
+
+    engines = find_engines(bundle)
+    for found in engines:
+        fit = describe_engines(found.engines) if found.engines else f"unfit: {found.unfit}"
+        yield f"{'engines':<12}{found.path.name}: {fit}"
+    if not engines:
+        yield f"{'engines':<12}none in {bundle.path}"
+    gpu = current_gpu()
+    for flavour in FLAVOURS:
+        if gpu is None or backend_module(flavour).missing(flavour):
+            continue  # which describe_machine says
+        try:
+            fits = f"{fitting_engines(bundle, load(flavour), gpu).path.name} fits"
+        except SeasError as error:
+            fits = error.message
+        yield f"{'fit':<12}{flavour}: {fits}"
+
+
+def _builder(flavour: Flavour) -> str:
+    """Whether engines of a flavour can be built here."""
+    try:
+        title = load(flavour).title
+    except BackendError as error:
+        return error.message
+    if flavour == "rtx":
+        return f"{title}, needs no GPU"
+    return f"{title}, for this GPU" if current_gpu() else f"{title}, only on the GPU that runs the engines"
 
 
 def _pairs(values: dict[str, object]) -> str:

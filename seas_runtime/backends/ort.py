@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -11,8 +12,9 @@ from numpy.typing import NDArray
 
 from seas_runtime.backends import Backend
 from seas_runtime.bundle import Bundle
-from seas_runtime.errors import BackendError
-from seas_runtime.manifest import REQUIRED_GRAPHS, Graph, GraphName
+from seas_runtime.device import NO_GPU, current_gpu
+from seas_runtime.errors import BackendError, DeviceMemoryError
+from seas_runtime.manifest import REQUIRED_GRAPHS, Graph, GraphName, Precision
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _MEND = {
@@ -20,6 +22,7 @@ _MEND = {
     "cuda": "pip uninstall -y onnxruntime && pip install onnxruntime-gpu",
 }
 _ERRORS_ONLY = 3
+_NO_MEMORY = re.compile(r"failed to allocate memory|out of memory|bad_alloc", re.IGNORECASE)
 _TYPES = {"float32": "tensor(float)", "float16": "tensor(float16)", "int64": "tensor(int64)"}
 
 
@@ -44,6 +47,8 @@ def open_graphs(name: str, bundle: Bundle, threads: int) -> Backend:
 
 def missing(name: str) -> str | None:
     """Why the provider called `name` cannot be used; see `seas_runtime.backends.BackendModule`."""
+    if name == "cuda" and current_gpu() is None:
+        return NO_GPU
     try:
         return missing_provider(name)
     except BackendError as error:
@@ -63,14 +68,25 @@ def missing_provider(name: str) -> str | None:
 
 
 class OrtBackend:
-    """A bundle's fp32 graphs in ONNX Runtime sessions; see `seas_runtime.backends.Backend`.
+    """A bundle's graphs in ONNX Runtime sessions; see `seas_runtime.backends.Backend`.
+
+    On CUDA a graph that the bundle has in fp16 is run in that form, as engines are built from it; its inputs and outputs
+    are those of the manifest all the same. On a CPU fp16 would be slower.
+
+    Args:
+        bundle: a verified bundle.
+        name: the provider, a key of `PROVIDERS`.
+        threads: CPU threads of one graph; 0 leaves it to ONNX Runtime.
+        graphs: those to open; the others cannot be run.
 
     Raises:
         BackendError: engine or provider missing, a graph that does not load or whose tensors are not the
             manifest's.
     """
 
-    def __init__(self, bundle: Bundle, name: str, threads: int = 0) -> None:
+    def __init__(
+        self, bundle: Bundle, name: str, threads: int = 0, graphs: Sequence[GraphName] = REQUIRED_GRAPHS
+    ) -> None:
         self.name = name
         self._ort = load_onnxruntime()
         if reason := missing_provider(name):
@@ -78,8 +94,12 @@ class OrtBackend:
         if name == "cuda" and hasattr(self._ort, "preload_dlls"):
             self._ort.preload_dlls()  # finds CUDA libraries that pip installed
         self._failures = _exceptions()
-        self._graphs = {graph: bundle.manifest.graphs[graph] for graph in REQUIRED_GRAPHS}
-        self._sessions = {graph: self._open(bundle, graph, threads) for graph in REQUIRED_GRAPHS}
+        self._graphs = {graph: bundle.manifest.graphs[graph] for graph in graphs}
+        self._precisions: dict[GraphName, Precision] = {
+            name: "fp16" if self.name == "cuda" and "fp16" in graph.files else "fp32"
+            for name, graph in self._graphs.items()
+        }
+        self._sessions = {graph: self._open(bundle, graph, threads) for graph in graphs}
 
     def run(
         self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]
@@ -90,9 +110,12 @@ class OrtBackend:
             for spec in self._graphs[graph].inputs
         }
         try:
-            results = self._sessions[graph].run(list(outputs), typed)
+            results = self._sessions[graph].run(
+                list(outputs), typed
+            )  # the others are not copied from a device
         except self._failures as error:
-            raise BackendError(
+            kind = DeviceMemoryError if _NO_MEMORY.search(str(error)) else BackendError
+            raise kind(
                 f"{graph} failed on backend {self.name}: {_line(error)}; try a smaller --batch"
             ) from error
         return {name: np.asarray(result, np.float32) for name, result in zip(outputs, results, strict=True)}
@@ -103,7 +126,7 @@ class OrtBackend:
         return {
             "name": self.name,
             "engine": f"{package} {self._ort.__version__}",
-            "precision": "fp32",
+            "precision": " ".join(sorted(set(self._precisions.values()))),
             "provider": PROVIDERS[self.name],
         }
 
@@ -112,8 +135,10 @@ class OrtBackend:
         options.intra_op_num_threads = threads
         options.log_severity_level = _ERRORS_ONLY
         provider = PROVIDERS[self.name]
-        settings = {"use_tf32": "0"} if self.name == "cuda" else {}  # TF32 would cost three decimal digits
-        path = bundle.graph_path(graph)
+        precision = self._precisions[graph]
+        # TF32 has the range for which an fp16 graph keeps fp32 nodes; an fp32 graph would lose three digits by it.
+        settings = {"use_tf32": str(int(precision == "fp16"))} if self.name == "cuda" else {}
+        path = bundle.graph_path(graph, precision)
         try:
             session = self._ort.InferenceSession(str(path), options, providers=[(provider, settings)])
         except self._failures as error:

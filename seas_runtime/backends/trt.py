@@ -13,14 +13,14 @@ from seas_runtime.backends.gpu import Gpu, missing_cuda
 from seas_runtime.backends.jit_cache import JitCache, cache_file
 from seas_runtime.backends.trt_engine import GraphEngine, Ready, shape_of
 from seas_runtime.bundle import Bundle
+from seas_runtime.device import NO_GPU, current_gpu, driver_version
 from seas_runtime.device import Gpu as Device
-from seas_runtime.device import current_gpu
 from seas_runtime.engines import EngineSet, read_engines
 from seas_runtime.errors import BackendError, DeviceMemoryError
 from seas_runtime.flavours import Flavour, Library, load
 from seas_runtime.manifest import ENGINES, GraphName, TensorSpec
 
-NO_GPU = "no NVIDIA GPU with a driver found; check nvidia-smi, or use --backend cpu"
+CUDA = (13, 0)  # the packages in pyproject.toml are those of CUDA 13
 _SCRATCH = "scratch"
 
 
@@ -48,7 +48,12 @@ def missing(name: str) -> str | None:
         return error.message
     if reason := missing_cuda():
         return reason
-    return None if current_gpu() is not None else NO_GPU
+    if current_gpu() is None:
+        return NO_GPU
+    if (version := driver_version()) is not None and version < CUDA:
+        found, expected = (".".join(map(str, pair)) for pair in (version, CUDA))
+        return f"the driver knows CUDA up to {found}, {expected} expected; update it to 580 or later, see nvidia-smi"
+    return None
 
 
 def fitting_engines(bundle: Bundle, library: Library, device: Device) -> EngineSet:

@@ -308,6 +308,7 @@ def install(monkeypatch, cache):
     monkeypatch.setattr(cuda.core, "LegacyPinnedMemoryResource", lambda: it.strict(RealPinned, pinned))
     monkeypatch.setattr(backend, "load", lambda flavour: Library(flavour, Module(it), it.log))
     monkeypatch.setattr(backend, "current_gpu", lambda: DEVICE)
+    monkeypatch.setattr(backend, "driver_version", lambda: (13, 0))
     return it
 
 

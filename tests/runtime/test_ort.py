@@ -1,11 +1,12 @@
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from onnx import helper
 
-from seas_runtime.backends import open_backend
-from seas_runtime.bundle import read_bundle
-from seas_runtime.errors import BackendError
+from seas_runtime.backends import open_backend, ort
+from seas_runtime.bundle import read_bundle, write_manifest
+from seas_runtime.errors import BackendError, DeviceMemoryError
 
 from . import small_bundle
 
@@ -42,7 +43,7 @@ def test_only_what_is_asked_for_comes_back(bundle):
 
 
 def test_auto_says_what_it_took(bundle):
-    backend = open_backend("auto", bundle)
+    backend = open_backend("auto", bundle, candidates=("cuda", "cpu"))
     assert backend.describe() == {
         "name": backend.name,
         "engine": f"onnxruntime{'' if backend.name == 'cpu' else '-gpu'} {onnxruntime.__version__}",
@@ -90,3 +91,39 @@ def test_a_graph_that_fails_at_work(plan_folder, edit_graph):
     with pytest.raises(BackendError, match="unet failed on backend cpu") as caught:
         backend.run("unet", feeds, ("noise",))
     assert "\n" not in caught.value.message
+
+
+class OutOfMemory:
+    """A session on a device that is full, as ONNX Runtime words it."""
+
+    def run(self, _names, _feeds):
+        raise RuntimeError(
+            "BFCArena::AllocateRawInternal: Failed to allocate memory for requested buffer of size 9"
+        )
+
+
+def test_a_full_device_is_an_error_of_its_own(bundle, monkeypatch):
+    backend = open_backend("cpu", bundle, 1)
+    monkeypatch.setitem(backend._sessions, "decoder", OutOfMemory())
+    with pytest.raises(DeviceMemoryError, match="decoder failed on backend cpu") as caught:
+        backend.run("decoder", {"latent": np.zeros((1, 2, 4, 4), np.float32)}, ("image",))
+    assert caught.value.exit_code == 4
+
+
+def test_cuda_runs_the_fp16_graphs_that_there_are(plan_folder, monkeypatch):
+    """The CPU provider stands in for CUDA's; the "fp16" decoder is one that negates, so that it can be told apart."""
+    monkeypatch.setitem(ort.PROVIDERS, "cuda", "CPUExecutionProvider")
+    model = onnx.load(plan_folder / "decoder.onnx", load_external_data=False)
+    model.graph.node[-1].op_type = "Neg"
+    (plan_folder / "decoder16.onnx").write_bytes(model.SerializeToString())
+    (plan_folder / "manifest.json").unlink()
+    fields = small_bundle.manifest_fields()
+    fields["graphs"]["decoder"]["files"]["fp16"] = "decoder16.onnx"
+    write_manifest(plan_folder, fields)
+    bundle = read_bundle(plan_folder)
+    latent = np.random.default_rng(0).normal(size=(2, 2, 4, 4)).astype(np.float32)
+    for name, sign, precision in (("cuda", -1, "fp16 fp32"), ("cpu", 1, "fp32")):
+        backend = open_backend(name, bundle, 1)
+        (image,) = backend.run("decoder", {"latent": latent}, ("image",)).values()
+        np.testing.assert_allclose(image, sign * small_bundle.decoder(latent), rtol=1e-5, atol=1e-6)
+        assert backend.describe()["precision"] == precision

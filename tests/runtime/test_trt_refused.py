@@ -143,7 +143,7 @@ def test_auto_takes_the_best_that_works_and_says_why(machine, engines):
 def test_auto_passes_over_what_does_not_fit_or_is_damaged(machine, engines):
     (engines.path / "engines" / f"rtx-{VERSION}" / "decoder.engine").write_bytes(b"other!!")
     said = []
-    assert open_backend("auto", engines, 1, say=said.append).name == "cpu"
+    assert open_backend("auto", engines, 1, ("rtx", "cuda", "cpu"), said.append).name == "cpu"
     assert "another hash" in said[0]
     assert "cuda: " in said[0]
     assert "\n" not in said[0]
