@@ -95,7 +95,8 @@ def open_backend(
             reasons = "; ".join(f"{other}: {_cause(error)}" for other, error in passed)
             say(f"backend {backend.name}{f' (not {reasons})' if reasons else ''}")
         return backend
-    raise passed[-1][1]
+    reasons = "; ".join(f"{other}: {_cause(error)}" for other, error in passed)
+    raise BackendError(f"no backend works here ({reasons}); run: pip install onnxruntime, see seas-engine doctor")
 
 
 def backend_module(name: str) -> BackendModule:

@@ -172,8 +172,11 @@ def test_expect(gen, pristine, tmp_path):
 
 
 def test_no_engine_installed(pristine, tmp_path):
-    """A process in which `import onnxruntime` fails, as where it is not installed."""
-    code = "import sys; sys.modules['onnxruntime'] = None; from seas_runtime.cli import generate; generate()"
+    """A process in which the imports of all engines fail, as where none is installed."""
+    code = (
+        "import sys; sys.modules |= dict.fromkeys(('onnxruntime', 'MNN', 'openvino'));"
+        "from seas_runtime.cli import generate; generate()"
+    )
     words = ["--engine", str(pristine), "--count", "1", "--out", str(tmp_path / "out")]
     run = subprocess.run(
         [sys.executable, "-c", code, *words], capture_output=True, check=False, text=True, timeout=60
