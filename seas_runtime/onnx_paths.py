@@ -44,9 +44,9 @@ def external_paths(data: bytes) -> set[str]:
     """
     found: set[str] = set()
     for entry in _walk(memoryview(data), "model", 0):
-        fields = list(_fields(entry))
-        if any(number == 1 and bytes(value) == b"location" for number, _, _, value in fields):
-            found.update(bytes(value).decode() for number, _, _, value in fields if number == 2)
+        texts = [(number, bytes(value)) for number, _, _, value in fields(entry)]
+        if (1, b"location") in texts:
+            found.update(text.decode() for number, text in texts if number == 2)
     return found
 
 
@@ -72,12 +72,12 @@ def _walk(message: memoryview, kind: str, depth: int) -> Iterator[memoryview]:
         yield message
         return
     children = _CHILDREN[kind]
-    for number, wire, _, value in _fields(message):
+    for number, wire, _, value in fields(message):
         if wire == _BYTES and number in children:
             yield from _walk(value, children[number], depth + 1)
 
 
-def _fields(message: memoryview) -> Iterator[Field]:
+def fields(message: memoryview) -> Iterator[Field]:
     """(field number, wire type, integer value, bytes value) of each field of one message."""
     position = 0
     while position < len(message):
@@ -114,11 +114,11 @@ def _varint(message: memoryview, position: int) -> tuple[int, int]:
 
 
 def _at(message: memoryview, wanted: int) -> list[memoryview]:
-    return [value for number, wire, _, value in _fields(message) if wire == _BYTES and number == wanted]
+    return [value for number, wire, _, value in fields(message) if wire == _BYTES and number == wanted]
 
 
 def _integer(message: memoryview, wanted: int) -> int | None:
-    values = [value for number, wire, value, _ in _fields(message) if wire == _VARINT and number == wanted]
+    values = [value for number, wire, value, _ in fields(message) if wire == _VARINT and number == wanted]
     return values[-1] if values else None
 
 

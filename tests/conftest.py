@@ -1,10 +1,19 @@
 """A small trained run and its bundle, made once and shared by the tests of export and of the whole road. Read only."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 DEFECTS = ("broken_large", "broken_small", "contamination")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What engines keep between runs stays out of the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,10 @@ TABLE = {
     "tensorrt": "trt",
     "rtx": "trt",
     "cuda": "ort",
+    "cpu+mnn": "mixed",
     "cpu": "ort",
+    "mnn": "mnn",
+    "openvino": "openvino",
 }
 BACKENDS = tuple(TABLE)
 # Those that read nothing but the bundle's core. Engines lie beside it: whoever can write the folder can swap one and
@@ -93,7 +96,9 @@ def open_backend(
             continue
         if say is not None:
             reasons = "; ".join(f"{other}: {_cause(error)}" for other, error in passed)
-            say(f"backend {backend.name}{f' (not {reasons})' if reasons else ''}")
+            graphs = backend.describe().get("graphs")
+            placed = f": {graphs}" if graphs else ""
+            say(f"backend {backend.name}{placed}{f' (not {reasons})' if reasons else ''}")
         return backend
     reasons = "; ".join(f"{other}: {_cause(error)}" for other, error in passed)
     raise BackendError(f"no backend works here ({reasons}); run: pip install onnxruntime, see seas-engine doctor")

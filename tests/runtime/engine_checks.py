@@ -1,0 +1,93 @@
+"""What every engine must do with the small bundle, checked against its arithmetic in numpy."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from seas_runtime.backends import open_backend
+from seas_runtime.errors import BackendError
+from seas_runtime.masks import Gate
+from seas_runtime.pairs import Plan
+from seas_runtime.sampler import Model, Sampling, generate
+from seas_runtime.schedule import solver_table
+
+from . import small_bundle
+
+TIMES = np.array([0, 50, 99])
+
+
+def inputs(rows=3, seed=0):
+    rng = np.random.default_rng(seed)
+    shapes = {"sample": (rows, 2, 4, 4), "prompt": (rows, 3, 5)}
+    return {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+def check_graphs(backend):
+    """All three graphs, with one row and with three: the batch is free."""
+    for rows in (3, 1):
+        feeds = {**inputs(rows, rows), "timestep": TIMES[:rows]}
+        taps = backend.run("unet", feeds, ("up3", "noise", "up2"))
+        assert list(taps) == ["up3", "noise", "up2"]
+        expected = small_bundle.unet(feeds["sample"], feeds["timestep"], feeds["prompt"])
+        for name, value in zip(("noise", "up2", "up3"), expected, strict=True):
+            close(taps[name], value)
+        latent = feeds["sample"]
+        close(backend.run("decoder", {"latent": latent}, ("image",))["image"], small_bundle.decoder(latent))
+        masks = {"latent": latent, "up2": taps["up2"], "up3": taps["up3"]}
+        close(
+            backend.run("mask_branch", masks, ("probability",))["probability"],
+            small_bundle.mask_branch(*masks.values()),
+        )
+
+
+def close(found, expected):
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def pairs(bundle, name, count=4, **sampling):
+    """The first pairs of a bundle on a backend; the solver and mask settings are the bundle's, or given."""
+    manifest = bundle.manifest
+    defaults = {**manifest.defaults.model_dump(), **sampling}
+    settings = Sampling(
+        solver_table(manifest.schedule, defaults["steps"]), defaults["guidance"], defaults["mask_steps"],
+        defaults["threshold"], Gate(min_area=0, max_area=1.0), retries=0,
+    )  # fmt: skip
+    model = Model(open_backend(name, bundle, 1), bundle.conditioning, manifest.start)
+    plan = Plan(manifest.defect_names, seed=3, count=count, batch=2)
+    return [sample for batch in generate(model, plan, settings) for sample in batch]
+
+
+def check_parity(found, expected):
+    """The bounds of the house: mask IoU >= 0.99, images within 45 dB."""
+    assert len(found) == len(expected)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.pair == theirs.pair
+        union = (ours.mask | theirs.mask).astype(bool).sum()
+        assert (ours.mask & theirs.mask).astype(bool).sum() >= 0.99 * union
+        assert np.square(ours.image.astype(float) - theirs.image).mean() <= 255**2 / 10**4.5
+
+
+def check_refuses_wrong_shapes(backend):
+    with pytest.raises(BackendError, match=rf"decoder failed on backend {backend.name}") as caught:
+        backend.run("decoder", {"latent": np.zeros((1, 7, 4, 4), np.float32)}, ("image",))
+    assert "\n" not in caught.value.message
+    assert caught.value.exit_code == 4
+    check_graphs(backend)  # and is none the worse for it
+
+
+def check_missing(name, module, mend, bundle, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(BackendError, match=mend) as caught:
+        open_backend(name, bundle)
+    assert "\n" not in caught.value.message
+    assert caught.value.exit_code == 4
+
+
+def in_a_new_process(code):
+    """Standard output of a process, what engines print from C included."""
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    ).stdout
