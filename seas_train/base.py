@@ -13,7 +13,6 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
-from torch.optim.swa_utils import AveragedModel
 from transformers import CLIPTokenizer
 
 from seas_train import checkpoint, loop
@@ -176,7 +175,7 @@ def _train_unet(
     moments = [_encode(model.vae, images, symmetry) for symmetry in range(settings.symmetries)]
     mean, std = (torch.stack(parts) for parts in zip(*moments, strict=True))  # (symmetries, images, C, h, w)
     live = nn.ModuleDict({"unet": model.unet, "text_encoder": model.text_encoder})
-    average = AveragedModel(live, avg_fn=lambda kept, new, n: kept.lerp(new, 1 - min(settings.ema, (1 + n) / (10 + n))))
+    average = loop.average(live, settings.ema)
     optimizer = torch.optim.AdamW(live.parameters(), settings.lr, weight_decay=settings.weight_decay)
 
     def losses_of(step: int) -> loop.Losses:

@@ -37,13 +37,21 @@ def write_atomic(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
-def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    state = optimizer.state_dict()["state"]
-    return {f"optimizer/{index}/{key}": value for index, slot in state.items() for key, value in slot.items()}
+def _optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Tensors and, of 8-bit optimisers, plain numbers, by "index/key"."""
+    slots = optimizer.state_dict()["state"].items()
+    flat = {f"{index}/{key}": value for index, slot in slots for key, value in slot.items()}
+    tensors = {f"optimizer/{name}": value for name, value in flat.items() if torch.is_tensor(value)}
+    return tensors, {name: value for name, value in flat.items() if not torch.is_tensor(value)}
 
 
 def save(
-    folder: Path, step: int, task: dict[str, Any], modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer
+    folder: Path,
+    step: int,
+    task: dict[str, Any],
+    modules: dict[str, nn.Module],
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler | None = None,
 ) -> None:
     """Save modules and optimiser after `step` steps.
 
@@ -53,22 +61,26 @@ def save(
         task: what the state belongs to (stage name and settings); resuming another task is refused.
         modules: by name; only their state dicts are written.
         optimizer: its tensors are written, its hyper-parameters come from the settings.
+        scaler: the loss scale of fp16, if there is one.
 
     Raises:
         OutputError: the disk is full or the folder cannot be written; the previous checkpoint stays.
     """
     tensors = {
-        f"{name}/{key}": value.detach().contiguous().clone()
+        f"{name}/{key}": value.detach().contiguous()
         for name, module in modules.items()
         for key, value in module.state_dict().items()
     }
-    tensors |= _optimizer_tensors(optimizer)
+    moments, numbers = _optimizer_state(optimizer)
+    head = {"step": step, "task": task, "numbers": numbers, "scaler": scaler.state_dict() if scaler else {}}
     fresh = folder / NEXT
     try:
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(parents=True)
-        save_file(tensors, fresh / "state.safetensors")
-        write_atomic(fresh / "state.json", json.dumps({"step": step, "task": task}))
+        save_file(tensors | moments, fresh / "state.safetensors")
+        with (fresh / "state.safetensors").open("rb") as stream:
+            os.fsync(stream.fileno())
+        write_atomic(fresh / "state.json", json.dumps(head))
         fsync_folder(fresh)
         if (folder / CURRENT).exists():
             shutil.rmtree(folder / PREVIOUS, ignore_errors=True)
@@ -81,9 +93,15 @@ def save(
 
 
 def load(
-    folder: Path, task: dict[str, Any], modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer
+    folder: Path,
+    task: dict[str, Any],
+    modules: dict[str, nn.Module],
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler | None = None,
 ) -> int:
     """Restore the newest whole checkpoint of this task; returns the steps done, 0 where there is none.
+
+    A checkpoint of an earlier version may lack a setting; what it does not state is not compared.
 
     Raises:
         OutputError: the checkpoint was made with other settings.
@@ -93,20 +111,34 @@ def load(
     if source is None:
         return 0
     try:
-        return _restore(source, task, modules, optimizer)
+        return _restore(source, task, modules, optimizer, scaler)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise DataError(f"{source} cannot be continued ({reason}); delete it to start again") from error
 
 
+def _changed(saved: dict[str, Any], asked: dict[str, Any]) -> list[str]:
+    """Keys of which saved and asked values differ; one that `saved` lacks does not, in nested settings too."""
+
+    def same(old: Any, new: Any) -> bool:
+        if isinstance(old, dict) and isinstance(new, dict):
+            return not _changed(old, new)
+        return old == new
+
+    return sorted(key for key in saved if key not in asked or not same(saved[key], asked[key]))
+
+
 def _restore(
-    source: Path, task: dict[str, Any], modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer
+    source: Path,
+    task: dict[str, Any],
+    modules: dict[str, nn.Module],
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler | None,
 ) -> int:
     head = json.loads((source / "state.json").read_text(encoding="utf-8"))
     if head["task"].get("stage") != task.get("stage"):
         return 0
-    if head["task"] != json.loads(json.dumps(task)):
-        changed = sorted(key for key in task if json.loads(json.dumps(task[key])) != head["task"].get(key))
+    if changed := _changed(head["task"], json.loads(json.dumps(task))):
         raise OutputError(
             f"{source} was made with other settings ({', '.join(changed)} differ); "
             "give the same settings to continue, or another --out"
@@ -115,12 +147,14 @@ def _restore(
     for name, module in modules.items():
         prefix = f"{name}/"
         module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
-    slots: dict[int, dict[str, torch.Tensor]] = {}
-    for name, value in tensors.items():
-        if name.startswith("optimizer/"):
-            _, index, key = name.split("/")
-            slots.setdefault(int(index), {})[key] = value
+    state = {k.removeprefix("optimizer/"): v for k, v in tensors.items() if k.startswith("optimizer/")}
+    slots: dict[int, dict[str, Any]] = {}
+    for name, value in {**state, **head.get("numbers", {})}.items():
+        index, key = name.split("/")
+        slots.setdefault(int(index), {})[key] = value
     optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
+    if scaler is not None and head.get("scaler"):
+        scaler.load_state_dict(head["scaler"])
     return int(head["step"])
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from seas_train.errors import SettingsError
 
@@ -26,6 +26,23 @@ class LoopSettings(Settings):
     checkpoint_every: int = Field(200, ge=1, description="Steps between checkpoints.")
     log_every: int = Field(20, ge=1, description="Steps between lines of the training log.")
     weight_decay: float = Field(0.01, ge=0, description="AdamW weight decay.")
+
+
+class FineSettings(LoopSettings):
+    """What `tune` and `masks` share: how a step is computed, not what it computes."""
+
+    device: Literal["auto", "cpu"] = Field("auto", description="auto: a GPU where there is one.")
+    precision: Literal["fp32", "bf16", "fp16"] = Field(
+        "fp32", description="Arithmetic of the networks; weights and optimiser stay fp32."
+    )
+    optimizer: Literal["adamw", "adamw8bit"] = Field("adamw", description="adamw8bit needs bitsandbytes.")
+    accumulation: int = Field(1, ge=1, description="Batches accumulated before an optimiser step.")
+    cache_latents: bool = Field(
+        False, description="Keep the VAE's latents of every view of an image; the augmented views are at most 8."
+    )
+    watch_every: int = Field(
+        0, ge=0, description="Steps between TensorBoard scalars and sample grids, 0 for none; needs tensorboard."
+    )
 
 
 class BaseSettings(LoopSettings):
@@ -48,7 +65,7 @@ class BaseSettings(LoopSettings):
     generic: float = Field(0.15, ge=0, le=1, description='Share of product and defect names replaced by "object" and "defect".')
 
 
-class TuneSettings(LoopSettings):
+class TuneSettings(FineSettings):
     """`seas-train tune`: separation and sharing fine-tuning (paper sec. 3.2)."""
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
@@ -63,8 +80,12 @@ class TuneSettings(LoopSettings):
         "tiny": {"unet_lr": 1e-4, "embedding_lr": 1e-2, "steps_per_type": 400},
     }
 
-    anomaly_tokens: int = Field(4, ge=1, description="N, placeholder tokens per defect type.")
-    product_tokens: int = Field(1, ge=1, description="N', placeholder tokens of the product.")
+    words: Literal["learned", "generic"] = Field(
+        "learned",
+        description="UA prompt of learned tokens, or generic words: --init-product and --init-anomaly (tab. 4, TP).",
+    )
+    anomaly_tokens: int = Field(4, ge=1, description="N, placeholder tokens per defect type (tab. 20).")
+    product_tokens: int = Field(1, ge=1, description="N', placeholder tokens of the product (tab. 20).")
     prompt: str = Field("a {ob} with {df}", description="Anomaly prompt; {ob} and {df} become the placeholders.")
     normal_prompt: str = Field("a {ob}", description="Prompt of normal images.")
     df_separator: str = Field(", ", description="Text between two anomaly tokens.")
@@ -74,24 +95,50 @@ class TuneSettings(LoopSettings):
     steps: int | None = Field(None, ge=1, description="Total steps, in place of steps per type.")
     anomaly_batch: int = Field(2, ge=1, description="Anomaly images per step.")
     normal_batch: int = Field(2, ge=1, description="Normal images per step.")
-    accumulation: int = Field(1, ge=1, description="Batches accumulated before an optimiser step.")
+    order: Literal["mixed", "anomaly-normal", "normal-anomaly"] = Field(
+        "mixed", description="Anomalies and normals in every batch, or half of the steps each, one after the other (tab. 23)."
+    )
+    defects: tuple[str, ...] = Field(
+        (), description="Defect types to learn, all of them mixed if none is named; a run for each is w/o Mixed (tab. 4)."
+    )
+    unet: Literal["full", "lora", "frozen"] = Field(
+        "full", description="What learns of the U-Net: all, a LoRA (peft), merged at the end, or nothing (token inversion, A.13)."
+    )
+    lora_rank: int = Field(16, ge=1, description="Rank of the LoRA.")
+    gradient_checkpointing: bool = Field(False, description="Compute the U-Net's activations twice and keep few of them.")
+    ema: float = Field(0.0, ge=0, lt=1, description="Decay of the weight average that is then saved; 0 for none.")
     unet_lr: float = Field(4e-6, gt=0, description="Learning rate of the U-Net.")
     embedding_lr: float = Field(4e-5, gt=0, description="Learning rate of the new token rows.")
     attention: Literal["paper", "published"] = Field(
         "paper", description="Attention maps of the DA loss: softmax over tokens (paper) or positions (published)."
     )
-    levels: tuple[int, ...] = Field((2, 3), description="U-Net encoder levels whose cross-attention the DA loss uses.")
+    levels: tuple[int, ...] = Field(
+        (2, 3), description="U-Net encoder levels whose cross-attention the DA loss uses; 4 is the middle block (tab. 24)."
+    )
     da_weight: float = Field(1.0, ge=0, description="Weight of the DA loss (eq. 3).")
-    na_weight: float = Field(1.0, ge=0, description="Weight of the NA loss (eq. 5).")
+    product_term: Literal["anomaly", "off", "background"] = Field(
+        "anomaly",
+        description="Product token: off the anomaly (eq. 3), free (w/o ST, tab. 4, 21), on the background (AT, eq. 9, tab. 21).",
+    )
+    na_weight: float = Field(1.0, ge=0, description="Weight of the NA loss (eq. 5); 0 is w/o NA (tab. 4).")
     augment: bool = Field(True, description="Random quarter-turns and flips; switch off for products with a fixed pose.")
-    normals: int = Field(60, ge=1, description="P, normal images used.")
+    normals: int = Field(
+        60, ge=1, description="P, normal images used.", json_schema_extra={"flag": "--normal-count"}
+    )  # --normals is the folder
     train_share: float = Field(1 / 3, gt=0, le=1, description="Share of each type's anomaly images used for training.")
     split: Literal["seeded", "first"] = Field("seeded", description="Which images are that share.")
+    shots: int | None = Field(None, ge=1, description="Anomaly images of each type, in place of the share.")
     signal: float = Field(0.098, ge=0, le=1, description="Start of generation: factor of the normal image's latent.")
     noise: float = Field(0.99984, gt=0, description="Start of generation: factor of the noise, sqrt(1 - 0.0178^2).")
 
+    @model_validator(mode="after")
+    def _something_learns(self) -> TuneSettings:
+        if self.unet == "frozen" and self.words == "generic":
+            raise ValueError("with --unet frozen and --words generic nothing learns; change one")
+        return self
 
-class MaskSettings(LoopSettings):
+
+class MaskSettings(FineSettings):
     """`seas-train masks`: the Refined Mask Prediction branch (paper sec. 3.3)."""
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
@@ -106,6 +153,21 @@ class MaskSettings(LoopSettings):
     heads: int = Field(8, ge=1, description="Heads of each transformer layer.")
     groups: int = Field(32, ge=1, description="Groups of the group norms.")
     fuse: bool = Field(True, description="The 3x3 convolution at the end of each mask refinement module.")
+    taps: tuple[int, ...] = Field(
+        (2, 3), description="U-Net decoder levels of the coarse feature: 2,3 or 1,2,3 or 2,3,4 (tab. 25)."
+    )
+    features: Literal["decoder", "encoder"] = Field(
+        "decoder", description="VAE features of the refinement: the decoder's, or the encoder's of the decoded image (tab. 26)."
+    )
+    mrm: Literal["a", "b", "c"] = Field(
+        "c", description="Mask refinement module with no, one or two chained convolution blocks (tab. 28)."
+    )
+    refinement: Literal["progressive", "single", "none"] = Field(
+        "progressive",
+        description="Three mask refinement modules, one at the image's side (w/o PM), or upsampling alone (w/o MRM) (tab. 5).",
+    )
+    coarse_supervision: bool = Field(True, description="Losses at the latent side, terms 1 and 2 of eq. 7 (tab. 5, CMS).")
+    normal_supervision: bool = Field(True, description="Losses of normal images, terms 2 and 4 of eq. 7 (tab. 27, NIA).")
     steps_per_type: int = Field(800, ge=1, description="Steps per defect type; the total is this times their number.")
     steps: int | None = Field(None, ge=1, description="Total steps, in place of steps per type.")
     anomaly_batch: int = Field(2, ge=1, description="Anomaly images per step.")
@@ -114,6 +176,13 @@ class MaskSettings(LoopSettings):
     gamma: float = Field(2.0, ge=0, description="Focusing exponent of the focal loss.")
     max_timestep: int = Field(1000, ge=1, le=1000, description="Timesteps are drawn below this one.")
     augment: bool = Field(True, description="Random quarter-turns and flips.")
+
+    @field_validator("taps")
+    @classmethod
+    def _levels(cls, taps: tuple[int, ...]) -> tuple[int, ...]:
+        if taps not in {(2, 3), (1, 2, 3), (2, 3, 4), (1, 2, 3, 4)}:
+            raise ValueError("expected 2,3 or 1,2,3 or 2,3,4 or 1,2,3,4")
+        return taps
 
 
 S = TypeVar("S", bound=Settings)
@@ -127,7 +196,6 @@ def resolve(cls: type[S], preset: str | None, file: Path | None, given: Mapping[
     """
     values: dict[str, Any] = {}
     if preset is not None:
-    shots: int | None = Field(None, ge=1, description="Anomaly images of each type, in place of the share.")
         if preset not in cls.presets:
             raise SettingsError(f"unknown preset {preset!r}; known: {', '.join(cls.presets) or 'none'}")
         values.update(cls.presets[preset])
@@ -141,6 +209,7 @@ def resolve(cls: type[S], preset: str | None, file: Path | None, given: Mapping[
         return cls.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
+        name = ".".join(str(part) for part in first["loc"]) or "values"
         known = f"; known settings: {', '.join(cls.model_fields)}" if first["type"] == "extra_forbidden" else ""
-        raise SettingsError(f"setting {name}: {first['msg']}, found {first.get('input')!r}{known}") from error
+        found = f", found {first.get('input')!r}" if first["loc"] else ""  # not the whole of the settings
+        raise SettingsError(f"setting {name}: {first['msg']}{found}{known}") from error

@@ -41,6 +41,7 @@ def da_loss(
     product_tokens: Tensor,
     latent_side: int,
     over: Literal["image", "batch"] = "image",
+    product_term: Literal["anomaly", "off", "background"] = "anomaly",
 ) -> Tensor:
     """Decoupled anomaly alignment, eq. 3: anomaly tokens look at the anomaly, the product token looks away from it.
 
@@ -51,6 +52,9 @@ def da_loss(
         product_tokens: (n, N') positions of the product tokens.
         latent_side: h of the latents.
         over: what min-max stretches together.
+        product_term: the second term: "anomaly" looks away from it (eq. 3), "off" leaves it out, "background" puts eq. 9's
+            alignment with the background in its place. Eq. 9 stands in the NA loss but needs a mask: it is taken here, on
+            the images that have one.
 
     Returns:
         The sum over levels, a scalar. The second term is a mean over the anomaly's cells of an image, 0 where it has none.
@@ -59,10 +63,15 @@ def da_loss(
     for maps in attention:
         target = level_mask(mask, latent_side, maps.shape[1])
         anomaly = min_max(_tokens_mean(maps, anomaly_tokens), over)
+        total = total + ((anomaly - target) ** 2).mean()
+        if product_term == "off":
+            continue
         product = min_max(_tokens_mean(maps, product_tokens), over)
-        cells = target.sum(dim=(1, 2)).clamp(min=1)
-        away = ((product * target) ** 2).sum(dim=(1, 2)) / cells
-        total = total + ((anomaly - target) ** 2).mean() + away.mean()
+        if product_term == "anomaly":
+            cells = target.sum(dim=(1, 2)).clamp(min=1)
+            total = total + (((product * target) ** 2).sum(dim=(1, 2)) / cells).mean()
+        else:
+            total = total + ((product - (1 - target)) ** 2).mean()
     return total
 
 
@@ -73,7 +82,7 @@ def _tokens_mean(maps: Tensor, tokens: Tensor) -> Tensor:
 
 def na_loss(noise: Tensor, predicted: Tensor) -> Tensor:
     """Normal-image alignment, eq. 5: mean squared error of the noise, also the second term of eq. 4."""
-    return F.mse_loss(predicted, noise)
+    return F.mse_loss(predicted.float(), noise)
 
 
 def focal_loss(logits: Tensor, mask: Tensor, gamma: float = 2.0) -> Tensor:
@@ -84,5 +93,5 @@ def focal_loss(logits: Tensor, mask: Tensor, gamma: float = 2.0) -> Tensor:
         mask: (n, 1, H, W) of 0 and 1.
         gamma: focusing exponent.
     """
-    log_p = F.log_softmax(logits, dim=1).gather(1, mask.long())
+    log_p = F.log_softmax(logits.float(), dim=1).gather(1, mask.long())
     return -((1 - log_p.exp()) ** gamma * log_p).mean()

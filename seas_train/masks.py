@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from accelerate import Accelerator
 from diffusers import DDPMScheduler
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
-from seas_train import checkpoint, loop, run
+from seas_train import batches, checkpoint, compute, loop, run, watch
+from seas_train.batches import Batch, sample_batch
+from seas_train.compute import Encoder
 from seas_train.config import MaskSettings
 from seas_train.data.dataset import ImageSet, step_generator
 from seas_train.data.layouts import Product, Record
@@ -18,7 +23,6 @@ from seas_train.losses import focal_loss
 from seas_train.models import components, taps
 from seas_train.models.rmp import RefinedMaskPredictor, RmpConfig
 from seas_train.run import Run
-from seas_train.tune import Batch, sample_batch
 
 
 def previous_latents(scheduler: DDPMScheduler, noisy: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
@@ -30,49 +34,69 @@ def previous_latents(scheduler: DDPMScheduler, noisy: Tensor, noise: Tensor, tim
         noise: predicted noise, same shape.
         timesteps: (n,) int64.
     """
-    alphas = torch.cat([torch.ones(1), scheduler.alphas_cumprod])
+    alphas = torch.cat([torch.ones(1), scheduler.alphas_cumprod.cpu()]).to(noisy.device)
     now, before = (alphas[timesteps + i].view(-1, 1, 1, 1) for i in (1, 0))
     clean = (noisy - (1 - now).sqrt() * noise) / now.sqrt()
     return before.sqrt() * clean + (1 - before).sqrt() * noise
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What the branch is given: taps of the whole batch, VAE features of its anomaly images' previous latent."""
+
+    up2: Tensor
+    up3: Tensor
+    more: tuple[Tensor, ...]
+    features: tuple[Tensor, Tensor, Tensor]
+
+
 @torch.no_grad()
-def features(
-    frozen: Run, batch: Batch, max_timestep: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor, Tensor]]:
-    """Taps (up2, up3) of the whole batch at a random timestep, and VAE features of its anomaly images' previous latent."""
+def features(frozen: Run, batch: Batch, settings: MaskSettings, generator: torch.Generator, encode: Encoder | None = None) -> Seen:
+    """Run the frozen networks at a random timestep."""
     model, a, n = frozen.model, len(batch.defects), len(batch.images)
-    mean, std = components.encode_moments(model.vae, batch.images)
-    noise, posterior = torch.randn(2, *mean.shape, generator=generator)
-    timesteps = torch.randint(max_timestep, (n,), generator=generator)
-    noisy = model.scheduler.add_noise(mean + std * posterior, noise, timesteps)
+    mean, std = (encode or Encoder(model.vae))(batch.images)
+    drawn = batches.draws(batch, mean, settings.max_timestep, generator)
+    noisy = model.scheduler.add_noise(mean + std * drawn.posterior, drawn.noise, drawn.timesteps)
     prompts = frozen.facts.prompts
     prompt = frozen.embed([*(prompts.anomaly[d] for d in batch.defects), *[prompts.normal] * (n - a)])
     with taps.decoder_taps(model.unet) as tap:
-        predicted = model.unet(noisy, timesteps, prompt).sample
-    entering = previous_latents(model.scheduler, noisy, predicted, timesteps)
-    return tap.up2, tap.up3, taps.decode_features(model.vae, entering[:a])
+        predicted = model.unet(noisy, drawn.timesteps, prompt).sample
+    entering = previous_latents(model.scheduler, noisy, predicted.float(), drawn.timesteps)
+    with torch.autocast(entering.device.type, enabled=False):
+        vae_features = taps.vae_features(model.vae, entering[:a], settings.features)
+    return Seen(tap.up2, tap.up3, tap.more(settings.taps), vae_features)
 
 
-def losses(rmp: RefinedMaskPredictor, frozen: Run, batch: Batch, settings: MaskSettings, generator: torch.Generator) -> loop.Losses:
+def losses(
+    rmp: RefinedMaskPredictor,
+    frozen: Run,
+    batch: Batch,
+    settings: MaskSettings,
+    generator: torch.Generator,
+    encode: Encoder | None = None,
+) -> loop.Losses:
     """L_M, eq. 7: focal losses of coarse and refined masks, normal images against an empty mask."""
-    up2, up3, vae_features = features(frozen, batch, settings.max_timestep, generator)
+    seen = features(frozen, batch, settings, generator, encode)
     a = len(batch.defects)
-    coarse = rmp.coarse(up2, up3)
-    coarse_logits = rmp.coarse_logits(coarse)
-    fine_logits = rmp.refined_logits(coarse[:a], vae_features)
-    side = coarse.shape[-1]
-    small = F.interpolate(batch.masks, size=(side, side), mode="area")
-    small = (small >= (small.amax(dim=(2, 3), keepdim=True) / 2).clamp(max=0.5)).float()
-    raised = F.interpolate(coarse[a:], size=batch.masks.shape[-2:], mode="bilinear", align_corners=False)
-    normal_logits = rmp.coarse_logits(raised)
-    terms = {
-        "coarse": focal_loss(coarse_logits[:a], small, settings.gamma),
-        "fine": focal_loss(fine_logits, batch.masks, settings.gamma),
-        "normal_coarse": _against_nothing(coarse_logits[a:], settings.gamma),
-        "normal_raised": _against_nothing(normal_logits, settings.gamma),
-    }
+    masks = batch.masks.to(seen.up2.device)
+    coarse = rmp.coarse(seen.up2, seen.up3, *seen.more)
+    logits = rmp.coarse_logits(coarse)
+    terms: loop.Losses = {}
+    if settings.coarse_supervision:
+        terms["coarse"] = focal_loss(logits[:a], small_masks(masks, coarse.shape[-1]), settings.gamma)
+    terms["fine"] = focal_loss(rmp.refined_logits(coarse[:a], seen.features), masks, settings.gamma)
+    if settings.coarse_supervision and settings.normal_supervision:
+        terms["normal_coarse"] = _against_nothing(logits[a:], settings.gamma)
+    if settings.normal_supervision:
+        raised = F.interpolate(coarse[a:], size=masks.shape[-2:], mode="bilinear", align_corners=False)
+        terms["normal_raised"] = _against_nothing(rmp.coarse_logits(raised), settings.gamma)
     return {"loss": torch.stack(list(terms.values())).sum(), **terms}
+
+
+def small_masks(masks: Tensor, side: int) -> Tensor:
+    """Masks (n, 1, H, W) at the latent side: cells half covered, or the most covered ones where none is."""
+    small = F.interpolate(masks, size=(side, side), mode="area")
+    return (small >= (small.amax(dim=(2, 3), keepdim=True) / 2).clamp(max=0.5)).float()
 
 
 def _against_nothing(logits: Tensor, gamma: float) -> Tensor:
@@ -81,15 +105,19 @@ def _against_nothing(logits: Tensor, gamma: float) -> Tensor:
 
 def config_for(frozen: Run, settings: MaskSettings) -> RmpConfig:
     """Sizes of the branch for this model."""
-    up2, up3, features = taps.channels(frozen.model.unet, frozen.model.vae)
-    if (settings.up2_width + settings.up3_width) % settings.heads:
+    model = frozen.model
+    up2, up3, features = taps.channels(model.unet, model.vae, settings.features)
+    widths = [settings.up2_width if level < 3 else settings.up3_width for level in settings.taps]
+    if sum(widths) % settings.heads:
         raise SettingsError(
-            f"widths {settings.up2_width} + {settings.up3_width} are not a multiple of {settings.heads} heads; change one"
+            f"widths {' + '.join(map(str, widths))} are not a multiple of {settings.heads} heads; change one"
         )
-    names = ("up2_width", "up3_width", "layers", "heads", "groups", "fuse")
+    names = ("up2_width", "up3_width", "layers", "heads", "groups", "fuse", "features", "mrm", "refinement")
     return RmpConfig(
         up2_channels=up2,
         up3_channels=up3,
+        up1_channels=taps.tap_channels(model.unet, 1) if 1 in settings.taps else 0,
+        up4_channels=taps.tap_channels(model.unet, 4) if 4 in settings.taps else 0,
         feature_channels=features,
         **{name: getattr(settings, name) for name in names},
     )
@@ -101,26 +129,79 @@ def train(folder: Path, product: Product, settings: MaskSettings) -> None:
     Raises:
         DataError: the run is not tuned, or its images are not in this data set.
     """
+    accelerator = compute.accelerator(settings)
     frozen = run.load(folder)
+    task = {
+        "stage": "masks",
+        "settings": settings.model_dump(mode="json"),
+        "weights": components.fingerprint(*frozen.model.networks.values()),
+    }
     torch.manual_seed(settings.seed)
-    rmp = RefinedMaskPredictor(config_for(frozen, settings))
+    rmp = RefinedMaskPredictor(config_for(frozen, settings)).to(accelerator.device)
+    for network in frozen.model.networks.values():
+        network.to(accelerator.device)
     by_name = {r.image.relative_to(product.root).as_posix(): r for r in (*product.anomalies, *product.normals)}
     anomalies = ImageSet(_find(frozen.facts.train, by_name, product), frozen.model.image_size)
     normals = ImageSet(_find(frozen.facts.normals, by_name, product), frozen.model.image_size)
-    optimizer = torch.optim.AdamW(rmp.parameters(), settings.lr, weight_decay=settings.weight_decay)
+    _learn(rmp, frozen, (anomalies, normals), task, settings, accelerator)
+    if accelerator.is_main_process:
+        run.save_masks(folder, frozen.facts.model_copy(update={"masks": settings}), rmp)
+        checkpoint.clear(folder)
+
+
+def _learn(
+    rmp: RefinedMaskPredictor,
+    frozen: Run,
+    images: tuple[ImageSet, ImageSet],
+    task: dict[str, Any],
+    settings: MaskSettings,
+    accelerator: Accelerator,
+) -> None:
+    """The steps of `train`."""
+    optimizer = compute.optimizer([{"params": list(rmp.parameters()), "lr": settings.lr}], settings)
     counts = (settings.anomaly_batch, settings.normal_batch)
+    encode = Encoder(frozen.model.vae, settings.cache_latents)
+    seen: list[Batch] = []
 
-    def losses_of(step: int) -> loop.Losses:
-        generator = step_generator(settings.seed, step)
-        batch = sample_batch(anomalies, normals, counts, settings.augment, generator)
-        return losses(rmp, frozen, batch, settings, generator)
+    def losses_of(index: int) -> loop.Losses:
+        generator = step_generator(settings.seed, index)
+        batch = sample_batch(*images, counts, settings.augment, generator, batches.Share.of(accelerator))
+        seen[:] = [batch]
+        return losses(rmp, frozen, batch, settings, generator, encode)
 
-    steps = settings.steps or settings.steps_per_type * len(frozen.facts.defects)
-    task = {"stage": "masks", "settings": settings.model_dump(mode="json")}
-    stage = loop.Stage(folder, task, steps, {"rmp": rmp}, optimizer, settings.checkpoint_every, settings.log_every)
+    board = watch.Board(frozen.folder) if settings.watch_every and accelerator.is_main_process else None
+
+    def look(step: int, values: loop.Values) -> None:
+        if board is not None:
+            board.scalars("masks", step, values)
+            board.picture("masks", step, watch.mask_sheet(*_predicted(rmp, frozen, seen[0], settings)))
+
+    stage = loop.Stage(
+        frozen.folder,
+        task,
+        settings.steps or settings.steps_per_type * len(frozen.facts.defects),
+        {"rmp": rmp},
+        optimizer,
+        settings.checkpoint_every,
+        settings.log_every,
+        accumulation=settings.accumulation,
+        accelerator=accelerator,
+        batch=lambda: ", ".join(seen[0].names),
+        watch=look,
+        watch_every=settings.watch_every,
+    )
     loop.run(stage, losses_of)
-    run.save_masks(folder, frozen.facts.model_copy(update={"masks": settings}), rmp)
-    checkpoint.clear(folder)
+
+
+@torch.no_grad()
+def _predicted(
+    rmp: RefinedMaskPredictor, frozen: Run, batch: Batch, settings: MaskSettings
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Images, masks and probabilities of a batch's anomaly images, at timesteps of their own."""
+    a = len(batch.defects)
+    seen = features(frozen, batch, settings, step_generator(settings.seed, 0))
+    more = [x[:a] for x in seen.more]
+    return batch.images[:a], batch.masks, rmp(seen.up2[:a], seen.up3[:a], *seen.features, more=more)
 
 
 def _find(names: tuple[str, ...], records: dict[str, Record], product: Product) -> list[Record]:

@@ -19,15 +19,9 @@ from seas_train.errors import OutputError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 NOT_STATED = "not stated"
-UNFINISHED = {"log.jsonl", "checkpoint", "checkpoint.next", "checkpoint.previous"}
+UNFINISHED = {"log.jsonl", "log.jsonl.tmp", "tensorboard", "checkpoint", "checkpoint.next", "checkpoint.previous"}
 PATH = click.Path(path_type=Path)
 OUT = click.option("--out", type=PATH, required=True, metavar="DIR", help="Where the result goes.")
-LAYOUT = click.option(
-    "--layout",
-    type=click.Choice(("auto", "mvtec")),
-    default="auto",
-    help="How the data set's files are arranged.",
-)
 LICENCE = click.option(
     "--licence", metavar="TEXT", default=NOT_STATED, help="Licence of the images, kept in the result."
 )
@@ -48,6 +42,21 @@ class IntegersType(click.ParamType):  # type: ignore[type-arg]  # generic in new
             return tuple(int(part) for part in str(value).split(","))
         except ValueError:
             self.fail(f"{value!r} found, whole numbers expected, as in 2,3", param, ctx)
+
+
+class NamesType(click.ParamType):  # type: ignore[type-arg]  # as above
+    """Names with commas between them, such as crack,scratch."""
+
+    name = "NAME,NAME"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """Parse the text; an empty name is a usage error."""
+        names = value if isinstance(value, tuple) else tuple(part.strip() for part in str(value).split(","))
+        if not all(names):
+            self.fail(f"{value!r} found, names expected, as in crack,scratch", param, ctx)
+        return names
 
 
 def settings_options(cls: type[Settings]) -> Callable[[Function], Function]:
@@ -81,7 +90,8 @@ def settings_options(cls: type[Settings]) -> Callable[[Function], Function]:
 
 
 def _option(name: str, field: FieldInfo) -> Callable[[Function], Function]:
-    flag = f"--{name.replace('_', '-')}"
+    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    flag = str(extra.get("flag", f"--{name.replace('_', '-')}"))
     kind = _without_none(field.annotation)
     if kind is bool:
         flag += f"/--no-{flag[2:]}"
@@ -105,13 +115,13 @@ def _click_type(kind: Any) -> Any:
     if typing.get_origin(kind) is Literal:
         return click.Choice(typing.get_args(kind))
     if typing.get_origin(kind) is tuple:
-        return IntegersType()
+        return NamesType() if typing.get_args(kind)[0] is str else IntegersType()
     return kind
 
 
 def _shown(default: Any) -> str:
     """The model's default as click shows its own; click's stays None, so that preset and file are heard."""
-    if default is None:
+    if default is None or default == ():
         return ""
     text = repr(default) if isinstance(default, str) and not default.isalnum() else str(default)
     if isinstance(default, tuple):

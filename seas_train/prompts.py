@@ -17,7 +17,8 @@ from seas_train.errors import SettingsError
 class Prompts(BaseModel):
     """Every prompt of one product, with the placeholder tokens in it.
 
-    `anomaly` and `anomaly_tokens` are keyed by defect type; each type owns its tokens, the product's are shared.
+    `anomaly` and `anomaly_tokens` are keyed by defect type; each type owns its tokens, the product's are shared. Where nothing
+    is `learned` the tokens are words of the text encoder's own vocabulary, the same for all types.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -26,21 +27,30 @@ class Prompts(BaseModel):
     anomaly: dict[str, str]
     product_tokens: tuple[str, ...]
     anomaly_tokens: dict[str, tuple[str, ...]]
+    learned: bool = True
 
     @property
     def tokens(self) -> tuple[str, ...]:
-        """All placeholders, in the order of their rows."""
+        """All placeholders, in the order of their rows; none of generic words."""
+        if not self.learned:
+            return ()
         return self.product_tokens + tuple(t for tokens in self.anomaly_tokens.values() for t in tokens)
 
 
 def compose(defects: Sequence[str], settings: TuneSettings) -> Prompts:
     """Make the prompts of a product: "a <ob>" and "a <ob> with <df_1>, <df_2>, <df_3>, <df_4>" for each defect type.
 
+    Of generic words (tab. 4, TP) they are "a object" and "a object with defect".
+
     Raises:
         SettingsError: a template without its placeholder, or with an unknown one.
     """
-    product = _numbered("ob", settings.product_tokens)
-    anomaly = {defect: _numbered(f"df:{defect}", settings.anomaly_tokens, always=True) for defect in defects}
+    learned = settings.words == "learned"
+    product = _numbered("ob", settings.product_tokens) if learned else (settings.init_product,)
+    anomaly = {
+        defect: _numbered(f"df:{defect}", settings.anomaly_tokens, always=True) if learned else (settings.init_anomaly,)
+        for defect in defects
+    }
     ob = " ".join(product)
     try:
         texts = {d: settings.prompt.format(ob=ob, df=settings.df_separator.join(t)) for d, t in anomaly.items()}
@@ -53,7 +63,7 @@ def compose(defects: Sequence[str], settings: TuneSettings) -> Prompts:
     for defect, text in texts.items():
         if not all(token in text for token in (*product, *anomaly[defect])):
             raise SettingsError(f"prompt {settings.prompt!r}: expected a place for the product {{ob}} and one for {{df}}")
-    return Prompts(normal=normal, anomaly=texts, product_tokens=product, anomaly_tokens=anomaly)
+    return Prompts(normal=normal, anomaly=texts, product_tokens=product, anomaly_tokens=anomaly, learned=learned)
 
 
 def _numbered(name: str, count: int, always: bool = False) -> tuple[str, ...]:
@@ -79,6 +89,8 @@ class ExtendedEmbedding(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         """Embed token ids (n, L) int64 to (n, L, D)."""
         size = self.table.num_embeddings
+        if not len(self.rows):
+            return self.table(ids)
         old = self.table(ids.clamp(max=size - 1))
         new = nn.functional.embedding((ids - size).clamp(min=0), self.rows)
         return torch.where((ids >= size).unsqueeze(-1), new, old)
@@ -111,6 +123,8 @@ def initial_rows(
         return table[ids].mean(dim=0)
 
     words = dict.fromkeys(prompts.product_tokens, settings.init_product)
+    if not prompts.tokens:
+        return table.new_zeros(0, table.shape[1])
     return torch.stack([row(words.get(token, settings.init_anomaly)) for token in prompts.tokens]).clone()
 
 
@@ -129,10 +143,16 @@ def tokenize(tokenizer: CLIPTokenizer, texts: Sequence[str]) -> Tensor:
 
 def embed(tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel, texts: Sequence[str]) -> Tensor:
     """Prompt embeddings (n, L, D)."""
-    return text_encoder(tokenize(tokenizer, texts)).last_hidden_state
+    return text_encoder(tokenize(tokenizer, texts).to(text_encoder.device)).last_hidden_state
 
 
 def positions(tokenizer: CLIPTokenizer, text: str, tokens: Sequence[str]) -> Tensor:
-    """Where `tokens` stand in the prompt: (N,) int64, in the order of the tokens."""
+    """Where `tokens` stand in the prompt: (N,) int64, in the order of the tokens; a word of several pieces has as many places."""
     ids = tokenize(tokenizer, [text])[0].tolist()
-    return torch.tensor([ids.index(tokenizer.convert_tokens_to_ids(token)) for token in tokens])
+    places: list[int] = []
+    for token in tokens:
+        pieces = tokenizer(token, add_special_tokens=False).input_ids
+        starts = range(len(ids) - len(pieces) + 1)
+        first = next(i for i in starts if ids[i : i + len(pieces)] == pieces)
+        places += range(first, first + len(pieces))
+    return torch.tensor(places)

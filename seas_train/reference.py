@@ -50,7 +50,8 @@ class Step:
     """One solver step of n pairs.
 
     index counts from 0; timestep is a scalar int64; prompt (2n, L, D), the defect types' embeddings, then the empty prompt's;
-    latents entering and leaving (n, C, h, w), scaled; up2 and up3 are the conditional half's taps.
+    latents entering and leaving (n, C, h, w), scaled; up2 and up3 are the conditional half's taps, `more` those of an
+    ablation (tab. 25).
     """
 
     index: int
@@ -60,6 +61,7 @@ class Step:
     leaving: Tensor
     up2: Tensor
     up3: Tensor
+    more: tuple[Tensor, ...] = ()
 
 
 @torch.inference_mode()
@@ -69,13 +71,15 @@ def trajectory(run: Run, defects: list[str], normal: Tensor, noise: Tensor, sett
     prompt = run.embed([facts.prompts.anomaly[d] for d in defects] + [""] * n)
     latents = facts.tune.signal * normal + facts.tune.noise * noise
     scheduler = solver(run, settings)
+    levels = run.rmp.config.taps if run.rmp else ()
     for i, t in enumerate(scheduler.timesteps):
         with taps.decoder_taps(model.unet) as tap:
             both = model.unet(torch.cat([latents, latents]), t.expand(2 * n), prompt).sample
         conditional, empty = both.chunk(2)
         guided = empty + settings.guidance * (conditional - empty)
         entering, latents = latents, scheduler.step(guided, t, latents).prev_sample
-        yield Step(i, t, prompt, entering, latents, tap.up2[:n], tap.up3[:n])
+        more = tuple(x[:n] for x in tap.more(levels))
+        yield Step(i, t, prompt, entering, latents, tap.up2[:n], tap.up3[:n], more)
 
 
 @torch.inference_mode()
@@ -96,5 +100,6 @@ def sample(run: Run, defects: list[str], normal: Tensor, noise: Tensor, settings
     probabilities = []
     for step in trajectory(run, defects, normal, noise, settings):
         if step.index >= settings.steps - settings.mask_steps:
-            probabilities.append(rmp(step.up2, step.up3, *taps.decode_features(vae, step.entering)))
+            features = taps.vae_features(vae, step.entering, rmp.config.features)
+            probabilities.append(rmp(step.up2, step.up3, *features, more=step.more))
     return Sampled(taps.decode(vae, step.leaving), torch.stack(probabilities).mean(dim=0))

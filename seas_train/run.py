@@ -159,6 +159,24 @@ def require_masks(run: Run) -> RefinedMaskPredictor:
     return run.rmp
 
 
+def require_graphs(run: Run) -> RefinedMaskPredictor:
+    """The mask branch of a run that a bundle's graphs can hold: taps up-2 and up-3, the VAE decoder's three features.
+
+    Raises:
+        DataError: it was not trained, or is an ablation that reads other tensors or none of the features.
+    """
+    rmp = require_masks(run)
+    config = rmp.config
+    fits: dict[str, Any] = {"taps": (2, 3), "features": "decoder", "refinement": "progressive"}
+    other = [f"{name} {getattr(config, name)!r}, not {fit!r}" for name, fit in fits.items() if getattr(config, name) != fit]
+    if other:
+        raise DataError(
+            f"{run.folder}: its mask branch is an ablation ({'; '.join(other)}) and cannot be exported; use `seas-train sample`, "
+            "or train the branch again without these settings"
+        )
+    return rmp
+
+
 def _save(path: Path, tensors: Mapping[str, Tensor]) -> None:
     save_file({name: value.detach().contiguous().clone() for name, value in tensors.items()}, path)
 

@@ -2,57 +2,65 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+from accelerate import Accelerator
+from torch import Tensor, nn
 
-from seas_train import checkpoint, loop, run
+from seas_train import batches, checkpoint, compute, loop, run, watch
 from seas_train import prompts as ua
+from seas_train.batches import Batch, sample_batch
 from seas_train.config import TuneSettings
 from seas_train.data import layouts
-from seas_train.data.dataset import ImageSet, augment, draw, step_generator
+from seas_train.data.dataset import ImageSet, step_generator
 from seas_train.data.layouts import Product
+from seas_train.errors import SettingsError
 from seas_train.losses import da_loss, na_loss
-from seas_train.models import components, taps
+from seas_train.models import components, lora, taps
 from seas_train.models.components import Components
+from seas_train.models.taps import AttentionMaps
 from seas_train.prompts import ExtendedEmbedding, Prompts
 
-
-@dataclass(frozen=True)
-class Batch:
-    """Anomaly images first, normal images after them.
-
-    images (n, 3, H, W) in [-1, 1]; masks (a, 1, H, W) of the a anomaly images; defects, their types.
-    """
-
-    images: Tensor
-    masks: Tensor
-    defects: tuple[str, ...]
+__all__ = ["Batch", "Learner", "losses", "optimizer_for", "prepare", "sample_batch", "train"]
 
 
 @dataclass
 class Learner:
-    """What a step needs: the frozen and the learning parts, prompts as token ids, positions of the placeholders."""
+    """What a step needs: frozen and learning parts, prompts as token ids, positions of the placeholders, attention maps."""
 
     model: Components
     rows: ExtendedEmbedding
     ids: dict[str | None, Tensor]
     anomaly_positions: dict[str, Tensor]
     product_positions: dict[str, Tensor]
+    maps: AttentionMaps
+    encode: compute.Encoder
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """What learns, by its name in a checkpoint."""
+        unet = list(self.model.unet.parameters())
+        learning = [parameter for parameter in unet if parameter.requires_grad]
+        if len(learning) == len(unet):
+            return {"unet": self.model.unet, "rows": self.rows}
+        return {"lora": nn.ParameterList(learning), "rows": self.rows} if learning else {"rows": self.rows}
 
     def prompt(self, defects: Sequence[str | None]) -> Tensor:
         """Embeddings (n, L, D) of the prompts of defect types; None is the normal prompt."""
-        return self.model.text_encoder(torch.stack([self.ids[d] for d in defects])).last_hidden_state
+        ids = torch.stack([self.ids[d] for d in defects])
+        return self.model.text_encoder(ids.to(self.rows.weight.device)).last_hidden_state
 
 
 def prepare(model: Components, prompts: Prompts, settings: TuneSettings) -> Learner:
-    """Add the token rows, freeze all but them and the U-Net.
+    """Add the token rows, freeze all but them and what is to learn of the U-Net.
 
     Raises:
-        SettingsError: a prompt does not fit the text encoder.
+        SettingsError: a prompt does not fit the text encoder, a level has no attention, peft is missing.
     """
     ua.add_tokens(model.tokenizer, prompts)
     rows = ua.attach_rows(
@@ -60,7 +68,11 @@ def prepare(model: Components, prompts: Prompts, settings: TuneSettings) -> Lear
     )
     components.freeze(model.vae)
     model.text_encoder.eval()
-    model.unet.train().requires_grad_(True)
+    model.unet.train().requires_grad_(settings.unet == "full")
+    if settings.unet == "lora":
+        lora.attach(model.unet, settings.lora_rank, settings.seed)
+    if settings.gradient_checkpointing:
+        model.unet.enable_gradient_checkpointing()
     texts: dict[str | None, str] = {None: prompts.normal}
     texts.update(prompts.anomaly)
     tokens = prompts.anomaly_tokens
@@ -72,56 +84,77 @@ def prepare(model: Components, prompts: Prompts, settings: TuneSettings) -> Lear
         product_positions={
             d: ua.positions(model.tokenizer, t, prompts.product_tokens) for d, t in prompts.anomaly.items()
         },
-    )
-
-
-def sample_batch(
-    anomalies: ImageSet, normals: ImageSet, counts: tuple[int, int], turn: bool, generator: torch.Generator
-) -> Batch:
-    """Draw anomaly images of any type and normal images, with replacement, each turned and flipped at random."""
-    items = [(anomalies, i) for i in draw(len(anomalies), counts[0], generator)]
-    items += [(normals, i) for i in draw(len(normals), counts[1], generator)]
-    pairs = [augment(*images[i], generator) if turn else images[i] for images, i in items]
-    return Batch(
-        images=torch.stack([image for image, _ in pairs]),
-        masks=torch.stack([mask for _, mask in pairs])[: counts[0]],
-        defects=tuple(str(anomalies.records[i].defect) for _, i in items[: counts[0]]),
+        maps=taps.record_attention(model.unet, settings.levels, settings.attention),
+        encode=compute.Encoder(model.vae, settings.cache_latents),
     )
 
 
 def losses(learner: Learner, batch: Batch, settings: TuneSettings, generator: torch.Generator) -> loop.Losses:
-    """L = L_df + L_ob (eq. 3 to 6) of one mixed batch."""
+    """L = L_df + L_ob (eq. 3 to 6) of one batch; a part of the batch that is empty has loss 0."""
     model, a = learner.model, len(batch.defects)
-    n = len(batch.images)
-    mean, std = components.encode_moments(model.vae, batch.images)
-    noise, posterior = torch.randn(2, *mean.shape, generator=generator)
-    latents = mean + std * posterior
-    timesteps = torch.randint(model.scheduler.config.num_train_timesteps, (n,), generator=generator)
-    noisy = model.scheduler.add_noise(latents, noise, timesteps)
-    with taps.cross_attention(model.unet, settings.levels, settings.attention) as maps:
-        predicted = model.unet(noisy, timesteps, learner.prompt([*batch.defects, *[None] * (n - a)])).sample
-        da = da_loss(
-            [maps.level(level)[:a] for level in settings.levels],
-            batch.masks,
-            torch.stack([learner.anomaly_positions[d] for d in batch.defects]),
-            torch.stack([learner.product_positions[d] for d in batch.defects]),
-            latents.shape[-1],
-            "image" if settings.attention == "paper" else "batch",
-        )
-    anomaly, normal = na_loss(noise[:a], predicted[:a]), na_loss(noise[a:], predicted[a:])
+    mean, std = learner.encode(batch.images)
+    drawn = batches.draws(batch, mean, model.scheduler.config.num_train_timesteps, generator)
+    noisy = model.scheduler.add_noise(mean + std * drawn.posterior, drawn.noise, drawn.timesteps)
+    prompt = learner.prompt([*batch.defects, *[None] * (len(batch.images) - a)])
+    predicted = model.unet(noisy, drawn.timesteps, prompt).sample
+    none = predicted.new_zeros((), dtype=torch.float32)
+    da = _alignment(learner, batch, settings, mean.shape[-1]) if a else none
+    anomaly = na_loss(drawn.noise[:a], predicted[:a]) if a else none
+    normal = na_loss(drawn.noise[a:], predicted[a:]) if a < len(batch.images) else none
     loss = settings.da_weight * da + anomaly + settings.na_weight * normal
     return {"loss": loss, "da": da, "df": anomaly, "ob": normal}
 
 
-def optimizer_for(learner: Learner, settings: TuneSettings) -> torch.optim.AdamW:
-    """AdamW over the U-Net and the new token rows, each with its own learning rate."""
-    return torch.optim.AdamW(
-        [
-            {"params": list(learner.model.unet.parameters()), "lr": settings.unet_lr},
-            {"params": [learner.rows.rows], "lr": settings.embedding_lr},
-        ],
-        weight_decay=settings.weight_decay,
+def _alignment(learner: Learner, batch: Batch, settings: TuneSettings, latent_side: int) -> Tensor:
+    """DA loss of the maps that the latest forward pass left."""
+    a, maps = len(batch.defects), learner.maps
+    levels = [maps.level(level)[:a] for level in settings.levels]
+    device = levels[0].device
+    return da_loss(
+        levels,
+        batch.masks.to(device),
+        torch.stack([learner.anomaly_positions[d] for d in batch.defects]).to(device),
+        torch.stack([learner.product_positions[d] for d in batch.defects]).to(device),
+        latent_side,
+        "image" if settings.attention == "paper" else "batch",
+        settings.product_term,
     )
+
+
+def optimizer_for(learner: Learner, settings: TuneSettings) -> torch.optim.Optimizer:
+    """AdamW over what learns of the U-Net and the new token rows, each with its own learning rate.
+
+    Raises:
+        SettingsError: the optimiser is not installed.
+    """
+    unet = [parameter for parameter in learner.model.unet.parameters() if parameter.requires_grad]
+    rows = [learner.rows.rows] if len(learner.rows.rows) else []
+    groups = [{"params": unet, "lr": settings.unet_lr}, {"params": rows, "lr": settings.embedding_lr}]
+    return compute.optimizer([group for group in groups if group["params"]], settings)
+
+
+def counts_of(step: int, steps: int, settings: TuneSettings) -> tuple[int, int]:
+    """How many anomaly and normal images a step sees; as many together in every order of training (tab. 23)."""
+    both = (settings.anomaly_batch, settings.normal_batch)
+    if settings.order == "mixed":
+        return both
+    anomalies = (2 * step < steps) == (settings.order == "anomaly-normal")
+    return (sum(both), 0) if anomalies else (0, sum(both))
+
+
+def chosen(product: Product, settings: TuneSettings) -> Product:
+    """The product with the defect types that are to be learned.
+
+    Raises:
+        SettingsError: it has no such type.
+    """
+    unknown = [defect for defect in settings.defects if defect not in product.defects]
+    if unknown:
+        raise SettingsError(f"unknown defect type {unknown[0]!r}; {product.root} has {', '.join(product.defects)}")
+    if not settings.defects:
+        return product
+    kept = tuple(record for record in product.anomalies if record.defect in settings.defects)
+    return dataclasses.replace(product, anomalies=kept)
 
 
 def train(product: Product, source: str, out: Path, settings: TuneSettings, provenance: dict[str, object]) -> None:
@@ -139,46 +172,98 @@ def train(product: Product, source: str, out: Path, settings: TuneSettings, prov
     Raises:
         DataError, SettingsError, OutputError, TrainError: see the parts.
     """
-    split = layouts.split(product, settings.train_share, settings.split, settings.seed, settings.shots)
+    accelerator = compute.accelerator(settings)
+    product = chosen(product, settings)
+    split = layouts.split(product, settings.train_share, settings.split, settings.seed)
     normal_records = layouts.pick_normals(product, settings.normals, settings.seed)
-    layouts.require_batch(split.train, settings.anomaly_batch, "anomaly")
-    layouts.require_batch(normal_records, settings.normal_batch, "normal")
     model = components.load(source)
-    anomalies = ImageSet(split.train, model.image_size)
-    normals = ImageSet(normal_records, model.image_size)
     prompts = ua.compose(product.defects, settings)
+    task: dict[str, Any] = {
+        "stage": "tune",
+        "settings": settings.model_dump(mode="json"),
+        "base": components.base_name(source),
+        "weights": components.fingerprint(*model.networks.values()),
+        "train": _names(split.train, product),
+        "normals": _names(normal_records, product),
+    }
     learner = prepare(model, prompts, settings)
-    optimizer = optimizer_for(learner, settings)
-    counts = (settings.anomaly_batch, settings.normal_batch)
-
-    def losses_of(step: int) -> loop.Losses:
-        generator = step_generator(settings.seed, step)
-        parts = [
-            losses(learner, sample_batch(anomalies, normals, counts, settings.augment, generator), settings, generator)
-            for _ in range(settings.accumulation)
-        ]
-        return {key: torch.stack([part[key] for part in parts]).mean() for key in parts[0]}
-
-    out.mkdir(parents=True, exist_ok=True)
-    steps = settings.steps or settings.steps_per_type * len(product.defects)
-    task = {"stage": "tune", "settings": settings.model_dump(mode="json"), "train": _names(split.train, product)}
-    modules = {"unet": model.unet, "rows": learner.rows}
-    loop.run(loop.Stage(out, task, steps, modules, optimizer, settings.checkpoint_every, settings.log_every), losses_of)
-
+    for network in model.networks.values():
+        network.to(accelerator.device)
+    images = ImageSet(split.train, model.image_size), ImageSet(normal_records, model.image_size)
+    _learn(learner, images, out, task, settings, accelerator)
+    if not accelerator.is_main_process:
+        return
     rows = learner.rows.rows.detach()
     model.text_encoder.set_input_embeddings(learner.rows.table)
+    if settings.unet == "lora":
+        lora.merge(model.unet)
     facts = run.Facts(
         product=product.name,
         prompts=prompts,
         tune=settings,
-        provenance={**provenance, "base": components.base_name(source)},
+        provenance={**provenance, "base": task["base"]},
         train=_names(split.train, product),
         held_out=_names(split.held_out, product),
         normals=_names(normal_records, product),
     )
-    images = (normals[i][0] for i in range(len(normals)))
-    run.save_tuned(out, facts, model, rows, components.encode_each(model.vae, images))
+    normals = (images[1][i][0] for i in range(len(images[1])))
+    run.save_tuned(out, facts, model, rows, components.encode_each(model.vae, normals))
     checkpoint.clear(out)
+
+
+def _learn(
+    learner: Learner,
+    images: tuple[ImageSet, ImageSet],
+    out: Path,
+    task: dict[str, Any],
+    settings: TuneSettings,
+    accelerator: Accelerator,
+) -> None:
+    """The steps of `train`: weights in `learner` are the learned ones afterwards."""
+    optimizer = optimizer_for(learner, settings)
+    steps = settings.steps or settings.steps_per_type * len(learner.anomaly_positions)
+    modules = learner.modules
+    seen: list[Batch] = []
+
+    def losses_of(index: int) -> loop.Losses:
+        generator = step_generator(settings.seed, index)
+        counts = counts_of(index // settings.accumulation, steps, settings)
+        batch = sample_batch(*images, counts, settings.augment, generator, batches.Share.of(accelerator))
+        seen[:] = [batch]
+        return losses(learner, batch, settings, generator)
+
+    weights = nn.ParameterList(parameter for group in optimizer.param_groups for parameter in group["params"])
+    average = loop.average(weights, settings.ema) if settings.ema else None
+    if average is not None:
+        modules["average"] = average
+    out.mkdir(parents=True, exist_ok=True)
+    board = watch.Board(out) if settings.watch_every and accelerator.is_main_process else None
+
+    def look(step: int, values: loop.Values) -> None:
+        if board is not None:
+            board.scalars("tune", step, values)
+            if seen[0].defects:
+                board.picture("tune", step, watch.attention_sheet(learner, seen[0], settings))
+
+    stage = loop.Stage(
+        out,
+        task,
+        steps,
+        modules,
+        optimizer,
+        settings.checkpoint_every,
+        settings.log_every,
+        accumulation=settings.accumulation,
+        accelerator=accelerator,
+        batch=lambda: ", ".join(seen[0].names),
+        watch=look,
+        watch_every=settings.watch_every,
+    )
+    loop.run(stage, losses_of, None if average is None else lambda _: average.update_parameters(weights))
+    if average is not None:
+        with torch.no_grad():
+            for parameter, mean in zip(weights.parameters(), average.module.parameters(), strict=True):
+                parameter.copy_(mean)
 
 
 def _names(records: Sequence[layouts.Record], product: Product) -> tuple[str, ...]:

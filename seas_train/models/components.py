@@ -6,6 +6,7 @@ A folder of components has the layout that diffusers gives a Stable Diffusion mo
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -233,6 +234,16 @@ def _read(cls: Any, source: str | Path, part: str, **dtype: torch.dtype) -> Any:
         raise DataError(f"cannot load a base model from {source} ({reason}). {mend}") from error
 
 
+def fingerprint(*modules: nn.Module) -> str:
+    """Tell weights apart without reading all of them: a hash of every tensor's name, shape and some of its values."""
+    digest = hashlib.sha256()
+    for module in modules:
+        for name, value in module.state_dict().items():
+            some = value.detach().flatten()[:: max(1, value.numel() // 64)].cpu()
+            digest.update(f"{name} {tuple(value.shape)} {some.dtype}".encode() + some.numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
 def freeze(*modules: nn.Module) -> None:
     """Put modules into evaluation mode and stop their gradients."""
     for module in modules:
@@ -248,13 +259,14 @@ def encode_moments(vae: AutoencoderKL, images: torch.Tensor) -> tuple[torch.Tens
         images: (n, 3, H, W) float32 in [-1, 1].
 
     Returns:
-        mean and std, each (n, C, h, w) float32, times the VAE's scaling factor.
+        mean and std, each (n, C, h, w) float32, times the VAE's scaling factor; on the VAE's device, never in half precision.
     """
-    posterior = vae.encode(images).latent_dist
+    with torch.autocast(vae.device.type, enabled=False):
+        posterior = vae.encode(images.to(vae.device)).latent_dist
     return posterior.mean * vae.config.scaling_factor, posterior.std * vae.config.scaling_factor
 
 
 def encode_each(vae: AutoencoderKL, images: Iterable[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
     """As `encode_moments`, of images (3, H, W), one at a time: a whole set of 512 x 512 images needs little memory."""
-    parts = [encode_moments(vae, image[None]) for image in images]
+    parts = [tuple(moment.cpu() for moment in encode_moments(vae, image[None])) for image in images]
     return torch.cat([mean for mean, _ in parts]), torch.cat([std for _, std in parts])

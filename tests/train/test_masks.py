@@ -56,7 +56,8 @@ def test_true_noise_leads_from_t_0_to_the_clean_latent():
 
 
 def test_features_of_all_images_and_vae_features_of_the_anomalies(frozen, batch):
-    up2, up3, vae = masks.features(frozen, batch, 1000, step_generator(0, 0))
+    seen = masks.features(frozen, batch, MaskSettings(), step_generator(0, 0))
+    up2, up3, vae = seen.up2, seen.up3, seen.features
     assert up2.shape == (4, 16, 4, 4)
     assert up3.shape == (4, 16, 8, 8)
     assert [f.shape for f in vae] == [(2, 8, 16, 16), (2, 8, 32, 32), (2, 8, 64, 64)]
@@ -73,9 +74,9 @@ def test_the_loss_is_the_sum_of_its_terms(frozen, batch, mask_settings):
     torch.manual_seed(0)
     rmp = RefinedMaskPredictor(masks.config_for(frozen, mask_settings))
     terms = masks.losses(rmp, frozen, batch, mask_settings, step_generator(0, 0))
-    up2, up3, features = masks.features(frozen, batch, 1000, step_generator(0, 0))
-    coarse = rmp.coarse(up2, up3)
-    fine = focal_loss(rmp.refined_logits(coarse[:2], features), batch.masks)
+    seen = masks.features(frozen, batch, mask_settings, step_generator(0, 0))
+    coarse = rmp.coarse(seen.up2, seen.up3)
+    fine = focal_loss(rmp.refined_logits(coarse[:2], seen.features), batch.masks)
     torch.testing.assert_close(terms["fine"], fine)
     nothing = focal_loss(rmp.coarse_logits(coarse[2:]), torch.zeros(2, 1, 8, 8))
     torch.testing.assert_close(terms["normal_coarse"], nothing)

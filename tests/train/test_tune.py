@@ -157,9 +157,9 @@ def test_accumulation_averages_batches(base, product, tune_settings, tmp_path):
     by_name = {r.image.relative_to(product.root).as_posix(): r for r in (*records, *product.normals)}
     images = tuple(ImageSet([by_name[n] for n in part], 64) for part in (split, names))
     learner = tune.prepare(model, ua.compose(product.defects, settings), settings)
-    generator = step_generator(settings.seed, 0)
     expected = 0.0
-    for _ in range(2):
+    for index in range(2):
+        generator = step_generator(settings.seed, index)
         batch = tune.sample_batch(*images, (2, 2), True, generator)
         expected += float(tune.losses(learner, batch, settings, generator)["loss"].detach()) / 2
     logged = json.loads((tmp_path / "run" / "log.jsonl").read_text())

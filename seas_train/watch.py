@@ -1,0 +1,83 @@
+"""TensorBoard: losses as scalars, and what the U-Net attends to as pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from seas_train.errors import SettingsError
+from seas_train.losses import min_max
+from seas_train.sheet import sheet
+
+if TYPE_CHECKING:
+    from seas_train.batches import Batch
+    from seas_train.config import TuneSettings
+    from seas_train.tune import Learner
+
+
+class Board:
+    """The event files below RUN/tensorboard."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open them.
+
+        Raises:
+            SettingsError: tensorboard is not installed.
+        """
+        try:
+            from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - optional
+        except ImportError as error:
+            raise SettingsError(
+                'watch every needs tensorboard, which is not installed; run pip install ".[tensorboard]"'
+            ) from error
+        self.writer = SummaryWriter(str(folder / "tensorboard"))
+
+    def scalars(self, stage: str, step: int, values: Mapping[str, float]) -> None:
+        """Write every loss as STAGE/NAME."""
+        for name, value in values.items():
+            self.writer.add_scalar(f"{stage}/{name}", value, step)
+        self.writer.flush()
+
+    def picture(self, stage: str, step: int, image: Image.Image) -> None:
+        """Write a picture as STAGE/batch."""
+        self.writer.add_image(f"{stage}/batch", np.asarray(image), step, dataformats="HWC")
+        self.writer.flush()
+
+
+def attention_sheet(learner: Learner, batch: Batch, settings: TuneSettings) -> Image.Image:
+    """Each anomaly image of the latest batch: the image, its mask, and level by level where <ob> and <df> look."""
+    rows = []
+    for i, defect in enumerate(batch.defects):
+        row = [_rgb(batch.images[i]), _grey(batch.masks[i, 0])]
+        places = learner.product_positions[defect], learner.anomaly_positions[defect]
+        for level in settings.levels:
+            maps = learner.maps.level(level)[i].detach().cpu()
+            both = (maps[..., tokens].mean(dim=-1) for tokens in places)
+            row += [_grey(min_max(attention[None])[0]) for attention in both]
+        rows.append(row)
+    headings = ["image", "mask", *(f"{token} {level}" for level in settings.levels for token in ("<ob>", "<df>"))]
+    return sheet(rows, headings=headings)
+
+
+def mask_sheet(images: Tensor, masks: Tensor, probability: Tensor) -> Image.Image:
+    """Images (n, 3, H, W) in [-1, 1] beside their masks and predicted probabilities (n, 1, H, W)."""
+    rows = [[_rgb(i), _grey(m[0]), _grey(p[0])] for i, m, p in zip(images, masks, probability, strict=True)]
+    return sheet(rows, headings=["image", "mask", "predicted"])
+
+
+def _rgb(image: Tensor) -> Image.Image:
+    return Image.fromarray(_bytes((image + 1) / 2).permute(1, 2, 0).numpy())
+
+
+def _grey(values: Tensor) -> Image.Image:
+    return Image.fromarray(_bytes(values).numpy())
+
+
+def _bytes(values: Tensor) -> Tensor:
+    return (values.detach().float().cpu().clamp(0, 1) * 255).round().to(torch.uint8)
