@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seas_runtime.backends import Backend
+from seas_runtime.backends import Backend, BatchBackend, BatchJob
 from seas_runtime.conditioning import Conditioning
 from seas_runtime.errors import BackendError, DeviceMemoryError
 from seas_runtime.kernels.reference import step_table, to_pixels, update
@@ -137,13 +137,22 @@ def sample_batch(model: Model, sampling: Sampling, pairs: list[Pair]) -> list[Sa
     latents = np.stack([start_latent(pair, model.conditioning, model.start) for pair in pairs])
     prompts = np.stack([model.conditioning.prompts[pair.defect] for pair in pairs])
     denoiser = Denoiser(model.backend, prompts, model.conditioning.empty, sampling.guidance)
-    latents, probabilities = solve(model.backend, denoiser, latents, sampling)
-    (images,) = _run(model.backend, "decoder", {"latent": latents}, ("image",))
-    masks = threshold_mask(probabilities, sampling.threshold)[:, 0]
+    if isinstance(model.backend, BatchBackend):
+        pixels, masks = model.backend.sample_batch(_job(denoiser, latents, sampling))
+    else:
+        latents, probabilities = solve(model.backend, denoiser, latents, sampling)
+        (images,) = _run(model.backend, "decoder", {"latent": latents}, ("image",))
+        pixels, masks = to_pixels(images), threshold_mask(probabilities, sampling.threshold)[:, 0]
     return [
         Sample(pair, image, mask, sampling.gate.verdict(mask))
-        for pair, image, mask in zip(pairs, to_pixels(images), masks, strict=True)
+        for pair, image, mask in zip(pairs, pixels, masks, strict=True)
     ]
+
+
+def _job(denoiser: Denoiser, latents: Array, sampling: Sampling) -> BatchJob:
+    table = step_table(sampling.table, sampling.guidance)
+    timesteps = sampling.table.timesteps
+    return BatchJob(latents, denoiser.prompts, table, timesteps, sampling.mask_steps, sampling.threshold)
 
 
 def solve(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 from seas_runtime.errors import BackendError, BundleError, SeasError
 
@@ -50,6 +51,36 @@ class Backend(Protocol):
 
     def describe(self) -> dict[str, str]:
         """Engine, version, precision and device, for `run.json`."""
+
+
+@dataclass(frozen=True)
+class BatchJob:
+    """A batch to sample: n pairs, s steps.
+
+    latents (n, C, h, w) float32, those the sampler starts from; prompts (n, length, width) float32, or (2n, length,
+    width) with the empty prompt second where there is guidance; table (s, 6) float32, see
+    `kernels.reference.step_table`; timesteps (s,) int64; mask_steps, the last steps that give masks; threshold.
+    """
+
+    latents: NDArray[np.float32]
+    prompts: NDArray[np.float32]
+    table: NDArray[np.float32]
+    timesteps: NDArray[np.int64]
+    mask_steps: int
+    threshold: float
+
+
+@runtime_checkable
+class BatchBackend(Backend, Protocol):
+    """A backend that runs the sampler's loop itself, so that nothing leaves the device before the pixels."""
+
+    def sample_batch(self, job: BatchJob) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Images (n, H, W, 3) and masks (n, H, W) of 0 and 255: what the sampler's own loop gives with this backend.
+
+        Raises:
+            BackendError: the engine refuses or fails, or numbers are not finite.
+            DeviceMemoryError: there is no memory for that many pairs; fewer may do.
+        """
 
 
 class BackendModule(Protocol):

@@ -89,6 +89,10 @@ class Gpu:
         """Address of the device memory called `name`."""
         return int(self._memory[name].handle)
 
+    def size(self, name: str) -> int:
+        """Bytes of the device memory called `name`."""
+        return int(self._memory[name].size)
+
     def upload(self, name: str, values: NDArray[Any]) -> None:
         """Put `values` at the start of the device memory called `name`; they may be changed right after."""
         staging = self._stage(f"up {name}", values.nbytes)

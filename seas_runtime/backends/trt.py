@@ -8,20 +8,21 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from seas_runtime.backends import Backend
-from seas_runtime.backends.gpu import Gpu, missing_cuda
-from seas_runtime.backends.jit_cache import JitCache, cache_file
-from seas_runtime.backends.trt_engine import GraphEngine, Ready, shape_of
+from seas_runtime.backends import Backend, BatchJob
+from seas_runtime.backends.gpu import missing_cuda
+from seas_runtime.backends.trt_engine import shape_of
+from seas_runtime.backends.trt_loop import Loop, storage_of
+from seas_runtime.backends.trt_session import Session, memory_of
 from seas_runtime.bundle import Bundle
 from seas_runtime.device import NO_GPU, current_gpu, driver_version
 from seas_runtime.device import Gpu as Device
 from seas_runtime.engines import EngineSet, read_engines
-from seas_runtime.errors import BackendError, DeviceMemoryError
+from seas_runtime.errors import BackendError
 from seas_runtime.flavours import Flavour, Library, load
-from seas_runtime.manifest import ENGINES, GraphName, TensorSpec
+from seas_runtime.kernels.loader import load_kernels
+from seas_runtime.manifest import ENGINES, GraphName
 
 CUDA = (13, 0)  # the packages in pyproject.toml are those of CUDA 13
-_SCRATCH = "scratch"
 
 
 def open_graphs(name: str, bundle: Bundle, threads: int) -> Backend:  # threads are of no use to a GPU
@@ -37,7 +38,19 @@ def open_graphs(name: str, bundle: Bundle, threads: int) -> Backend:  # threads 
     device = current_gpu()
     if device is None:
         raise BackendError(NO_GPU)
-    return TrtBackend(bundle, library, fitting_engines(bundle, library, device), device)
+    engines = fitting_engines(bundle, library, device)
+    session = Session(bundle, library, engines, device.capability)
+    facts = {
+        "name": name,
+        "engine": library.title,
+        "precision": " ".join(sorted({entry.precision for entry in engines.facts.graphs.values()})),
+        "device": f"{device.name} ({device.capability})",
+    }
+    try:
+        kernels = load_kernels(storage_of(bundle.manifest))
+    except BackendError as error:  # slower, and as good
+        return TrtBackend(session, facts | {"loop": f"host ({error.message})"})
+    return LoopBackend(session, facts | {"loop": "device"}, Loop(session, kernels))
 
 
 def missing(name: str) -> str | None:
@@ -83,93 +96,40 @@ def fitting_engines(bundle: Bundle, library: Library, device: Device) -> EngineS
 
 
 class TrtBackend:
-    """A bundle's engines on the GPU; see `seas_runtime.backends.Backend`.
+    """A bundle's engines on the GPU, see `seas_runtime.backends.Backend`; `facts` is what it says of itself."""
 
-    All graphs share one stream, one scratch memory and, by name, the memory of their tensors: where one graph's output
-    is another's input, it is the same memory ("latent" is the start of "sample"). Memory grows to the largest number of
-    rows asked for and stays.
-
-    Raises:
-        BackendError: an engine does not load, or is not the manifest's graph.
-        DeviceMemoryError: the engines do not fit into the GPU's memory.
-    """
-
-    def __init__(self, bundle: Bundle, library: Library, engines: EngineSet, device: Device) -> None:
-        self.name: str = library.flavour
-        self._library, self._device, self._facts = library, device, engines.facts
-        self._gpu = Gpu()
-        self._cache: JitCache | None = None
-        if library.flavour == "rtx":
-            self._cache = JitCache(cache_file(library.version, device.capability, engines.facts.core))
-        self._runtime = runtime = library.trt.Runtime(library.log)  # engines need it as long as they live
-        graphs = bundle.manifest.graphs
-        self._engines = {
-            name: GraphEngine(library, runtime, name, graphs[name], entry, engines.file(name), self._cache)
-            for name, entry in engines.facts.graphs.items()
-        }
-        self._ready: dict[tuple[GraphName, int], Ready] = {}
+    def __init__(self, session: Session, facts: dict[str, str]) -> None:
+        self.name = facts["name"]
+        self._session, self._facts = session, facts
 
     def run(
         self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]
     ) -> dict[str, NDArray[np.float32]]:
         """Run one graph; float32 in and out, whatever precision its tensors have."""
-        try:
-            return self._run(graph, feeds, outputs)
-        except DeviceMemoryError:
-            self._ready.clear()
-            self._gpu.release()  # so that fewer rows find room
-            raise
-
-    def describe(self) -> dict[str, str]:
-        """Engine, version, precision and device."""
-        precisions = sorted({entry.precision for entry in self._facts.graphs.values()})
-        return {
-            "name": self.name,
-            "engine": self._library.title,
-            "precision": " ".join(precisions),
-            "device": f"{self._device.name} ({self._device.capability})",
-        }
-
-    def _run(
-        self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]
-    ) -> dict[str, NDArray[np.float32]]:
-        specs = self._engines[graph].graph
+        gpu, specs = self._session.gpu, self._session.graph(graph)
         rows = len(feeds[specs.inputs[0].name])
-        ready = self._prepare(graph, rows)
-        for spec in specs.inputs:
-            self._gpu.upload(memory_of(spec), np.ascontiguousarray(feeds[spec.name], spec.dtype))
-        first = not ready.warm
-        ready.launch()
         asked = [spec for spec in specs.outputs if spec.name in outputs]
-        results = self._gpu.download(
-            {memory_of(spec): (shape_of(spec, rows), np.dtype(spec.dtype)) for spec in asked}
-        )
-        if first and self._cache is not None:
-            self._cache.save()
+        with self._session.ready({graph: rows}) as engines:
+            for spec in specs.inputs:
+                gpu.upload(memory_of(spec), np.ascontiguousarray(feeds[spec.name], spec.dtype))
+            engines[graph].launch()
+            results = gpu.download(
+                {memory_of(spec): (shape_of(spec, rows), np.dtype(spec.dtype)) for spec in asked}
+            )
         return {spec.name: results[memory_of(spec)].astype(np.float32, copy=False) for spec in asked}
 
-    def _prepare(self, graph: GraphName, rows: int) -> Ready:
-        """The graph's engine, ready for these rows."""
-        if (graph, rows) not in self._ready:
-            engine = self._engines[graph]
-            scratch = engine.scratch(engine.entry.profile(rows))
-            specs = (*engine.graph.inputs, *engine.graph.outputs)
-            sizes = {_SCRATCH: max(scratch, 1)} | {memory_of(spec): _bytes(spec, rows) for spec in specs}
-            if not self._gpu.holds(sizes):
-                self._gpu.sync()
-                self._ready.clear()  # they know addresses that are no longer right
-                self._gpu.reserve(sizes)
-            addresses = {spec.name: self._gpu.address(memory_of(spec)) for spec in specs}
-            room = (self._gpu.address(_SCRATCH), sizes[_SCRATCH])
-            self._ready[graph, rows] = engine.context(rows, addresses, room, self._gpu)
-        return self._ready[graph, rows]
+    def describe(self) -> dict[str, str]:
+        """Engine, version, precision, device, and where the sampler's loop runs."""
+        return dict(self._facts)
 
 
-def memory_of(spec: TensorSpec) -> str:
-    """The name of a tensor's device memory: tensors of one name and type share it, whatever their graph."""
-    name = "sample" if spec.name == "latent" else spec.name
-    return f"{name} {spec.dtype}"
+class LoopBackend(TrtBackend):
+    """The same, with the sampler's loop on the GPU; see `seas_runtime.backends.BatchBackend`."""
 
+    def __init__(self, session: Session, facts: dict[str, str], loop: Loop) -> None:
+        super().__init__(session, facts)
+        self._loop = loop
 
-def _bytes(spec: TensorSpec, rows: int) -> int:
-    return int(np.prod(shape_of(spec, rows))) * np.dtype(spec.dtype).itemsize
+    def sample_batch(self, job: BatchJob) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """From start latents to pixels and masks."""
+        return self._loop.run(job)

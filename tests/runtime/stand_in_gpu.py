@@ -6,6 +6,7 @@ what is captured runs when it is replayed and not before.
 """
 
 import ctypes
+import math
 from types import SimpleNamespace
 
 import cuda.core
@@ -23,6 +24,8 @@ from seas_runtime.backends import trt as backend
 from seas_runtime.bundle import read_bundle
 from seas_runtime.device import Gpu as Device
 from seas_runtime.flavours import Library
+from seas_runtime.kernels import reference
+from seas_runtime.kernels.loader import Kernels
 
 from . import small_bundle
 from .strict import Strict, check_call
@@ -272,6 +275,48 @@ class Runtime:
         return self.machine.strict(trt.ICudaEngine, Engine(self.machine, graphs[serialized_engine]))
 
 
+class TwinKernels:
+    """The kernels' twins on the memory that the kernels are given."""
+
+    def __init__(self, machine):
+        self.machine = machine
+
+    def flag(self, broken, values):
+        if not np.isfinite(values).all():
+            at(broken, (1,), np.int32)[0] = 1
+
+    def begin_step(self, stream, *, table, timesteps, counter, step, timestep, steps, rows):
+        now = at(counter, (1,), np.int32)
+        rows_of = at(table, (steps, 6), np.float32), at(timesteps, (steps,), np.int64)
+        row, times, now[0] = reference.begin_step(*rows_of, int(now[0]), rows)
+        at(step, (6,), np.float32)[...] = row
+        at(timestep, (rows,), np.int64)[...] = times
+
+    def update(self, stream, *, noise, latents, before, step, next_latents, clean, broken, count, copies):
+        shape = (count // (2 * 4 * 4), 2, 4, 4)
+        given = at(noise, (copies * shape[0], *shape[1:]), np.float32)
+        self.flag(broken, given)
+        results = reference.update(
+            given, at(latents, shape, np.float32), at(before, shape, np.float32), at(step, (6,), np.float32)
+        )
+        for address, values in zip((next_latents, clean), results, strict=True):
+            at(address, values.shape, np.float32)[...] = values
+
+    def to_pixels(self, stream, *, images, pixels, broken, n, plane):
+        side = math.isqrt(plane)
+        values = at(images, (n, 3, side, side), np.float32)
+        self.flag(broken, values)
+        at(pixels, (n, side, side, 3), np.uint8)[...] = reference.to_pixels(values)
+
+    def accumulate(self, stream, *, probability, total, broken, count):
+        values, sums = at(probability, (count,), np.float32), at(total, (count,), np.float32)
+        self.flag(broken, values)
+        sums[...] = reference.accumulate(values, sums)
+
+    def threshold(self, stream, *, total, mask, count, steps, limit):
+        at(mask, (count,), np.uint8)[...] = reference.threshold(at(total, (count,), np.float32), steps, limit)
+
+
 class Module:
     """TensorRT-RTX, but for its runtime."""
 
@@ -309,6 +354,8 @@ def install(monkeypatch, cache):
     monkeypatch.setattr(backend, "load", lambda flavour: Library(flavour, Module(it), it.log))
     monkeypatch.setattr(backend, "current_gpu", lambda: DEVICE)
     monkeypatch.setattr(backend, "driver_version", lambda: (13, 0))
+    kernels = it.strict(Kernels, TwinKernels(it))
+    monkeypatch.setattr(backend, "load_kernels", lambda storage: {"float32": kernels}[storage])
     return it
 
 

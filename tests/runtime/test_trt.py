@@ -145,12 +145,13 @@ def test_what_it_says_of_itself(machine, engines):
         "engine": f"TensorRT-RTX {tensorrt_rtx.__version__}",
         "precision": "fp32",
         "device": "NVIDIA GeForce RTX 5090 (sm120)",
+        "loop": "device",
     }
 
 
 def test_jit_strategy_never_changes_kernels_between_runs(machine, engines):
     rtx = open_backend("rtx", engines)
-    config = rtx._engines["unet"]._config.inner
+    config = rtx._session._engines["unet"]._config.inner
     strategies = tensorrt_rtx.DynamicShapesKernelSpecializationStrategy
     assert config.dynamic_shapes_kernel_specialization_strategy == strategies.EAGER
     assert config.cuda_graph_strategy == tensorrt_rtx.CudaGraphStrategy.DISABLED
@@ -214,4 +215,4 @@ def test_real_engines_agree_with_the_cpu(tmp_path):
         for name in names:
             error = np.linalg.norm(got[name] - expected[name]) / np.linalg.norm(expected[name])
             assert error < 2e-2, (name, rows, error)
-    assert ours._ready["unet", 8].captured
+    assert ours._session._ready["unet", 8].captured

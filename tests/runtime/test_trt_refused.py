@@ -110,7 +110,7 @@ def test_an_engine_with_other_tensors_than_the_manifest(machine, plan_folder, mo
 def test_a_run_that_tensorrt_refuses(machine, engines, monkeypatch):
     rtx = open_backend("rtx", engines)
     rtx.run("unet", feeds(2), ("noise",))
-    ready = rtx._ready["unet", 2]
+    ready = rtx._session._ready["unet", 2]
     monkeypatch.setattr(ready, "_capturable", False)
     monkeypatch.setattr(ready._context.inner, "execute_async_v3", lambda _stream: False)
     refused(
