@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from seas_train.config import BaseSettings, MaskSettings, TuneSettings
+from seas_train.data.source import Source, data_source
 from seas_train.errors import DataError, SettingsError
-from seas_train.options import LAYOUT, LICENCE, NOT_STATED, OUT, output, require_same, settings_options
+from seas_train.options import LICENCE, NOT_STATED, OUT, output, require_same, settings_options
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +32,7 @@ PATH = click.Path(path_type=Path)
 EXAMPLES = """\b
 Examples:
   seas-train demo-data out/demo
+  seas-train check out/demo/bottle
   seas-train base out/demo/bottle --out out/base
   seas-train tune out/demo/bottle --base out/base --out out/run --preset tiny
   seas-train masks out/run out/demo/bottle --preset tiny
@@ -77,6 +79,27 @@ def demo_data(out: Path, product: str, size: int, **counts: Any) -> None:
         demo.write(out, product, size, **counts)
 
 
+@main.command(epilog="Example: seas-train check data/VisA/candle")
+@data_source
+def check(source: Source) -> None:
+    """Look at every file of the product DATA: counts, sizes, mask areas, and all that is wrong (then exit code 3)."""
+    from tqdm import tqdm
+
+    from seas_train.data.check import inspect
+
+    product = source.scan()
+    count = len(product.normals) + len(product.test_normals) + len(product.anomalies)
+    with tqdm(total=count, unit="image", leave=False, disable=None) as bar:  # None: only on a terminal
+        report = inspect(product, bar.update)
+    click.echo(f"{product.name} ({product.layout})\n\n{report.table()}\n")
+    for kind, lines in (("Warning", report.warnings), ("Problem", report.problems)):
+        for line in lines:
+            click.echo(f"{kind}: {line}")
+    click.echo(f"problems: {len(report.problems)}, warnings: {len(report.warnings)}")
+    if report.problems:
+        raise DataError(f"{product.root}: problems found ({len(report.problems)}), expected none; mend them and check again")
+
+
 @main.command(epilog="Example: seas-train base photographs/tile photographs/nut --out out/base")
 @click.argument("images", type=PATH, nargs=-1, required=True)
 @OUT
@@ -101,20 +124,19 @@ def base(images: tuple[Path, ...], out: Path, licence: str, settings: BaseSettin
 
 
 @main.command(epilog="Example: seas-train tune data/tile --base out/base --out out/run --preset tiny")
-@click.argument("data", type=PATH)
+@data_source
 @click.option("--base", required=True, metavar="BASE", help="A base model's folder, or a hub name.")
 @OUT
-@LAYOUT
 @LICENCE
 @settings_options(TuneSettings)
-def tune(*, data: Path, base: str, out: Path, layout: str, licence: str, settings: TuneSettings) -> None:
-    """Fine-tune a base model on the product in the folder DATA."""
+def tune(*, source: Source, base: str, out: Path, licence: str, settings: TuneSettings) -> None:
+    """Fine-tune a base model on the product in the folder DATA, or in --anomalies, --masks and --normals."""
     _hush()
     from seas_train import run as runs
     from seas_train import tune as tuning
     from seas_train.models import components
 
-    product = _product(data, layout)
+    product = _product(source)
     provenance: dict[str, object] = {
         "data": f"{product.name} ({product.layout})",
         "licence": licence,
@@ -132,10 +154,9 @@ def tune(*, data: Path, base: str, out: Path, layout: str, licence: str, setting
 
 @main.command(epilog="Example: seas-train masks out/run data/tile --preset tiny")
 @click.argument("run", type=PATH)
-@click.argument("data", type=PATH)
-@LAYOUT
+@data_source
 @settings_options(MaskSettings)
-def masks(run: Path, data: Path, layout: str, settings: MaskSettings) -> None:
+def masks(run: Path, source: Source, settings: MaskSettings) -> None:
     """Train the mask branch of a fine-tuned RUN on the DATA it was tuned on."""
     _hush()
     from seas_train import masks as branch
@@ -145,7 +166,7 @@ def masks(run: Path, data: Path, layout: str, settings: MaskSettings) -> None:
     if facts.masks is not None and (run / "rmp" / "config.json").is_file():
         require_same(run / "rmp", facts.masks.model_dump(mode="json"), _asked(settings, {}))
         return click.echo(f"already done: the mask branch {run / 'rmp'}")
-    product = _product(data, layout)
+    product = _product(source)
     with _stopwatch(f"trained the mask branch {run / 'rmp'}"):
         branch.train(run, product, settings)
     return None
@@ -260,14 +281,13 @@ def _hush() -> None:
         log.disable_progress_bar()
 
 
-def _product(data: Path, layout: str) -> Product:
+def _product(source: Source) -> Product:
     """Read and check a data set and show its warnings."""
-    from seas_train.data import layouts
+    from seas_train.data.check import check
 
-    product = layouts.read(data, layout)
-    for warning in product.warnings:
+    product = source.read()
+    for warning in check(product):
         click.echo(f"Warning: {warning}", err=True)
-    layouts.check(product)
     return product
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 from torch import Tensor
 
-from seas_train.data.images import read_mask, read_rgb
+from seas_train.data.images import MaskKind, read_mask, read_rgb
 from seas_train.data.layouts import Record
 
 
@@ -26,27 +27,29 @@ def load_image(path: Path, size: int) -> Tensor:
     return _to_float(_load_bytes(path, size))
 
 
-def load_mask(path: Path, size: int) -> Tensor:
+def load_mask(path: Path, size: int, kind: MaskKind = "binary") -> Tensor:
     """Load a mask as (1, size, size) float32 of 0 and 1, 1 = anomaly, resized as `resize_mask` says.
 
     Raises:
-        DataError: The file cannot be read, is empty, or holds other than two levels.
+        DataError: `images.read_mask` refuses the file.
     """
-    return torch.from_numpy(resize_mask(read_mask(path), size)).float().unsqueeze(0)
+    return torch.from_numpy(resize_mask(read_mask(path, kind), size)).float().unsqueeze(0)
 
 
 def resize_mask(mask: npt.NDArray[np.bool_], size: int) -> npt.NDArray[np.bool_]:
-    """Resize a mask (H, W) bool to (size, size): cells that are at least half covered, by exact area.
+    """Resize a mask (H, W) bool to (size, size) by exact area.
 
-    Where no cell is, those with the largest coverage stay, so an anomaly never vanishes; a cell of no
-    coverage is never marked. A side that grows takes the nearest pixel instead.
+    A cell is marked where the anomaly covers at least half as much of it as of any neighbour (3 x 3 cells). Inside
+    and along the edge of an anomaly that is at least half of the cell; a spot smaller than a cell never
+    vanishes, however large the others are, and a thin scratch stays in one piece. A cell of no coverage is
+    never marked. A side that grows takes the nearest pixel instead.
     """
     rows, columns = (_overlaps(side, size) for side in mask.shape)
     coverage: npt.NDArray[np.float64] = (
         rows @ mask.astype(np.float64) @ columns.T
     )  # whole numbers: every comparison is exact
-    half = rows[0].sum() * columns[0].sum() / 2
-    kept: npt.NDArray[np.bool_] = (coverage > 0) & (coverage >= min(half, coverage.max()))
+    around = sliding_window_view(np.pad(coverage, 1), (3, 3)).max(axis=(2, 3))
+    kept: npt.NDArray[np.bool_] = (coverage > 0) & (2 * coverage >= around)
     return kept
 
 
@@ -95,7 +98,8 @@ class ImageSet:
         for record in self.records:
             self._images.append(_load_bytes(record.image, size))
             none = torch.zeros(1, size, size, dtype=torch.bool)
-            self._masks.append(none if record.mask is None else load_mask(record.mask, size).bool())
+            mask = none if record.mask is None else load_mask(record.mask, size, record.mask_kind).bool()
+            self._masks.append(mask)
             if progress is not None:
                 progress(1)
 

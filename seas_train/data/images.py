@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import warnings
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,9 @@ from seas_train.errors import DataError
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF")  # what is inside a file, whatever its name says
 _WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")  # "I": 16-bit PNG in older Pillow
+MaskKind = Literal["binary", "classes"]
+"""What a mask's values mean: two levels, or 0 and the numbers of defect classes (VisA, MVTec 3D AD)."""
+_MOST_CLASSES = 16  # a mask saved as JPEG or antialiased holds more levels and is none of classes
 _DAMAGED = (OSError, SyntaxError, ValueError, TypeError, EOFError, struct.error)  # as Pillow raises them
 
 
@@ -40,29 +44,57 @@ def read_rgb(path: Path) -> Image.Image:
     return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")
 
 
-def read_mask(path: Path) -> npt.NDArray[np.bool_]:
+def read_mask(path: Path, kind: MaskKind = "binary") -> npt.NDArray[np.bool_]:
     """Read a mask (H, W) bool, true where the anomaly is, upright according to its own EXIF orientation.
 
-    Two grey levels are a mask: 0 and 255, 0 and 1, or 0 and 65535 in a 16-bit file. Palette masks count
-    by their colours; transparency counts as 0.
+    A binary mask has two grey levels: 0 and 255, 0 and 1, or 0 and 65535 in a 16-bit file. Palette masks
+    count by their colours; transparency counts as 0. A mask of classes holds 0 where nothing is wrong and
+    class numbers elsewhere; in a palette file the number is the palette's index.
 
     Raises:
-        DataError: The file cannot be read, is empty (all 0), coloured, or holds other levels.
+        DataError: The file cannot be read, is empty (all 0) or full (no 0), coloured, or holds other levels.
     """
-    image = _load(path)
-    values = np.asarray(image) if image.mode in _WIDE_MODES else _grey(image, path)
+    values = _levels(path, kind)
     levels = np.unique(values).tolist()
     if levels == [0]:
         raise DataError(
             f"{path}: the mask is empty, expected a pixel of 255; mark the anomaly or remove the pair"
         )
-    if levels[-1] not in (1, 255, 65535) or not set(levels) <= {0, levels[-1]}:
-        named = ", ".join(map(str, levels[:5])) + (", ..." if len(levels) > 5 else "")
+    named = ", ".join(map(str, levels[:5])) + (", ..." if len(levels) > 5 else "")
+    if kind == "classes" and len(levels) > _MOST_CLASSES:
+        raise DataError(
+            f"{path}: the mask holds the {len(levels)} values {named}, expected 0 and at most "
+            f"{_MOST_CLASSES - 1} class numbers; save it without smoothing, as PNG"
+        )
+    if kind == "binary" and (levels[-1] not in (1, 255, 65535) or not set(levels) <= {0, levels[-1]}):
         raise DataError(
             f"{path}: the mask holds the values {named}, expected only 0 and 255 (or 0 and 1); "
             "threshold it and save it as PNG"
         )
+    if 0 not in levels:
+        raise DataError(
+            f"{path}: the mask is full, expected a pixel of 0; mark the anomaly alone or remove the pair"
+        )
     return values > 0
+
+
+def require_blank(path: Path) -> None:
+    """Refuse a mask of a normal image that marks something.
+
+    Raises:
+        DataError: The file cannot be read, or a pixel is not 0.
+    """
+    if _levels(path, "classes").any():
+        raise DataError(
+            f"{path}: marks an anomaly on a normal image, expected only 0; clear or remove the mask, or move "
+            "image and mask to a defect type"
+        )
+
+
+def _levels(path: Path, kind: MaskKind) -> npt.NDArray[np.integer]:
+    image = _load(path)
+    as_stored = image.mode in _WIDE_MODES or (kind == "classes" and image.mode == "P")
+    return np.asarray(image) if as_stored else _grey(image, path)
 
 
 def _load(path: Path) -> Image.Image:

@@ -225,11 +225,31 @@ def test_resized_mask_never_vanishes_nor_appears_from_nothing(mask: np.ndarray, 
 
 @given(masks, st.integers(1, 40))
 @settings(max_examples=200)
-def test_shrunk_mask_is_the_half_covered_cells(mask: np.ndarray, size: int) -> None:
+def test_shrunk_mask_is_the_cells_at_least_half_as_covered_as_their_neighbours(
+    mask: np.ndarray, size: int
+) -> None:
     size = min(size, *mask.shape)
     share = coverage(mask, size)
-    expected = share >= 0.5 if (share >= 0.5).any() else (share == share.max()) & (share > 0)
+    expected = np.zeros((size, size), bool)
+    for i in range(size):
+        for j in range(size):
+            around = share[max(i - 1, 0) : i + 2, max(j - 1, 0) : j + 2].max()
+            expected[i, j] = 0 < share[i, j] >= around / 2 - 1e-12
     np.testing.assert_array_equal(resize_mask(mask, size), expected)
+
+
+@given(st.integers(0, 60), st.integers(0, 60), st.integers(4, 40))
+def test_edge_of_a_large_anomaly_is_where_half_of_a_cell_is_covered(
+    row: int, column: int, cells: int
+) -> None:
+    mask = np.zeros((100, 100), bool)
+    mask[row:, column:] = True  # a corner to the border: each cell beside it is wholly covered
+    share = coverage(mask, cells)
+    edges = np.ones((cells, cells), bool)
+    edges[: -(-row * cells // 100), : -(-column * cells // 100)] = (
+        False  # the corner cell is the product of two sides
+    )
+    np.testing.assert_array_equal(resize_mask(mask, cells)[edges], (share >= 0.5)[edges])
 
 
 @given(hnp.arrays(bool, st.integers(1, 8).map(lambda side: (side, side))), st.integers(1, 5))
@@ -250,12 +270,50 @@ def test_grown_mask_takes_the_nearest_pixel(mask: np.ndarray, size: int) -> None
     np.testing.assert_array_equal(resize_mask(mask, size), expected)
 
 
-def test_tiny_anomaly_survives() -> None:
-    mask = np.zeros((1000, 700), bool)
-    mask[500:514, 300:310] = True  # 0.02 % of the area
-    resized = resize_mask(mask, 64)
-    assert 1 <= resized.sum() <= 2
-    assert resized[500 * 64 // 1000 : 514 * 64 // 1000 + 1, 300 * 64 // 700 : 310 * 64 // 700 + 1].any()
+@pytest.mark.parametrize(("side", "size"), [(1024, 128), (512, 64), (1000, 64)])
+@pytest.mark.parametrize("shape", ["spot", "line", "diagonal", "specks"])
+def test_tiny_anomalies_survive(side: int, size: int, shape: str) -> None:
+    mask = np.zeros((side, side), bool)
+    area = round(0.0002 * side * side)  # 0.02 %
+    first, root = int(0.3 * side) + 3, round(area**0.5)
+    along = np.arange(min(area, side // 2))
+    if shape == "spot":
+        mask[first : first + root, first : first + root] = True
+    elif shape == "line":
+        mask[first, first : first + len(along)] = True
+    elif shape == "diagonal":
+        mask[first + along, first + along] = True
+    else:  # four pixels far apart, and an anomaly a hundred times as large as all of them
+        mask[[9, 9, -9, -9], [9, -9, 9, -9]] = True
+        mask[first : first + 10 * root, first : first + 10 * root] = True
+    resized = resize_mask(mask, size)
+    share = coverage_of(mask, size)
+    assert not resized[share == 0].any()
+    if shape == "specks":
+        corners = resized[[0, 0, -1, -1], [0, -1, 0, -1]] | resized[[1, 1, -2, -2], [1, -2, 1, -2]]
+        assert corners.all()
+    elif (
+        shape == "diagonal"
+    ):  # in one piece: from each marked cell to the next, rows and columns grow by one at most
+        rows, columns = np.nonzero(resized)
+        assert (np.diff(np.unique(rows)) == 1).all()
+        assert (np.diff(np.unique(columns)) == 1).all()
+        assert len(np.unique(rows)) >= len(along) * size // side - 1
+    else:
+        touched = share > 0
+        assert resized.sum() >= max(1, mask.sum() * size * size // (side * side))
+        assert resized.sum() <= touched.sum()
+
+
+def coverage_of(mask: np.ndarray, size: int) -> np.ndarray:
+    """Pixels of each cell, pixel by pixel; a pixel across a border counts for each of its cells."""
+    side = len(mask)
+    share = np.zeros((size, size))
+    for row, column in np.argwhere(mask):
+        for i in {row * size // side, ((row + 1) * size - 1) // side}:
+            for j in {column * size // side, ((column + 1) * size - 1) // side}:
+                share[i, j] += 1
+    return share
 
 
 @given(st.integers(0, 2**31), st.integers(1, 6))

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from seas_train.data.check import check
 from seas_train.data.layouts import (
     LAYOUTS,
     Product,
     Record,
-    check,
     pick_normals,
     read,
     require_batch,
@@ -26,7 +26,9 @@ def save(path: Path, values: np.ndarray) -> Path:
 
 
 def photograph(path: Path, height: int = 12, width: int = 10) -> Path:
-    return save(path, np.add.outer(np.arange(height), np.arange(width)) * 5 + 40)
+    """A picture that no other path has."""
+    rng = np.random.default_rng(list(str(path).encode()))
+    return save(path, rng.integers(0, 256, (height, width)))
 
 
 def mask(path: Path, height: int = 12, width: int = 10, level: int = 255) -> Path:
@@ -81,12 +83,12 @@ def test_lists_the_product(root: Path) -> None:
         for i in range(3)
     ]
     assert listed == dents + scratches
-    assert product.warnings == ()
+    assert (product.normal_masks, product.problems, product.warnings) == ((), (), ())
 
 
 def test_explicit_layout_is_the_same_product(root: Path) -> None:
     assert read(root, layout="mvtec") == read(root)
-    assert list(LAYOUTS) == ["mvtec"]
+    assert set(LAYOUTS) == {"mvtec", "mvtec3d", "visa", "visa_types", "folders"}
 
 
 def test_relative_root_has_a_name(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,9 +119,8 @@ def test_test_normals_are_optional(root: Path) -> None:
 def test_single_image_of_a_type_is_a_warning(root: Path) -> None:
     photograph(root / "test" / "hole" / "000.png")
     mask(root / "ground_truth" / "hole" / "000_mask.png")
-    (warning,) = read(root).warnings
-    assert str(root / "test" / "hole") in warning
-    assert "single image" in warning
+    (warning,) = check(read(root))
+    assert warning.startswith(f"{root}: the defect type hole has a single image; it goes into training")
 
 
 def test_missing_root(tmp_path: Path) -> None:
@@ -132,13 +133,20 @@ def test_root_is_a_file(root: Path) -> None:
 
 def test_unknown_layout_is_a_usage_error(root: Path) -> None:
     message = refusal(root, SettingsError, 2, layout="imagenet")
-    assert message == "unknown layout 'imagenet', expected one of: auto, mvtec"
+    assert message.startswith("unknown layout 'imagenet', expected one of: auto, ")
+    assert "mvtec3d" in message
 
 
-@pytest.mark.parametrize("layout", ["auto", "mvtec"])
-def test_no_layout_recognised(tmp_path: Path, layout: str) -> None:
-    message = refusal(tmp_path, layout=layout)
-    assert message.startswith(f"{tmp_path}: no layout recognised, expected train/good, test/DEFECT")
+def test_no_layout_recognised(tmp_path: Path) -> None:
+    message = refusal(tmp_path)
+    assert message.startswith(f"{tmp_path}: no layout recognised, expected ")
+    assert all(f"({name})" in message for name in LAYOUTS)
+
+
+def test_a_layout_asked_for_says_what_it_misses(tmp_path: Path) -> None:
+    assert refusal(tmp_path, layout="mvtec").startswith(
+        f"{tmp_path / 'train/good'}: no such folder, expected train/good"
+    )
 
 
 def test_parent_of_products_names_them(root: Path) -> None:
