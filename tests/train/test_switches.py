@@ -1,0 +1,367 @@
+"""Every ablation of the paper is a setting that changes what it should and nothing else."""
+
+import dataclasses
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch.nn import functional as F  # noqa: N812
+
+from seas_train import masks, reference, run, tune
+from seas_train import prompts as ua
+from seas_train.config import MaskSettings, TuneSettings, resolve
+from seas_train.data.dataset import ImageSet, step_generator
+from seas_train.errors import DataError, SettingsError
+from seas_train.losses import da_loss, focal_loss, level_mask
+from seas_train.models import components
+from seas_train.models.rmp import RefinedMaskPredictor
+
+PAPER = TuneSettings()
+CLOSE = {"rtol": 1e-4, "atol": 1e-5}
+
+
+@pytest.fixture(scope="module")
+def images(product):
+    return ImageSet(product.anomalies, 64), ImageSet(product.normals, 64)
+
+
+@pytest.fixture
+def step(base, product, images):
+    """Losses of one step on the untouched base: step(setting=value) -> terms, learner."""
+
+    def losses(**switch):
+        settings = TuneSettings(**switch)
+        learner = tune.prepare(components.load(base), ua.compose(product.defects, settings), settings)
+        generator = step_generator(0, 0)
+        batch = tune.sample_batch(*images, tune.counts_of(0, 2, settings), True, generator)
+        return tune.losses(learner, batch, settings, generator), learner
+
+    return losses
+
+
+def values(terms) -> dict[str, float]:
+    return {key: float(value.detach()) for key, value in terms.items()}
+
+
+@pytest.mark.parametrize("term", ["off", "background"])
+def test_the_product_term_changes_the_da_loss_alone(step, term):
+    (before, _), (after, learner) = step(), step(product_term=term)
+    before, after = values(before), values(after)
+    assert after["da"] != pytest.approx(before["da"], rel=1e-4)
+    assert (after["df"], after["ob"]) == pytest.approx((before["df"], before["ob"]), rel=1e-6)
+    assert after["loss"] == pytest.approx(after["da"] + after["df"] + after["ob"], rel=1e-6)
+    assert learner.maps.layers.keys() == {2, 3}
+
+
+@pytest.mark.parametrize("term", ["anomaly", "off", "background"])
+def test_the_product_term_by_hand(term):
+    maps = torch.rand(2, 4, 4, 3, generator=torch.Generator().manual_seed(0))
+    mask = torch.zeros(2, 1, 32, 32)
+    mask[0, 0, 3:20, 3:14] = mask[1, 0, 20:30, 9:] = 1
+    target = level_mask(mask, 8, 4)
+    expected = 0.0
+    for i in range(2):
+        anomaly, product = maps[i, :, :, 1], maps[i, :, :, 0]
+        anomaly, product = ((m - m.min()) / (m.max() - m.min()) for m in (anomaly, product))
+        cells = [(y, x) for y in range(4) for x in range(4)]
+        expected += sum(float(anomaly[c] - target[i][c]) ** 2 for c in cells) / 16 / 2
+        if term == "anomaly":
+            marked = [c for c in cells if target[i][c] == 1]
+            expected += sum(float(product[c]) ** 2 for c in marked) / len(marked) / 2
+        if term == "background":
+            expected += sum(float(product[c] - (1 - target[i][c])) ** 2 for c in cells) / 16 / 2
+    ones, zeros = torch.ones(2, 1, dtype=torch.int64), torch.zeros(2, 1, dtype=torch.int64)
+    found = da_loss([maps], mask, ones, zeros, 8, product_term=term)
+    assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
+def test_without_na_loss_nothing_is_learned_from_normals(step):
+    (before, _), (after, learner) = step(), step(na_weight=0)
+    assert values(after)["loss"] == pytest.approx(values(before)["da"] + values(before)["df"], rel=1e-6)
+    for key in ("da", "df", "ob"):
+        assert values(after)[key] == values(before)[key]
+    weight = learner.model.unet.conv_in.weight
+    (found,) = torch.autograd.grad(after["loss"], weight, retain_graph=True)
+    (alone,) = torch.autograd.grad(after["da"] + after["df"], weight)
+    torch.testing.assert_close(found, alone)
+
+
+@pytest.mark.parametrize("levels", [(1, 2, 3), (2, 3, 4), (4,)])
+def test_levels_change_the_da_loss_alone(step, levels):
+    (before, _), (after, learner) = step(), step(levels=levels)
+    before, after = values(before), values(after)
+    assert (after["df"], after["ob"]) == pytest.approx((before["df"], before["ob"]), rel=1e-5)
+    alone = sum(values(step(levels=(level,))[0])["da"] for level in levels)
+    assert after["da"] == pytest.approx(alone, rel=1e-4)
+    sides = {level: maps[0].shape[1] for level, maps in learner.maps.layers.items()}
+    assert sides == {level: {1: 8, 2: 4, 3: 2, 4: 1}[level] for level in levels}
+
+
+@pytest.mark.parametrize(("n", "n_ob"), [(1, 1), (4, 1), (2, 3)])
+def test_numbers_of_tokens(step, product, n, n_ob):
+    (terms, learner) = step(anomaly_tokens=n, product_tokens=n_ob)
+    assert learner.rows.rows.shape[0] == n_ob + n * len(product.defects)
+    assert all(len(places) == n for places in learner.anomaly_positions.values())
+    assert all(len(places) == n_ob for places in learner.product_positions.values())
+    assert torch.isfinite(terms["loss"])
+
+
+def test_generic_words_are_the_prompt_and_nothing_of_the_text_learns(step, product):
+    terms, learner = step(words="generic", init_anomaly="defect", init_product="bottle")
+    prompts = ua.compose(product.defects, TuneSettings(words="generic", init_product="bottle"))
+    assert prompts.normal == "a bottle"
+    assert set(prompts.anomaly.values()) == {"a bottle with defect"}
+    assert prompts.tokens == ()
+    assert learner.rows.rows.shape == (0, 16)
+    tokenizer, defect = learner.model.tokenizer, product.defects[0]
+    read = [tokenizer.convert_ids_to_tokens(int(learner.ids[defect][i])) for i in learner.anomaly_positions[defect]]
+    assert "".join(read).replace("</w>", "") == "defect"
+    terms["loss"].backward()
+    assert [p for p in learner.model.text_encoder.parameters() if p.grad is not None] == []
+    assert [n for n, p in learner.model.unet.named_parameters() if p.grad is None] == []
+    assert len(tune.optimizer_for(learner, PAPER).param_groups) == 1
+    plain = learner.model.text_encoder(learner.ids[defect][None]).last_hidden_state
+    learner.model.text_encoder.set_input_embeddings(learner.rows.table)
+    torch.testing.assert_close(plain, learner.model.text_encoder(learner.ids[defect][None]).last_hidden_state)
+
+
+def test_order_of_training():
+    def seen(order):
+        settings = TuneSettings(order=order, anomaly_batch=1, normal_batch=3)
+        return [tune.counts_of(step, 5, settings) for step in range(5)]
+
+    assert seen("mixed") == [(1, 3)] * 5
+    assert seen("anomaly-normal") == [(4, 0)] * 3 + [(0, 4)] * 2
+    assert seen("normal-anomaly") == [(0, 4)] * 3 + [(4, 0)] * 2
+
+
+@pytest.mark.parametrize(("order", "gone"), [("anomaly-normal", {"ob"}), ("normal-anomaly", {"df", "da"})])
+def test_a_batch_of_one_kind_has_losses_of_one_kind(step, order, gone):
+    terms, learner = step(order=order)
+    assert {key for key, value in values(terms).items() if value == 0} == gone
+    terms["loss"].backward()
+    assert learner.model.unet.conv_in.weight.grad.isfinite().all()
+
+
+def test_chosen_defect_types(product):
+    one = tune.chosen(product, TuneSettings(defects=product.defects[1:2]))
+    assert one.defects == product.defects[1:2]
+    assert one.normals == product.normals
+    assert tune.chosen(product, PAPER) is product
+    with pytest.raises(SettingsError, match="unknown defect type 'dent'"):
+        tune.chosen(product, TuneSettings(defects=("dent",)))
+
+
+def trained(base, product, settings, folder):
+    tune.train(product, str(base), folder, settings, {})
+    return load_file(folder / "unet/diffusion_pytorch_model.safetensors"), run.load_facts(folder)
+
+
+def changed(base, folder) -> set[str]:
+    file = "unet/diffusion_pytorch_model.safetensors"
+    before, after = load_file(base / file), load_file(folder / file)
+    assert before.keys() == after.keys()
+    return {name for name, value in before.items() if not torch.equal(value, after[name])}
+
+
+def test_a_run_of_one_type(base, product, tune_settings, tmp_path):
+    settings = tune_settings.model_copy(update={"defects": product.defects[:1], "steps": 1})
+    facts = trained(base, product, settings, tmp_path / "run")[1]
+    assert facts.defects == product.defects[:1]
+    assert all(f"/{product.defects[0]}/" in name for name in (*facts.train, *facts.held_out))
+
+
+def test_token_inversion_leaves_the_unet_as_it_is(base, product, tune_settings, tuned, tmp_path):
+    trained(base, product, tune_settings.model_copy(update={"unet": "frozen"}), tmp_path / "run")
+    assert changed(base, tmp_path / "run") == set()
+    assert len(changed(base, tuned)) > 100
+    rows, full = (load_file(f / "tokens.safetensors")["rows"] for f in (tmp_path / "run", tuned))
+    assert rows.shape == full.shape
+    assert (rows[:1] != full[:1]).any()
+
+
+def test_lora_is_merged_into_the_attention_alone(base, product, tune_settings, tmp_path):
+    pytest.importorskip("peft")
+    settings = tune_settings.model_copy(update={"unet": "lora", "lora_rank": 2})
+    trained(base, product, settings, tmp_path / "run")
+    moved = changed(base, tmp_path / "run")
+    projections = ("to_q.weight", "to_k.weight", "to_v.weight", "to_out.0.weight")
+    assert moved
+    assert all(name.endswith(projections) for name in moved)
+    file = "unet/diffusion_pytorch_model.safetensors"
+    before, after = load_file(base / file), load_file(tmp_path / "run" / file)
+    assert max(int(torch.linalg.matrix_rank(after[name] - before[name], rtol=1e-3)) for name in moved) == 2
+    run.load(tmp_path / "run")
+
+
+def test_a_run_of_generic_words_is_read_back(base, product, tune_settings, tmp_path):
+    settings = tune_settings.model_copy(update={"words": "generic", "steps": 1})
+    trained(base, product, settings, tmp_path / "run")
+    loaded, stock = run.load(tmp_path / "run"), components.load(base)
+    text = next(iter(loaded.facts.prompts.anomaly.values()))
+    torch.testing.assert_close(loaded.embed([text]), ua.embed(stock.tokenizer, stock.text_encoder, [text]))
+
+
+@pytest.mark.parametrize(
+    ("cls", "values", "named"),
+    [
+        (TuneSettings, {"unet": "frozen", "words": "generic"}, "nothing learns"),
+        (TuneSettings, {"product_term": "on"}, "product_term"),
+        (TuneSettings, {"order": "random"}, "order"),
+        (MaskSettings, {"taps": (1, 4)}, "expected 2,3 or"),
+        (MaskSettings, {"mrm": "d"}, "mrm"),
+        (MaskSettings, {"precision": "fp8"}, "precision"),
+    ],
+)
+def test_a_switch_that_does_not_exist(cls, values, named):
+    with pytest.raises(SettingsError, match=named) as caught:
+        resolve(cls, None, None, values)
+    assert "\n" not in caught.value.format_message()
+
+
+@pytest.fixture(scope="module")
+def frozen(tuned):
+    return run.load(tuned)
+
+
+@pytest.fixture
+def branch(frozen, images, mask_settings):
+    """Losses of one step of the mask branch: branch(setting=value) -> terms, branch, what it saw."""
+
+    def losses(**switch):
+        settings = mask_settings.model_copy(update=switch)
+        torch.manual_seed(0)
+        rmp = RefinedMaskPredictor(masks.config_for(frozen, settings))
+        batch = tune.sample_batch(*images, (2, 2), True, step_generator(0, 0))
+        terms = masks.losses(rmp, frozen, batch, settings, step_generator(0, 1))
+        seen = masks.features(frozen, batch, settings, step_generator(0, 1))
+        return values(terms), rmp, seen, batch
+
+    return losses
+
+
+@pytest.mark.parametrize(
+    ("switch", "gone"),
+    [
+        ("normal_supervision", {"normal_coarse", "normal_raised"}),
+        ("coarse_supervision", {"coarse", "normal_coarse"}),
+    ],
+)
+def test_supervision_takes_its_terms_out_and_leaves_the_others(branch, switch, gone):
+    before, after = branch()[0], branch(**{switch: False})[0]
+    assert before.keys() - after.keys() == gone
+    assert {key: before[key] for key in after if key != "loss"} == {k: v for k, v in after.items() if k != "loss"}
+    assert after["loss"] == pytest.approx(sum(v for k, v in after.items() if k != "loss"), rel=1e-6)
+
+
+@pytest.mark.parametrize(("case", "blocks"), [("a", []), ("b", ["first"])])
+@torch.no_grad()
+def test_mrm_variants(branch, case, blocks):
+    _, full, _, _ = branch()
+    _, rmp, _, _ = branch(mrm=case)
+    left_out = {"first", "second"} - set(blocks)
+    missing = {k for k in full.state_dict() if k.startswith("refine.") and k.split(".")[2] in left_out}
+    assert full.state_dict().keys() - rmp.state_dict().keys() == missing
+    module = rmp.refine[0]
+    d, v = torch.randn(1, 16, 4, 4), torch.randn(1, 8, 8, 8)
+    up = F.interpolate(d, size=(8, 8), mode="bilinear")
+    s = module.local(up) + (module.first(up) if case == "b" else 0)
+    torch.testing.assert_close(module(d, v), module.fuse(module.feature(v) * s + up))
+
+
+@torch.no_grad()
+def test_without_progressive_refinement_one_module_reads_the_largest_feature(branch):
+    terms, rmp, seen, batch = branch(refinement="single")
+    assert len(rmp.refine) == 1
+    module = rmp.refine[0]
+    coarse = rmp.coarse(seen.up2, seen.up3)[:2]
+    up = F.interpolate(coarse, size=(64, 64), mode="bilinear")
+    a = module.first(up)
+    s = a + module.second(a) + module.local(up)
+    x = module.fuse(module.feature(seen.features[2]) * s + up)
+    logits = rmp.head(F.relu(rmp.fine_norm(x)))
+    assert terms["fine"] == pytest.approx(float(focal_loss(logits, batch.masks)), rel=1e-5)
+
+
+@torch.no_grad()
+def test_without_mrm_the_coarse_mask_is_upsampled(branch):
+    terms, rmp, seen, batch = branch(refinement="none")
+    assert not [name for name in rmp.state_dict() if name.startswith("refine")]
+    logits = rmp.head(F.relu(rmp.fine_norm(rmp.coarse(seen.up2, seen.up3)[:2])))
+    logits = F.interpolate(logits, size=(64, 64), mode="bilinear")
+    assert terms["fine"] == pytest.approx(float(focal_loss(logits, batch.masks)), rel=1e-5)
+
+
+@torch.no_grad()
+def test_encoder_features_are_those_of_the_stock_encoder(branch, frozen):
+    before, _, decoder, _ = branch()
+    after, _, seen, _ = branch(features="encoder")
+    assert (after["coarse"], after["normal_coarse"]) == (before["coarse"], before["normal_coarse"])
+    assert after["fine"] != before["fine"]
+    vae, given = frozen.model.vae, []
+    hooks = [
+        block.resnets[-1].register_forward_hook(lambda _m, _i, out: given.append(out))
+        for block in vae.encoder.down_blocks[:3]
+    ]
+    latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    vae.encode(vae.decode(latents / vae.config.scaling_factor).sample)
+    for hook in hooks:
+        hook.remove()
+    found = masks.taps.vae_features(vae, latents, "encoder")
+    assert [f.shape[-1] for f in found] == [16, 32, 64] == [f.shape[-1] for f in decoder.features]
+    for feature, expected in zip(found, reversed(given), strict=True):
+        torch.testing.assert_close(feature, expected, **CLOSE)
+    assert [f.shape for f in seen.features] == [f.shape for f in decoder.features]
+
+
+@pytest.mark.parametrize(("taps", "sides"), [((1, 2, 3), [2]), ((2, 3, 4), [8]), ((1, 2, 3, 4), [2, 8])])
+@torch.no_grad()
+def test_tap_levels(branch, frozen, taps, sides):
+    _, paper, before, _ = branch()
+    _, rmp, seen, _ = branch(taps=taps)
+    assert paper.config.taps == (2, 3)
+    assert rmp.config.taps == taps
+    assert rmp.config.width == 8 * len(taps)
+    assert [tap.shape[-1] for tap in seen.more] == sides
+    assert before.more == ()
+    torch.testing.assert_close(seen.up2, before.up2)
+    given = []
+    hook = rmp.coarse.fuse.register_forward_pre_hook(lambda _m, inputs: given.append(inputs[0]))
+    rmp.coarse(seen.up2, seen.up3, *seen.more)
+    hook.remove()
+    up2 = F.interpolate(rmp.coarse.up2(seen.up2), size=(8, 8), mode="bilinear")
+    torch.testing.assert_close(given[0][:, :16], torch.cat([up2, rmp.coarse.up3(seen.up3)], 1))
+    assert given[0].shape == (4, 8 * len(taps), 8, 8)
+    last = rmp.coarse.more[-1](seen.more[-1])
+    if taps[-1] == 4:
+        torch.testing.assert_close(given[0][:, -8:], last)
+
+
+VARIANTS = [{"taps": (1, 2, 3, 4)}, {"features": "encoder"}, {"refinement": "single"}, {"refinement": "none"}]
+
+
+@pytest.mark.parametrize("switch", [*VARIANTS, {"mrm": "a"}])
+def test_a_variant_trains_is_read_back_and_samples(tuned, product, mask_settings, tmp_path, switch):
+    folder = shutil.copytree(tuned, tmp_path / "run")
+    shutil.rmtree(folder / "rmp")
+    masks.train(folder, product, mask_settings.model_copy(update={**switch, "steps": 1}))
+    loaded = run.load(folder)
+    settings = reference.SampleSettings(steps=2, mask_steps=1)
+    noise = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    made = reference.sample(loaded, [product.defects[0]], loaded.normal_mean[:1], noise, settings)
+    assert made.probability.shape == (1, 1, 64, 64)
+    assert 0 <= made.probability.min() <= made.probability.max() <= 1
+    if switch in VARIANTS:
+        (name,) = switch
+        with pytest.raises(DataError, match=f"{name} .* cannot be exported") as caught:
+            run.require_graphs(loaded)
+        assert "\n" not in caught.value.format_message()
+    else:
+        assert run.require_graphs(loaded) is loaded.rmp
+
+
+def test_the_paper_s_branch_can_be_exported_and_one_that_is_missing_cannot(frozen):
+    assert run.require_graphs(frozen) is frozen.rmp
+    with pytest.raises(DataError, match="train it with `seas-train masks"):
+        run.require_graphs(dataclasses.replace(frozen, rmp=None))
