@@ -101,6 +101,8 @@ def compile_graph(
             config.clear_flag(library.trt.BuilderFlag.TF32)
         if library.flavour == "rtx":
             _set_gpus(library, config, gpus)
+            # Its engines may else take memory while they run, which a CUDA graph cannot capture.
+            config.set_flag(library.trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
         if timing_cache is not None:
             _attach_cache(config, timing_cache)
         library.log.errors.clear()

@@ -1,6 +1,6 @@
 """Native engines: what is called, in which order, with which memory; what is chosen and refused.
 
-`machine` stands in for a GPU (see `stand_in_gpu`); the test at the end runs on a real one.
+`machine` stands in for a GPU (see `stand_in_gpu`); test_trt_gpu.py runs on a real one.
 """
 
 import shutil
@@ -12,13 +12,11 @@ import tensorrt_rtx
 from seas_runtime import flavours
 from seas_runtime.backends import open_backend
 from seas_runtime.backends.jit_cache import JitCache, cache_file
-from seas_runtime.build import build
-from seas_runtime.bundle import read_bundle
-from seas_runtime.device import current_gpu
+from seas_runtime.compiler import Source, compile_graph
+from seas_runtime.engines import BuildSettings, Profile
 from seas_runtime.errors import BackendError
 
 from . import small_bundle, stand_in_gpu
-from .building import BOTTLE
 from .stand_in_gpu import SCRATCH, feeds, refused
 from .strict import Strict
 
@@ -189,30 +187,28 @@ def test_a_user_without_a_home_has_no_cache(monkeypatch):
     JitCache(None).save()
 
 
-# On a GPU.
+def test_engines_are_built_so_that_their_runs_can_be_captured(engines):
+    """The flag is asked of the configuration that the real builder was given."""
+    real, used = flavours.load("rtx"), []
 
+    class Builder:
+        def __init__(self, log):
+            self.real = real.trt.Builder(log)
 
-@pytest.mark.gpu
-def test_real_engines_agree_with_the_cpu(tmp_path):
-    device = current_gpu()
-    assert device is not None, "-m gpu needs a GPU with a driver"
-    plan = shutil.copytree(BOTTLE, tmp_path / "bottle.plan")
-    flavour = "rtx" if device.capability in flavours.load("rtx").gpus else "tensorrt"
-    build(plan, flavour, [device.capability], [1, 4])
-    bundle = read_bundle(plan)
-    ours, cpu = open_backend(flavour, bundle), open_backend("cpu", bundle)
-    geometry = bundle.manifest.geometry
-    latents = (geometry.latent_channels, geometry.latent_size, geometry.latent_size)
-    rng = np.random.default_rng(0)
-    for rows in (2, 8, 3, 8, 8):
-        given = {
-            "sample": rng.normal(size=(rows, *latents)).astype(np.float32),
-            "timestep": np.full(rows, 300),
-            "prompt": np.repeat(bundle.conditioning.empty[None], rows, axis=0),
-        }
-        names = ("noise", "up2", "up3")
-        got, expected = ours.run("unet", given, names), cpu.run("unet", given, names)
-        for name in names:
-            error = np.linalg.norm(got[name] - expected[name]) / np.linalg.norm(expected[name])
-            assert error < 2e-2, (name, rows, error)
-    assert ours._session._ready["unet", 8].captured
+        def __getattr__(self, name):
+            return getattr(self.real, name)
+
+        def build_serialized_network(self, network, config):
+            used.append(config.get_flag(real.trt.BuilderFlag.REQUIRE_USER_ALLOCATION))
+            return self.real.build_serialized_network(network, config)
+
+    class Module:
+        def __getattr__(self, name):
+            return Builder if name == "Builder" else getattr(real.trt, name)
+
+    graph = engines.manifest.graphs["decoder"]
+    source = Source("decoder", engines.graph_path("decoder"), graph.inputs)
+    settings = BuildSettings(strongly_typed=True, refit=False, tf32=False, timing_cache=False)
+    library = flavours.Library("rtx", Module(), real.log)
+    assert compile_graph(library, source, [Profile(min=1, opt=1, max=1)], ["sm89"], settings) is not None
+    assert used == [True]

@@ -96,6 +96,13 @@ def test_an_engine_that_tensorrt_does_not_load(machine, engines, monkeypatch):
     refused(BackendError, lambda: open_backend("rtx", engines), *words)
 
 
+def test_the_real_library_refuses_what_is_no_engine(machine, engines, monkeypatch):
+    monkeypatch.setattr(backend, "load", flavours.load)
+    words = ("loading unet.engine failed", "Error Code 1", "--backend cpu")
+    error = refused(BackendError, lambda: open_backend("rtx", engines), *words)
+    assert error.exit_code == 4
+
+
 def test_an_engine_with_other_tensors_than_the_manifest(machine, plan_folder, monkeypatch):
     bundle = read_bundle(plan_folder)
     facts, original = description(bundle), description(bundle)["graphs"]
