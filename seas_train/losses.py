@@ -10,6 +10,11 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
 
+def at_least_single(x: Tensor) -> Tensor:
+    """Half precision raised to fp32, in which all losses are computed."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def level_mask(mask: Tensor, latent_side: int, side: int) -> Tensor:
     """M^l: the mask at an attention layer's side, (n, side, side) of 0 and 1.
 
@@ -82,7 +87,7 @@ def _tokens_mean(maps: Tensor, tokens: Tensor) -> Tensor:
 
 def na_loss(noise: Tensor, predicted: Tensor) -> Tensor:
     """Normal-image alignment, eq. 5: mean squared error of the noise, also the second term of eq. 4."""
-    return F.mse_loss(predicted.float(), noise)
+    return F.mse_loss(at_least_single(predicted), noise)
 
 
 def focal_loss(logits: Tensor, mask: Tensor, gamma: float = 2.0) -> Tensor:
@@ -93,5 +98,5 @@ def focal_loss(logits: Tensor, mask: Tensor, gamma: float = 2.0) -> Tensor:
         mask: (n, 1, H, W) of 0 and 1.
         gamma: focusing exponent.
     """
-    log_p = F.log_softmax(logits.float(), dim=1).gather(1, mask.long())
+    log_p = F.log_softmax(at_least_single(logits), dim=1).gather(1, mask.long())
     return -((1 - log_p.exp()) ** gamma * log_p).mean()

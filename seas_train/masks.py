@@ -19,7 +19,7 @@ from seas_train.config import MaskSettings
 from seas_train.data.dataset import ImageSet, step_generator
 from seas_train.data.layouts import Product, Record
 from seas_train.errors import DataError, SettingsError
-from seas_train.losses import focal_loss
+from seas_train.losses import at_least_single, focal_loss
 from seas_train.models import components, taps
 from seas_train.models.rmp import RefinedMaskPredictor, RmpConfig
 from seas_train.run import Run
@@ -61,7 +61,7 @@ def features(frozen: Run, batch: Batch, settings: MaskSettings, generator: torch
     prompt = frozen.embed([*(prompts.anomaly[d] for d in batch.defects), *[prompts.normal] * (n - a)])
     with taps.decoder_taps(model.unet) as tap:
         predicted = model.unet(noisy, drawn.timesteps, prompt).sample
-    entering = previous_latents(model.scheduler, noisy, predicted.float(), drawn.timesteps)
+    entering = previous_latents(model.scheduler, noisy, at_least_single(predicted), drawn.timesteps)
     with torch.autocast(entering.device.type, enabled=False):
         vae_features = taps.vae_features(model.vae, entering[:a], settings.features)
     return Seen(tap.up2, tap.up3, tap.more(settings.taps), vae_features)

@@ -97,7 +97,7 @@ def losses(learner: Learner, batch: Batch, settings: TuneSettings, generator: to
     noisy = model.scheduler.add_noise(mean + std * drawn.posterior, drawn.noise, drawn.timesteps)
     prompt = learner.prompt([*batch.defects, *[None] * (len(batch.images) - a)])
     predicted = model.unet(noisy, drawn.timesteps, prompt).sample
-    none = predicted.new_zeros((), dtype=torch.float32)
+    none = mean.new_zeros(())
     da = _alignment(learner, batch, settings, mean.shape[-1]) if a else none
     anomaly = na_loss(drawn.noise[:a], predicted[:a]) if a else none
     normal = na_loss(drawn.noise[a:], predicted[a:]) if a < len(batch.images) else none
@@ -174,8 +174,10 @@ def train(product: Product, source: str, out: Path, settings: TuneSettings, prov
     """
     accelerator = compute.accelerator(settings)
     product = chosen(product, settings)
-    split = layouts.split(product, settings.train_share, settings.split, settings.seed)
+    split = layouts.split(product, settings.train_share, settings.split, settings.seed, settings.shots)
     normal_records = layouts.pick_normals(product, settings.normals, settings.seed)
+    layouts.require_batch(split.train, settings.anomaly_batch, "anomaly")
+    layouts.require_batch(normal_records, settings.normal_batch, "normal")
     model = components.load(source)
     prompts = ua.compose(product.defects, settings)
     task: dict[str, Any] = {

@@ -262,7 +262,7 @@ def encode_moments(vae: AutoencoderKL, images: torch.Tensor) -> tuple[torch.Tens
         mean and std, each (n, C, h, w) float32, times the VAE's scaling factor; on the VAE's device, never in half precision.
     """
     with torch.autocast(vae.device.type, enabled=False):
-        posterior = vae.encode(images.to(vae.device)).latent_dist
+        posterior = vae.encode(images.to(vae.device, vae.dtype)).latent_dist
     return posterior.mean * vae.config.scaling_factor, posterior.std * vae.config.scaling_factor
 
 

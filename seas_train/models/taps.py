@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
 from seas_train.errors import SettingsError
+from seas_train.losses import at_least_single
 
 Softmax = Literal["paper", "published"]
 Features = Literal["decoder", "encoder"]
@@ -92,7 +93,7 @@ class _Recorder:
         query = attn.head_to_batch_dim(attn.to_q(hidden_states))
         key = attn.head_to_batch_dim(attn.to_k(encoder_hidden_states))
         value = attn.head_to_batch_dim(attn.to_v(encoder_hidden_states))
-        scores = (query @ key.transpose(-1, -2) * attn.scale).float()
+        scores = at_least_single(query @ key.transpose(-1, -2) * attn.scale)
         probabilities = scores.softmax(dim=-1)
         kept = probabilities if self.softmax == "paper" else scores.softmax(dim=-2)
         n, cells, tokens = len(hidden_states), scores.shape[1], scores.shape[2]

@@ -115,7 +115,10 @@ def test_generic_words_are_the_prompt_and_nothing_of_the_text_learns(step, produ
     assert prompts.tokens == ()
     assert learner.rows.rows.shape == (0, 16)
     tokenizer, defect = learner.model.tokenizer, product.defects[0]
-    read = [tokenizer.convert_ids_to_tokens(int(learner.ids[defect][i])) for i in learner.anomaly_positions[defect]]
+    read = [
+        tokenizer.convert_ids_to_tokens(int(learner.ids[defect][i]))
+        for i in learner.anomaly_positions[defect]
+    ]
     assert "".join(read).replace("</w>", "") == "defect"
     terms["loss"].backward()
     assert [p for p in learner.model.text_encoder.parameters() if p.grad is not None] == []
@@ -251,7 +254,9 @@ def branch(frozen, images, mask_settings):
 def test_supervision_takes_its_terms_out_and_leaves_the_others(branch, switch, gone):
     before, after = branch()[0], branch(**{switch: False})[0]
     assert before.keys() - after.keys() == gone
-    assert {key: before[key] for key in after if key != "loss"} == {k: v for k, v in after.items() if k != "loss"}
+    assert {key: before[key] for key in after if key != "loss"} == {
+        k: v for k, v in after.items() if k != "loss"
+    }
     assert after["loss"] == pytest.approx(sum(v for k, v in after.items() if k != "loss"), rel=1e-6)
 
 
