@@ -69,11 +69,11 @@ class GraphEngine:
         """
         profile = self.entry.profile(rows)
         self._library.log.errors.clear()
-        context = self._engine.create_execution_context(runtime_config=self._config)
+        context = self._engine.create_execution_context(self._config)
         if context is None:
             raise self._failure(f"{self.name}: making a context for {rows} rows")
-        context.set_device_memory(*scratch)
         good = context.set_optimization_profile_async(profile, gpu.handle)
+        context.set_device_memory(*scratch)  # after the profile, whose need is less than that of the largest
         for spec in self.graph.inputs:
             good = good and context.set_input_shape(spec.name, shape_of(spec, rows))
         for spec in (*self.graph.inputs, *self.graph.outputs):

@@ -148,6 +148,7 @@ class Context:
         self.profile, self.shapes, self.addresses, self.memory = 0, {}, {}, (0, 0)
 
     def set_device_memory(self, memory, size):
+        assert size >= SCRATCH[self.graph][self.profile]
         self.memory = (memory, size)
 
     def set_optimization_profile_async(self, index, _stream):
@@ -179,9 +180,7 @@ class Context:
 
     def execute_async_v3(self, stream):
         assert stream == Stream.handle
-        address, size = self.memory
-        assert address, "no scratch memory"
-        assert size >= SCRATCH[self.graph][self.profile]
+        assert self.memory[0], "no scratch memory"
         if self.machine.log.errors:
             return False
         try:

@@ -22,8 +22,8 @@ from .strict import Strict
 
 PREPARE = [
     "create_execution_context",
-    "set_device_memory",
     "set_optimization_profile_async",
+    "set_device_memory",
     *["set_input_shape"] * 3,
     *["set_tensor_address"] * 6,
     "infer_shapes",
