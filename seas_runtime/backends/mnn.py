@@ -171,10 +171,10 @@ def _compare(bundle: Bundle, graph: GraphName, module: _Module, threads: int) ->
         raise BackendError(f"{graph}: MNN cannot run it; use --backend cpu") from error
     expected = OrtBackend(bundle, "cpu", threads, (graph,)).run(graph, feeds, outputs)
     for name in outputs:
-        error = np.linalg.norm(found[name] - expected[name]) / np.linalg.norm(expected[name])
-        if not error <= TOLERANCE:
+        distance = np.linalg.norm(found[name] - expected[name]) / np.linalg.norm(expected[name])
+        if not distance <= TOLERANCE:
             raise BackendError(
-                f"{graph}: MNN computes another {name} than ONNX Runtime (relative L2 {error:.1e} found, "
+                f"{graph}: MNN computes another {name} than ONNX Runtime (relative L2 {distance:.1e} found, "
                 f"at most {TOLERANCE:g} expected); use --backend cpu"
             )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -49,7 +49,7 @@ def load_openvino() -> ModuleType:
 
 
 class OpenvinoBackend:
-    """A bundle's fp32 graphs as OpenVINO requests; see `seas_runtime.backends.Backend`.
+    """A bundle's fp32 graphs, or some of them, as OpenVINO requests; see `seas_runtime.backends.Backend`.
 
     Compiled models are not kept on the disk: OpenVINO would open a cached one without a hash of its content.
 
@@ -59,14 +59,16 @@ class OpenvinoBackend:
 
     name = "openvino"
 
-    def __init__(self, bundle: Bundle, threads: int = 0) -> None:
+    def __init__(
+        self, bundle: Bundle, threads: int = 0, graphs: Sequence[GraphName] = REQUIRED_GRAPHS
+    ) -> None:
         self._openvino = load_openvino()
-        self._graphs = {graph: bundle.manifest.graphs[graph] for graph in REQUIRED_GRAPHS}
+        self._graphs = {graph: bundle.manifest.graphs[graph] for graph in graphs}
         core = self._openvino.Core()
         settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
         if threads:
             settings["INFERENCE_NUM_THREADS"] = str(threads)
-        self._requests = {graph: _compile(core, bundle, graph, settings) for graph in REQUIRED_GRAPHS}
+        self._requests = {graph: _compile(core, bundle, graph, settings) for graph in graphs}
 
     def run(
         self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]

@@ -1,0 +1,64 @@
+"""ONNX Runtime's session options on the CPU, one thread.
+
+    python -m benchmarks.experiments.ort_options engines/bottle.plan
+
+Saves results/ort_options.json.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import onnxruntime
+
+from benchmarks.experiments.turns import BUNDLE, PAIRS, ROUNDS, random_feeds, save, show, take_turns
+from seas_runtime.bundle import Bundle, read_bundle
+from seas_runtime.manifest import REQUIRED_GRAPHS, GraphName
+
+LEVEL = onnxruntime.GraphOptimizationLevel
+Change = Callable[[onnxruntime.SessionOptions], object]
+CHANGES: dict[str, Change] = {
+    "default": lambda _options: None,
+    "no arena": lambda options: setattr(options, "enable_cpu_mem_arena", False),
+    "no memory pattern": lambda options: setattr(options, "enable_mem_pattern", False),
+    "no spinning": lambda options: options.add_session_config_entry("session.intra_op.allow_spinning", "0"),
+    "denormals as zero": lambda options: options.add_session_config_entry("session.set_denormal_as_zero", "1"),
+    "no prepacking": lambda options: options.add_session_config_entry("session.disable_prepacking", "1"),
+    "basic (no NCHWc)": lambda options: setattr(options, "graph_optimization_level", LEVEL.ORT_ENABLE_BASIC),
+    "extended (no NCHWc)": lambda options: setattr(options, "graph_optimization_level", LEVEL.ORT_ENABLE_EXTENDED),
+}
+
+
+def measure(bundle: Bundle, graph: GraphName, pairs: int, rounds: int) -> dict[str, Any]:
+    """Seconds of one graph with each change, turns taken."""
+    feeds, calls = random_feeds(bundle, graph, pairs), {}
+    for name, change in CHANGES.items():
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.log_severity_level = 3
+        change(options)
+        engine = onnxruntime.InferenceSession(bundle.graph_path(graph), options, providers=["CPUExecutionProvider"])
+        calls[name] = lambda engine=engine: engine.run(None, feeds)
+    return take_turns(calls, rounds)
+
+
+@click.command(help=__doc__)
+@BUNDLE
+@PAIRS
+@ROUNDS
+def main(*, bundle: Path, pairs: int, rounds: int) -> None:
+    """Measure and save."""
+    read, results = read_bundle(bundle), {}
+    for graph in REQUIRED_GRAPHS:
+        click.echo(graph)
+        results[graph] = measure(read, graph, pairs, rounds)
+        show(results[graph])
+    command = f"python -m benchmarks.experiments.ort_options {bundle.name} --pairs {pairs} --rounds {rounds}"
+    save("ort_options", command, {"pairs": pairs, "rounds": rounds, "threads": 1, **results})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from seas_runtime.backends import mixed, open_backend
+from seas_runtime.backends.mixed import ON_MNN, ON_ORT
+from seas_runtime.bundle import read_bundle
+from seas_runtime.errors import BackendError
+from seas_runtime.manifest import REQUIRED_GRAPHS
+
+from .engine_checks import check_graphs, check_missing, check_parity, inputs, pairs
+from .test_mnn import VERSION, cache
+
+__all__ = ["cache"]
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_each_graph_has_one_engine_and_gives_its_arithmetic(bundle, cache):
+    assert sorted(ON_ORT + ON_MNN) == sorted(REQUIRED_GRAPHS)
+    backend = open_backend("cpu+mnn", bundle, 1)
+    assert list(backend._engines["unet"]._sessions) == list(ON_ORT)
+    assert list(backend._engines["decoder"]._modules) == list(ON_MNN)
+    check_graphs(backend)
+
+
+def test_the_table_follows_the_measurement():
+    """A graph is on MNN only where that is faster at every size measured, and never where it is slower."""
+    presets = json.loads((ROOT / "benchmarks/results/cpu_engines.json").read_text())["presets"]
+    shares = [
+        (graph, part[graph]["mnn"]["share"])
+        for part in presets.values()
+        for graph in REQUIRED_GRAPHS
+        if graph in part
+    ]
+    assert {graph for graph, _ in shares} == set(REQUIRED_GRAPHS)
+    assert all(share < 1 for graph, share in shares if graph in ON_MNN)
+    assert any(share >= 1 for graph, share in shares if graph in ON_ORT)
+
+
+def test_pairs_of_the_shipped_bundle_are_those_of_onnxruntime(cache):
+    shipped = read_bundle(ROOT / "engines/bottle.plan")
+    few = {"count": 2, "steps": 6, "mask_steps": 2}
+    found, expected = pairs(shipped, "cpu+mnn", **few), pairs(shipped, "cpu", **few)
+    check_parity(found, expected)
+    assert any(sample.mask.any() for sample in expected)
+
+
+def test_the_same_bytes_again(bundle, cache):
+    first, second = pairs(bundle, "cpu+mnn"), pairs(bundle, "cpu+mnn")
+    for one, other in zip(first, second, strict=True):
+        assert (one.image == other.image).all()
+        assert (one.mask == other.mask).all()
+
+
+def test_auto_mixes_and_says_what_runs_where(bundle, cache):
+    said = []
+    backend = open_backend("auto", bundle, 1, candidates=("cpu+mnn", "cpu"), say=said.append)
+    assert backend.name == "cpu+mnn"
+    assert said == [
+        f"backend cpu+mnn: unet on onnxruntime {onnxruntime.__version__}; "
+        f"decoder, mask_branch on MNN {VERSION}, whose Winograd convolutions are faster there"
+    ]
+
+
+def test_auto_without_mnn_takes_onnxruntime_alone(bundle, monkeypatch):
+    monkeypatch.setitem(sys.modules, "MNN", None)
+    said = []
+    backend = open_backend("auto", bundle, 1, candidates=("cpu+mnn", "cpu"), say=said.append)
+    assert backend.name == "cpu"
+    assert said[0].startswith("backend cpu (not cpu+mnn: MNN is not installed")
+
+
+def test_auto_where_a_graph_cannot_be_converted(plan_folder, edit_graph, cache):
+    """ONNX Runtime knows the operator, MNN does not."""
+
+    def change(model):
+        model.opset_import.add(domain="com.microsoft", version=1)
+        model.graph.node[-1].op_type, model.graph.node[-1].domain = "QuickGelu", "com.microsoft"
+
+    edit_graph(change, "decoder.onnx")
+    bundle, said = read_bundle(plan_folder), []
+    backend = open_backend("auto", bundle, 1, candidates=("cpu+mnn", "cpu"), say=said.append)
+    assert backend.name == "cpu"
+    assert "MNN cannot convert it" in said[0]
+
+
+def test_one_engine_does_not_continue_the_others_run(gen, cache):
+    gen("--count", 2, "--backend", "cpu+mnn")
+    record = json.loads((cache.parent / "out/run.json").read_text())
+    assert record["settings"]["backend"] == record["backend"]["name"] == "cpu+mnn"
+    assert "mask_branch on MNN" in record["backend"]["graphs"]
+    assert "cpu+mnn" in gen("--count", 2, "--backend", "cpu", code=5)
+
+
+@pytest.mark.parametrize(
+    ("module", "mend"), [("MNN", "pip install MNN"), ("onnxruntime", "pip install onnxruntime")]
+)
+def test_without_a_package(module, mend, bundle, cache, monkeypatch):
+    assert mixed.missing("cpu+mnn") is None
+    check_missing("cpu+mnn", module, mend, bundle, monkeypatch)
+    assert mend in mixed.missing("cpu+mnn")
+
+
+@pytest.mark.parametrize(("graph", "engine"), [("decoder", "mnn"), ("unet", "cpu")])
+def test_a_failure_names_its_engine(graph, engine, bundle, cache):
+    wrong = np.zeros((1, 7, 4, 4), np.float32)
+    feeds = {**inputs(1), "timestep": np.zeros(1, np.int64), "sample": wrong, "latent": wrong}
+    with pytest.raises(BackendError, match=f"{graph} failed on backend {engine}"):
+        open_backend("cpu+mnn", bundle, 1).run(graph, feeds, ("image" if graph == "decoder" else "noise",))
