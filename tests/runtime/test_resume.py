@@ -101,13 +101,29 @@ def test_files_of_others_are_left_alone(gen, tmp_path):
 
 
 def start(pristine, out, *words):
-    given = ["--engine", pristine, "--out", out, "--threads", 1, "--batch", 2, "--count", 100_000, *words]
+    given = [
+        "--engine",
+        pristine,
+        "--out",
+        out,
+        "--threads",
+        1,
+        "--backend",
+        "cpu",
+        "--batch",
+        2,
+        "--count",
+        100_000,
+        *words,
+    ]
     process = subprocess.Popen(
         COMMAND + [str(word) for word in given],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
+        preexec_fn=partial(
+            signal.signal, signal.SIGINT, signal.SIG_DFL
+        ),  # a shell's background job ignores it
     )
     limit = time.monotonic() + 30
     while not (out / "metadata.jsonl").exists() and time.monotonic() < limit:
