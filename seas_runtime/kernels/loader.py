@@ -16,7 +16,7 @@ from seas_runtime.device import current_gpu
 from seas_runtime.errors import BackendError
 
 if TYPE_CHECKING:
-    from cuda.core import Buffer, Kernel, ObjectCode, Stream
+    from cuda.core import Buffer, Kernel, ObjectCode, ProgramOptions, Stream
     from cuda.core.graph import GraphBuilder
 
     Queue: TypeAlias = Stream | GraphBuilder
@@ -49,20 +49,14 @@ def compile_kernels(capability: str, storage: Storage) -> ObjectCode:
         BackendError: CUDA's Python packages are missing, or their NVRTC does not know the GPU.
     """
     try:
-        from cuda.core import Program, ProgramOptions  # noqa: PLC0415  # loaded only when asked for
+        from cuda.core import Program  # noqa: PLC0415  # loaded only when asked for
         from cuda.pathfinder import DynamicLibNotFoundError  # noqa: PLC0415
     except ImportError as error:
         raise BackendError(
             f"the CUDA packages for Python are not installed ({error}); run: {MEND}"
         ) from error
-    options = ProgramOptions(
-        name=SOURCE.name,
-        arch=capability.replace("sm", "sm_"),
-        include_path=str(SOURCE.parent),
-        fma=False,  # the bits of reference.py; memory is what these kernels wait for
-    )
     try:
-        program = Program(SOURCE.read_text(encoding="utf-8"), "c++", options)
+        program = Program(SOURCE.read_text(encoding="utf-8"), "c++", _options(capability))
         return program.compile("cubin", name_expressions=kernel_names(storage))
     except DynamicLibNotFoundError as error:
         raise BackendError(f"NVRTC, CUDA's run-time compiler, is not installed; run: {MEND}") from error
@@ -179,6 +173,17 @@ class Kernels:
 
     def _blocks(self, elements: int) -> tuple[int, int]:
         return min(-(-elements // (self._width * _BLOCK)), _MAX_BLOCKS), 1
+
+
+def _options(capability: str) -> ProgramOptions:
+    from cuda.core import ProgramOptions  # noqa: PLC0415
+
+    return ProgramOptions(
+        name=SOURCE.name,
+        arch=capability.replace("sm", "sm_"),
+        include_path=str(SOURCE.parent),
+        fma=False,  # the bits of reference.py; memory is what these kernels wait for
+    )
 
 
 def _launch(

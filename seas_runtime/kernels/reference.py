@@ -72,7 +72,8 @@ def update(
 
 def to_pixels(images: NDArray[Storage]) -> NDArray[np.uint8]:
     """Images (..., 3, H, W) about [-1, 1] -> (..., H, W, 3) uint8, clipped and rounded half to even; NaN is 0."""
-    clipped = np.fmin(np.fmax(_float32(images), np.float32(-1)), np.float32(1))
+    values = _float32(images)
+    clipped = np.where(values > -1, np.minimum(values, np.float32(1)), np.float32(-1))
     levels = np.rint((clipped + np.float32(1)) * np.float32(127.5)).astype(np.uint8)
     return np.ascontiguousarray(np.moveaxis(levels, -3, -1))
 

@@ -1,9 +1,9 @@
 // The arithmetic of sampler.cu, for the GPU and, to be tested without one, for the host.
 //
-// Each kernel is a struct: its operands, how many elements fit one 16-byte access (WIDTH), whether its operands lie so
-// that this can be used, and what is done with the N elements from an index on. T is the storage type of the graphs'
-// inputs and outputs, float or Half; arithmetic is in float, operation by operation as in reference.py (no fused
-// multiply-add), so that both give the same bits.
+// Each kernel is a struct: its operands, how many elements fit one 16-byte access (WIDTH), whether its operands lie
+// so that this can be used, and what is done with the N elements from an index on. T is the storage type of the
+// graphs' inputs and outputs, float or Half; arithmetic is in float, operation by operation as in reference.py (no
+// fused multiply-add), so that both give the same bits.
 #pragma once
 
 #ifdef __CUDACC__
@@ -64,26 +64,27 @@ SEAS_FUNCTION void share(const Job& job, Long count, Long thread, Long threads) 
     for (Long i = packs * Job::WIDTH + thread; i < count; i += threads) job.template at<1>(i);
 }
 
-// Guidance and one step of DPM-Solver++ (2M). With COPIES 2 `noise` is the conditional half and then the empty one, and
-// `next` is written twice, as the U-Net reads it. `next` may be `latents` and `clean` may be `before`, which is not read
-// where c is 0.
+// Guidance and one step of DPM-Solver++ (2M). With COPIES 2 `noise` is the conditional half and then the empty one,
+// and `next_latents` are written twice, as the U-Net reads them. They may be in the place of `latents`, and `clean`
+// in that of `before`, which is not read where c is 0.
 template <class T, int COPIES>
 struct Update {
     static constexpr int WIDTH = 16 / sizeof(T);
     const T *noise, *latents, *before;
     Step step;
-    T *next, *clean;
+    T *next_latents, *clean;
     int* broken;
     Long count;
 
     SEAS_FUNCTION bool aligned() const {
-        return fits<WIDTH>(noise) && fits<WIDTH>(latents) && fits<WIDTH>(before) && fits<WIDTH>(next) &&
-               fits<WIDTH>(clean) && (COPIES == 1 || count % WIDTH == 0);
+        return fits<WIDTH>(noise) && fits<WIDTH>(latents) && fits<WIDTH>(before) &&
+               fits<WIDTH>(next_latents) && fits<WIDTH>(clean) && (COPIES == 1 || count % WIDTH == 0);
     }
 
     template <int N>
     SEAS_FUNCTION void at(Long i) const {
-        Pack<T, N> conditional = load<N>(noise + i), empty{}, entering = load<N>(latents + i), last{}, left, prediction;
+        const Pack<T, N> conditional = load<N>(noise + i), entering = load<N>(latents + i);
+        Pack<T, N> empty{}, last{}, leaving, prediction;
         if (COPIES == 2) empty = load<N>(noise + count + i);
         if (step.c != 0.0f) last = load<N>(before + i);
         bool good = true;
@@ -99,11 +100,11 @@ struct Update {
             const float x0 = (x - step.sigma * guided) / step.alpha;
             float y = step.a * x + step.b * x0;
             if (step.c != 0.0f) y = y + step.c * float(last.lane[k]);
-            left.lane[k] = T(y);
+            leaving.lane[k] = T(y);
             prediction.lane[k] = T(x0);
         }
-        store(next + i, left);
-        if (COPIES == 2) store(next + count + i, left);
+        store(next_latents + i, leaving);
+        if (COPIES == 2) store(next_latents + count + i, leaving);
         store(clean + i, prediction);
         if (!good) *broken = 1;
     }
@@ -131,7 +132,7 @@ struct ToPixels {
             for (int k = 0; k < N; ++k) {
                 const float value = values.lane[k];
                 good = good && finite(value);
-                const float clipped = fminf(fmaxf(value, -1.0f), 1.0f);  // NaN becomes -1
+                const float clipped = value > -1.0f ? (value < 1.0f ? value : 1.0f) : -1.0f;  // NaN: -1
                 levels[3 * k + channel] = Byte(rintf((clipped + 1.0f) * 127.5f));
             }
         }
@@ -188,8 +189,8 @@ struct Threshold {
 };
 
 // The row and the timestep of step `*counter`, which then moves on, from the last step to the first.
-SEAS_FUNCTION void begin(const Step* table, const Long* timesteps, int steps, int* counter, Step* step, Long* timestep,
-                         int rows) {
+SEAS_FUNCTION void begin(const Step* table, const Long* timesteps, int steps, int* counter, Step* step,
+                         Long* timestep, int rows) {
     const int now = *counter;
     *step = table[now];
     for (int row = 0; row < rows; ++row) timestep[row] = timesteps[now];
