@@ -169,12 +169,11 @@ def _learn(
         seen[:] = [batch]
         return losses(rmp, frozen, batch, settings, generator, encode)
 
-    board = watch.Board(frozen.folder) if settings.watch_every and accelerator.is_main_process else None
+    board = watch.Board(frozen.folder, "masks") if settings.watch_every and accelerator.is_main_process else None
 
     def look(step: int, values: loop.Values) -> None:
         if board is not None:
-            board.scalars("masks", step, values)
-            board.picture("masks", step, watch.mask_sheet(*_predicted(rmp, frozen, seen[0], settings)))
+            board.show(step, values, watch.mask_sheet(*_predicted(rmp, frozen, seen[0], settings)))
 
     stage = loop.Stage(
         frozen.folder,

@@ -239,13 +239,11 @@ def _learn(
     if average is not None:
         modules["average"] = average
     out.mkdir(parents=True, exist_ok=True)
-    board = watch.Board(out) if settings.watch_every and accelerator.is_main_process else None
+    board = watch.Board(out, "tune") if settings.watch_every and accelerator.is_main_process else None
 
     def look(step: int, values: loop.Values) -> None:
         if board is not None:
-            board.scalars("tune", step, values)
-            if seen[0].defects:
-                board.picture("tune", step, watch.attention_sheet(learner, seen[0], settings))
+            board.show(step, values, watch.attention_sheet(learner, seen[0], settings))
 
     stage = loop.Stage(
         out,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
 
 
 class Board:
-    """The event files below RUN/tensorboard."""
+    """The event files of a stage, below RUN/tensorboard/STAGE."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, run: Path, stage: str) -> None:
         """Open them.
 
         Raises:
@@ -36,22 +37,24 @@ class Board:
             raise SettingsError(
                 'watch every needs tensorboard, which is not installed; run pip install ".[tensorboard]"'
             ) from error
-        self.writer = SummaryWriter(str(folder / "tensorboard"))
+        self._open = functools.partial(SummaryWriter, str(run / "tensorboard" / stage))
+        self._writer: Any = None
 
-    def scalars(self, stage: str, step: int, values: Mapping[str, float]) -> None:
-        """Write every loss as STAGE/NAME."""
+    def show(self, step: int, values: Mapping[str, float], picture: Image.Image | None) -> None:
+        """Write every loss as a scalar, and a picture; the first step hides what a killed run wrote from there on."""
+        self._writer = self._writer or self._open(purge_step=step)
         for name, value in values.items():
-            self.writer.add_scalar(f"{stage}/{name}", value, step)
-        self.writer.flush()
-
-    def picture(self, stage: str, step: int, image: Image.Image) -> None:
-        """Write a picture as STAGE/batch."""
-        self.writer.add_image(f"{stage}/batch", np.asarray(image), step, dataformats="HWC")
-        self.writer.flush()
+            self._writer.add_scalar(name, value, step)
+        if picture is not None:
+            self._writer.add_image("batch", np.asarray(picture), step, dataformats="HWC")
+        self._writer.flush()
 
 
-def attention_sheet(learner: Learner, batch: Batch, settings: TuneSettings) -> Image.Image:
-    """Each anomaly image of the latest batch: the image, its mask, and level by level where <ob> and <df> look."""
+def attention_sheet(learner: Learner, batch: Batch, settings: TuneSettings) -> Image.Image | None:
+    """Each anomaly image of the latest batch: the image, its mask, and level by level where <ob> and <df> look.
+
+    None where the batch has no anomaly.
+    """
     rows = []
     for i, defect in enumerate(batch.defects):
         row = [_rgb(batch.images[i]), _grey(batch.masks[i, 0])]
@@ -62,7 +65,7 @@ def attention_sheet(learner: Learner, batch: Batch, settings: TuneSettings) -> I
             row += [_grey(min_max(attention[None])[0]) for attention in both]
         rows.append(row)
     headings = ["image", "mask", *(f"{token} {level}" for level in settings.levels for token in ("<ob>", "<df>"))]
-    return sheet(rows, headings=headings)
+    return sheet(rows, headings=headings) if rows else None
 
 
 def mask_sheet(images: Tensor, masks: Tensor, probability: Tensor) -> Image.Image:
