@@ -169,7 +169,7 @@ def changed(base, folder) -> set[str]:
 
 
 def test_a_run_of_one_type(base, product, tune_settings, tmp_path):
-    settings = tune_settings.model_copy(update={"defects": product.defects[:1], "steps": 1})
+    settings = tune_settings.model_copy(update={"defects": product.defects[:1], "steps": 1, "anomaly_batch": 1})
     facts = trained(base, product, settings, tmp_path / "run")[1]
     assert facts.defects == product.defects[:1]
     assert all(f"/{product.defects[0]}/" in name for name in (*facts.train, *facts.held_out))
