@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from collections.abc import Sequence
 from typing import Literal
 
@@ -144,10 +146,11 @@ class MaskRefinement(nn.Module):
     def forward(self, d: Tensor, v: Tensor) -> Tensor:
         """D (n, width, r, r), v (n, C, 2r, 2r) -> (n, width, 2r, 2r)."""
         up = self.upsample(d)
-        total, x = self.local(up), up
+        parts, x = [], up
         for name in self.blocks:  # chained: each block takes the one before
             x = self.get_submodule(name)(x)
-            total = total + x
+            parts.append(x)
+        total = functools.reduce(operator.add, [*parts, self.local(up)])
         return self.fuse(self.feature(v) * total + up)
 
 
