@@ -102,7 +102,7 @@ def run(stage: Stage, losses_of: Callable[[int], Losses], after: Callable[[int],
     began = time.monotonic()
     try:
         for step in range(done, stage.steps):
-            losses = _step(stage, losses_of, step)
+            losses = optimise(stage, losses_of, step)
             if after is not None:
                 after(step)
             done = step + 1
@@ -123,8 +123,12 @@ def run(stage: Stage, losses_of: Callable[[int], Losses], after: Callable[[int],
     _save(stage, done)
 
 
-def _step(stage: Stage, losses_of: Callable[[int], Losses], step: int) -> Losses:
-    """One optimiser step; returns its losses, averaged over batches and processes."""
+def optimise(stage: Stage, losses_of: Callable[[int], Losses], step: int) -> Losses:
+    """One optimiser step; returns its losses, averaged over batches and processes.
+
+    Raises:
+        TrainError: the loss or a gradient is not finite; no weight has moved.
+    """
     stage.optimizer.zero_grad(set_to_none=True)
     parts = [_batch(stage, losses_of, step, part) for part in range(stage.accumulation)]
     losses = {key: torch.stack([part[key] for part in parts]).mean() for key in parts[0]}

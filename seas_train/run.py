@@ -6,6 +6,7 @@
     RUN/normals.safetensors    `mean`, `std` (P, C, h, w): scaled latent posterior of the normal images
     RUN/rmp/                   config.json and model.safetensors of the mask branch, once trained
     RUN/log.jsonl              a line per logged step
+    RUN/tensorboard/           scalars and sample grids, where they were asked for
     RUN/checkpoint/            state of an unfinished stage
 """
 

@@ -5,10 +5,11 @@ import shutil
 
 import pytest
 import torch
+from click.testing import CliRunner
 from safetensors.torch import load_file
 from torch.nn import functional as F  # noqa: N812
 
-from seas_train import masks, reference, run, tune
+from seas_train import cli, masks, reference, run, tune
 from seas_train import prompts as ua
 from seas_train.config import MaskSettings, TuneSettings, resolve
 from seas_train.data.dataset import ImageSet, step_generator
@@ -169,7 +170,9 @@ def changed(base, folder) -> set[str]:
 
 
 def test_a_run_of_one_type(base, product, tune_settings, tmp_path):
-    settings = tune_settings.model_copy(update={"defects": product.defects[:1], "steps": 1, "anomaly_batch": 1})
+    settings = tune_settings.model_copy(
+        update={"defects": product.defects[:1], "steps": 1, "anomaly_batch": 1}
+    )
     facts = trained(base, product, settings, tmp_path / "run")[1]
     assert facts.defects == product.defects[:1]
     assert all(f"/{product.defects[0]}/" in name for name in (*facts.train, *facts.held_out))
@@ -204,6 +207,27 @@ def test_a_run_of_generic_words_is_read_back(base, product, tune_settings, tmp_p
     loaded, stock = run.load(tmp_path / "run"), components.load(base)
     text = next(iter(loaded.facts.prompts.anomaly.values()))
     torch.testing.assert_close(loaded.embed([text]), ua.embed(stock.tokenizer, stock.text_encoder, [text]))
+
+
+def test_names_and_levels_on_the_command_line(monkeypatch, product, base, tmp_path):
+    given = []
+    monkeypatch.setattr(tune, "train", lambda *arguments: given.append(arguments[3]))
+    command = [
+        "tune",
+        str(product.root),
+        "--base",
+        str(base),
+        "--out",
+        str(tmp_path / "run"),
+        "--levels",
+        "2,3,4",
+    ]
+    ran = CliRunner().invoke(cli.main, [*command, "--defects", "broken_large, contamination"])
+    assert ran.exit_code == 0, ran.output
+    assert (given[0].defects, given[0].levels) == (("broken_large", "contamination"), (2, 3, 4))
+    ran = CliRunner().invoke(cli.main, [*command, "--defects", "broken_large,,"])
+    assert ran.exit_code == 2
+    assert "names expected" in ran.output
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,199 @@
+"""Seconds and peak memory of a training step, random weights.
+
+    python -m benchmarks.train_step                                            # tiny, on the CPU
+    python -m benchmarks.train_step --geometry sd14 --gradient-checkpointing   # v1-4 at 512 x 512: many minutes on a CPU
+    python -m benchmarks.train_step --geometry sd14 --device auto --precision bf16 --steps 5
+
+Every case (fine-tuning, mask branch) runs in a process of its own, so that its peak memory is its own: resident memory on a
+CPU (with PyTorch itself), allocated memory on a GPU. A step is what `seas-train tune` or `masks` does: a batch of 2 + 2 images,
+losses, gradients, optimiser; the first one, which allocates the optimiser's state, is stated apart. Saves
+train_step_GEOMETRY_DEVICE.json and .md.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import resource
+import statistics
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is measured."""
+
+    stage: str
+    geometry: str
+    device: str
+    precision: str
+    checkpointing: bool
+    unet: str
+    optimizer: str
+    steps: int
+    threads: int
+
+
+def measure(case: Case) -> dict[str, Any]:
+    """Losses, seconds of every step and peak memory in GiB."""
+    import torch
+
+    from seas_train import loop
+    from seas_train.models import components
+
+    if case.threads:
+        torch.set_num_threads(case.threads)
+    torch.manual_seed(0)
+    model = components.build(components.GEOMETRIES[case.geometry], ["an object with a defect"])
+    stage, losses_of = (_tune if case.stage == "tune" else _masks)(case, model)
+    seconds, last = [], {}
+    for step in range(case.steps):
+        began = time.perf_counter()
+        last = loop.optimise(stage, losses_of, step)
+        if stage.accelerator.device.type == "cuda":
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - began)
+    on_gpu = stage.accelerator.device.type == "cuda"
+    peak = torch.cuda.max_memory_allocated() if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return {
+        "stage": case.stage,
+        "device": torch.cuda.get_device_name() if on_gpu else f"CPU, {torch.get_num_threads()} threads",
+        "learning_parameters": sum(p.numel() for p in stage.parameters),
+        "seconds": seconds,
+        "peak_gib": peak / 2**30,
+        "loss": float(last["loss"]),
+        "torch": torch.__version__,
+    }
+
+
+def _batch(side: int, defect: str) -> Any:
+    import torch
+
+    from seas_train.batches import Batch
+
+    masks = torch.zeros(2, 1, side, side)
+    masks[:, :, side // 4 : side // 2, side // 4 : side // 2] = 1
+    return Batch(torch.rand(4, 3, side, side) * 2 - 1, masks, (defect, defect))
+
+
+def _stage(case: Case, settings: Any, modules: Any, optimizer: Any) -> Any:
+    from seas_train import compute, loop
+
+    task = {"stage": case.stage}
+    accelerator = compute.accelerator(settings)
+    return loop.Stage(Path(), task, case.steps, modules, optimizer, 1, 1, accelerator=accelerator)
+
+
+def _tune(case: Case, model: Any) -> tuple[Any, Any]:
+    from seas_train import prompts, tune
+    from seas_train.config import TuneSettings
+    from seas_train.data.dataset import step_generator
+
+    settings = TuneSettings(
+        device=case.device,
+        precision=case.precision,
+        gradient_checkpointing=case.checkpointing,
+        unet=case.unet,
+        optimizer=case.optimizer,
+    )
+    learner = tune.prepare(model, prompts.compose(["defect"], settings), settings)
+    stage = _stage(case, settings, None, None)
+    for network in model.networks.values():
+        network.to(stage.accelerator.device)
+    stage.modules, stage.optimizer = learner.modules, tune.optimizer_for(learner, settings)
+    batch = _batch(model.image_size, "defect")
+    return stage, lambda index: tune.losses(learner, batch, settings, step_generator(0, index))
+
+
+def _masks(case: Case, model: Any) -> tuple[Any, Any]:
+    import torch
+
+    from seas_train import compute, masks, prompts, run
+    from seas_train.config import MaskSettings, TuneSettings, resolve
+    from seas_train.data.dataset import step_generator
+    from seas_train.models import components
+    from seas_train.models.rmp import RefinedMaskPredictor
+
+    preset = "paper" if case.geometry == "sd14" else "tiny"
+    how = {"device": case.device, "precision": case.precision, "optimizer": case.optimizer}
+    settings = resolve(MaskSettings, preset, None, how)
+    ua = TuneSettings()
+    texts = prompts.compose(["defect"], ua)
+    prompts.add_tokens(model.tokenizer, texts)
+    prompts.attach_rows(model.text_encoder, prompts.initial_rows(model.tokenizer, model.text_encoder, texts, ua))
+    facts = run.Facts(
+        product="random", prompts=texts, tune=ua, provenance={}, train=(), held_out=(), normals=()
+    )
+    frozen = run.Run(Path(), facts, model, torch.empty(0), torch.empty(0))
+    stage = _stage(case, settings, None, None)
+    components.freeze(*model.networks.values())
+    for network in model.networks.values():
+        network.to(stage.accelerator.device)
+    rmp = RefinedMaskPredictor(masks.config_for(frozen, settings)).to(stage.accelerator.device)
+    stage.modules = {"rmp": rmp}
+    stage.optimizer = compute.optimizer([{"params": list(rmp.parameters()), "lr": settings.lr}], settings)
+    batch = _batch(model.image_size, "defect")
+    return stage, lambda index: masks.losses(rmp, frozen, batch, settings, step_generator(0, index))
+
+
+def table(found: list[dict[str, Any]], how: str) -> str:
+    """The figures as Markdown."""
+    lines = ["# One training step, batch of 2 + 2 images", "", how, ""]
+    lines += ["| step of | device | learning | first, s | median of the others, s | peak memory, GiB |"]
+    lines += ["|---|---|---:|---:|---:|---:|"]
+    for row in found:
+        others = row["seconds"][1:]
+        median = f"{statistics.median(others):.3f}" if others else "-"
+        lines.append(
+            f"| {row['stage']} | {row['device']} | {row['learning_parameters'] / 1e6:.1f} M | {row['seconds'][0]:.3f} "
+            f"| {median} | {row['peak_gib']:.2f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--geometry", type=click.Choice(["tiny", "sd14"]), default="tiny")
+@click.option("--stage", "stages", type=click.Choice(["tune", "masks"]), multiple=True, default=("tune", "masks"))
+@click.option("--steps", type=click.IntRange(1), default=None, help="10 for tiny, 1 for sd14.")
+@click.option("--device", type=click.Choice(["auto", "cpu"]), default="cpu")
+@click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32")
+@click.option("--gradient-checkpointing", is_flag=True)
+@click.option("--unet", type=click.Choice(["full", "lora", "frozen"]), default="full")
+@click.option("--optimizer", type=click.Choice(["adamw", "adamw8bit"]), default="adamw")
+@click.option("--threads", type=click.IntRange(0), default=0, help="PyTorch's threads, 0 for its own choice.")
+@click.option("--out", type=click.Path(path_type=Path), default=RESULTS, help="Folder of the tables.")
+def main(
+    geometry: str, stages: tuple[str, ...], steps: int | None, gradient_checkpointing: bool, out: Path, **how: Any
+) -> None:
+    """Measure one training step after another and save the table."""
+    steps = steps or (10 if geometry == "tiny" else 1)
+    found = []
+    for stage in stages:
+        case = Case(stage, geometry, checkpointing=gradient_checkpointing, steps=steps, **how)
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            found.append(pool.apply(measure, (case,)))
+    words = ", ".join(f"{key} {value}" for key, value in how.items() if key != "threads")
+    load = os.getloadavg()[1]
+    text = table(
+        found,
+        f"{geometry}, {words}, gradient checkpointing {'on' if gradient_checkpointing else 'off'}. "
+        f"Load of the machine's {os.cpu_count()} CPUs, mean of five minutes: {load:.1f}.",
+    )
+    print(text)
+    out.mkdir(parents=True, exist_ok=True)
+    name = f"train_step_{geometry}_{'cpu' if found[0]['device'].startswith('CPU') else 'gpu'}"
+    facts = {"geometry": geometry, "gradient_checkpointing": gradient_checkpointing, **how, "load": load, "stages": found}
+    (out / f"{name}.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    (out / f"{name}.md").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
