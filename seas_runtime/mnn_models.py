@@ -1,10 +1,12 @@
 """MNN's form of a bundle's graphs: converted from the ONNX files on first use and kept in the user's cache.
 
-They lie in `~/.cache/seas/mnn-<version>/<digest>/<graph>-<sha256>.mnn` (`XDG_CACHE_HOME` is heeded), in fp32: 28 MB for a
-tiny bundle, 4 GB for one of Stable Diffusion's size, nearly all of it the U-Net's. The digest says which bundle a file was
-made from, the sha256 that it is whole; one that is not is made again. Deleting the folder costs a conversion, no more.
-MNN's storage of weights in fp16 would halve this; it also rounds what the bundle has in fp32, and the U-Net then misses
-the bound of fp32 graphs (relative L2 2e-4 to 4e-4 against 6e-5, 1e-4 allowed).
+They lie in `~/.cache/seas/mnn-<version>/<digest>/<graph>-<sha256>.mnn` (`XDG_CACHE_HOME` is heeded), in fp32: 7 MB of a tiny
+bundle for cpu+mnn and 28 MB for mnn; 0.4 GB of one of Stable Diffusion's size for cpu+mnn, whose U-Net is too large for
+MNN's format. The digest says which bundle a file was made from, the sha256 that it is whole; one that is not is made again.
+Deleting the folder costs a conversion, no more.
+
+MNN's storage of weights in fp16 would halve this. It also rounds what the bundle has in fp32, and the U-Net then misses the
+bound of fp32 graphs (relative L2 2e-4 to 4e-4 against 6e-5, 1e-4 allowed).
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from seas_runtime.atomic import TEMPORARY_SUFFIX
 from seas_runtime.bundle import Bundle
 from seas_runtime.errors import BackendError
 from seas_runtime.manifest import GraphName
-from seas_runtime.onnx_inline import has_external_half, write_inline
+from seas_runtime.onnx_inline import MAX_BYTES, external_bytes, write_inline
 
 # The converter as a function: MNN's command line for it installs a package with pip and reports each use to its makers.
 # A process of its own, since it prints, and since what it cannot read can end the process.
@@ -104,7 +106,13 @@ def _convert(source: Path, scratch: Path) -> Path:
     """Convert an ONNX file; MNN's converter takes external weights only in fp32."""
     model = scratch / "model.mnn"
     try:
-        if has_external_half(source.read_bytes()):
+        half, other = external_bytes(source.read_bytes())
+        if 2 * half + other > MAX_BYTES:
+            raise BackendError(
+                f"{source.name}: {(2 * half + other) / 1e9:.1f} GB of fp32 weights found, at most 2.1 fit into MNN's "
+                "format; use --backend cpu+mnn"
+            )
+        if half:
             write_inline(source, scratch / "model.onnx")
             source = scratch / "model.onnx"
     except ValueError as error:
@@ -120,7 +128,7 @@ def _convert(source: Path, scratch: Path) -> Path:
         errors="replace",
         check=False,
     )
-    if not model.is_file():
+    if not model.is_file() or not model.stat().st_size:
         raise BackendError(
             f"{source.name}: MNN cannot convert it: {_complaint(done.stdout)}; use --backend cpu, or another MNN version"
         )

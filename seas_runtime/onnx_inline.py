@@ -16,24 +16,27 @@ MAX_BYTES = (1 << 31) - 1  # protobuf's limit on one message
 _VARINT, _BYTES = 0, 2
 _GRAPH, _INITIALIZER = 7, 5
 _DATA_TYPE, _RAW_DATA, _EXTERNAL_DATA, _DATA_LOCATION = 2, 9, 13, 14
-_EXTERNAL = 1
-_FLOAT16 = 10
+_DATA_TYPE_HALF = (_DATA_TYPE, _VARINT, 10)
 
 Chunk = bytes | memoryview
 
 
-def has_external_half(model: bytes) -> bool:
-    """Whether an initializer is float16 and lies outside the file.
+def external_bytes(model: bytes) -> tuple[int, int]:
+    """Bytes that lie outside the file: of float16 initializers, and of the others.
 
     Raises:
-        ValueError: not a protobuf message.
+        ValueError: not a protobuf message, or a length that is no number.
     """
+    half = other = 0
     for graph in _messages(memoryview(model), _GRAPH):
         for tensor in _messages(graph, _INITIALIZER):
-            numbers = {number: value for number, wire, value, _ in fields(tensor) if wire == _VARINT}
-            if numbers.get(_DATA_TYPE) == _FLOAT16 and numbers.get(_DATA_LOCATION) == _EXTERNAL:
-                return True
-    return False
+            entries = dict(_entry(entry) for entry in _messages(tensor, _EXTERNAL_DATA))
+            size = int(entries.get("length", 0))
+            if _DATA_TYPE_HALF in {field[:3] for field in fields(tensor)}:
+                half += size
+            else:
+                other += size
+    return half, other
 
 
 def write_inline(source: Path, target: Path) -> None:

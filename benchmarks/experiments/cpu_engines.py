@@ -58,11 +58,12 @@ def main(*, bundle: Path, preset: str, graphs: tuple[GraphName, ...], openvino: 
     """Measure and save."""
     read = read_bundle(bundle)
     packages = {name: version(name) for name in ("onnxruntime", "MNN", "openvino")}
-    results: dict[str, Any] = {"engines": packages, "pairs": pairs, "rounds": rounds, "threads": 1}
+    results: dict[str, Any] = {"engines": packages, "threads": 1}
     for graph in graphs:
         click.echo(graph)
-        results[graph] = measure(read, graph, pairs, rounds, openvino)
-        show(results[graph])
+        table = measure(read, graph, pairs, rounds, openvino)
+        show(table)
+        results[graph] = {"pairs": pairs, "rounds": rounds, **table}
     shown = " ".join(f"--graph {graph}" for graph in graphs) + f" --pairs {pairs} --rounds {rounds}"
     command = f"python -m benchmarks.experiments.cpu_engines {bundle.name} --preset {preset} {shown}"
     save("cpu_engines", command, results, preset)

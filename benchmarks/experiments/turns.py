@@ -63,12 +63,12 @@ def relative_l2(found: Any, expected: Any) -> float:
 
 
 def save(name: str, command: str, content: dict[str, Any], part: str | None = None) -> None:
-    """Write results/NAME.json, or one part of its presets, with machine, versions and commit."""
+    """Write results/NAME.json, or one part of its presets (what it has of other runs stays), with machine, versions and commit."""
     path = RESULTS / f"{name}.json"
     entry = {**machine(), "command": command, **content}
     if part is not None:
         kept = json.loads(path.read_text(encoding="utf-8"))["presets"] if path.exists() else {}
-        entry = {"presets": {**kept, part: entry}}
+        entry = {"presets": {**kept, part: {**kept.get(part, {}), **entry}}}
     path.write_text(json.dumps(entry, indent=1) + "\n", encoding="utf-8")
     click.echo(f"saved {path}")
 
