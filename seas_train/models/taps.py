@@ -93,7 +93,8 @@ class _Recorder:
         query = attn.head_to_batch_dim(attn.to_q(hidden_states))
         key = attn.head_to_batch_dim(attn.to_k(encoder_hidden_states))
         value = attn.head_to_batch_dim(attn.to_v(encoder_hidden_states))
-        scores = at_least_single(query @ key.transpose(-1, -2) * attn.scale)
+        with torch.autocast(query.device.type, enabled=False):  # eq. 3 stretches the maps: half precision would show
+            scores = at_least_single(query) @ at_least_single(key).transpose(-1, -2) * attn.scale
         probabilities = scores.softmax(dim=-1)
         kept = probabilities if self.softmax == "paper" else scores.softmax(dim=-2)
         n, cells, tokens = len(hidden_states), scores.shape[1], scores.shape[2]
