@@ -29,19 +29,19 @@ class Case:
 
 
 def quick(run: Run, wrappers: Wrappers) -> Iterator[Case]:
-    """Random inputs in a batch of two, then noised normal images, one at each of three timesteps.
+    """Random inputs, then noised normal images, one at each of three timesteps.
 
-    The examples of the trace are a batch of two, so the single images find a batch that was frozen into a graph.
+    The examples of the trace are a batch of two, so these single images find a batch that was frozen into a graph.
     """
     generator = torch.Generator().manual_seed(1)
 
     def random(like: Tensor) -> Tensor:
-        return torch.randn(like.shape, generator=generator)
+        return torch.randn((1, *like.shape[1:]), generator=generator)
 
     example = wrappers["unet"].example
     unet = {
         "sample": random(example["sample"]),
-        "timestep": torch.randint(1000, (2,), generator=generator),
+        "timestep": torch.randint(1000, (1,), generator=generator),
         "prompt": random(example["prompt"]),
     }
     tap = {key: random(wrappers["mask_head"].example[key]) for key in ("up2", "up3")}

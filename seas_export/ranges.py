@@ -30,7 +30,9 @@ def largest(graph: Path, inputs: Iterable[Tensors]) -> dict[str, float]:
     """
     model = ir.load(graph)
     values = _floats(model.graph)
-    probes = {value: _probe(model.graph, value) for value in values if not value.is_initializer()}
+    # The last tensor first: ONNX Runtime reaches the outputs added last first, measures a tensor as soon as it is made and
+    # frees it; in the other order all tensors of the graph are kept to the end (4.3 GB instead of 0.6 in a small graph).
+    probes = {value: _probe(model.graph, value) for value in reversed(values) if not value.is_initializer()}
     found = {value: _magnitude(value.const_value.numpy()) for value in values if value.is_initializer()}
     session = open_graph(model, graph.parent)
     names = [probe.name for probe in probes.values()]
