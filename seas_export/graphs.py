@@ -130,7 +130,7 @@ def wrappers(run: Run) -> dict[GraphName, Wrapper]:
     Raises:
         DataError: the run has no mask branch.
     """
-    model, rmp = run.model, runs.require_masks(run)
+    model, rmp = run.model, runs.require_graphs(run)
     generator = torch.Generator().manual_seed(0)
     shape = (2, *run.normal_mean.shape[1:])
     sample = torch.randn(shape, generator=generator)
