@@ -21,7 +21,7 @@ import numpy as np
 from benchmarks import demo_figures, demo_report
 from benchmarks.make_demo import PRODUCT, few_shot
 from benchmarks.quality import downstream, oracle
-from benchmarks.quality.comparators import crop_paste
+from benchmarks.quality.comparators import COMPARATORS
 from benchmarks.quality.downstream import Images, Masks, SegmenterSettings, Source
 from benchmarks.quality.oracle import Drawn, Oracle
 from benchmarks.real_run import executable
@@ -35,8 +35,9 @@ SIZE = 128
 ORACLE_SEED, FRESH_SEED = 71, 72  # neither draws what make_demo.py draws
 ORACLE_PIECES, ORACLE_STEPS = 3000, 800
 FRESH, WHOLE = 300, 200  # held-out anomalies and whole pieces
-PASTED = 300
-ARMS = ("real", "real + cut-and-paste", "real + generated")
+BLENDS = 300
+BLENDED = {"real + cut-and-paste": "crop-paste", "real + Perlin": "perlin"}  # arm -> comparator
+ARMS = ("real", *BLENDED, "real + generated")
 SEGMENTER = SegmenterSettings()
 
 
@@ -111,8 +112,9 @@ def sources_of(arm: str, few: Few, generated: Callable[[], Drawn], seed: int) ->
     real = Source(few.anomalies.images, few.anomalies.masks)
     if arm == ARMS[0]:
         return [real]
-    if arm == ARMS[1]:
-        return [real, Source(*crop_paste.make(few.normals, few.anomalies.images, few.anomalies.masks, PASTED, seed))]
+    if arm in BLENDED:
+        blend = COMPARATORS[BLENDED[arm]]
+        return [real, Source(*blend(few.normals, few.anomalies.images, few.anomalies.masks, BLENDS, seed))]
     pairs = generated()
     return [real, Source(pairs.images, pairs.masks)]
 

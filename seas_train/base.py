@@ -23,6 +23,7 @@ from seas_train.data.images import EXTENSIONS
 from seas_train.errors import DataError
 from seas_train.models import components
 from seas_train.models.components import Components
+from seas_train.prompts import spoken
 
 EMPTY_PROMPT = ""
 
@@ -60,12 +61,8 @@ def collect(folders: Sequence[Path], defects: bool) -> tuple[list[layouts.Record
                 raise DataError(f"{folder}: found no image; expected a folder with {', '.join(EXTENSIONS)} files")
             found = [layouts.Record(path) for path in images]
         records += found
-        captions += [Caption(_words(folder.name), _words(r.defect) if r.defect else None) for r in found]
+        captions += [Caption(spoken(folder.name), spoken(r.defect) if r.defect else None) for r in found]
     return records, captions
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ").replace("-", " ").lower()
 
 
 def train(folders: Sequence[Path], out: Path, settings: BaseSettings, provenance: dict[str, object]) -> Components:
@@ -136,7 +133,8 @@ def _train_vae(vae: AutoencoderKL, images: ImageSet, out: Path, settings: BaseSe
                                  for i in draw(len(images), settings.vae_batch, generator)])
             side = settings.vae_crop // 8
             noise = torch.randn(len(crops), vae.config.latent_channels, side, side, generator=generator)
-            return vae_losses(vae, crops[:, :3], crops[:, 3:], noise, settings)
+            with torch.autocast("cpu", torch.bfloat16, enabled=settings.vae_precision == "bf16"):
+                return vae_losses(vae, crops[:, :3], crops[:, 3:], noise, settings)
 
         task = {"stage": "base-vae", "settings": settings.model_dump(mode="json"), "images": len(images)}
         loop.run(loop.Stage(out, task, settings.vae_steps, {"vae": vae}, optimizer,
@@ -175,17 +173,30 @@ def _encode(vae: AutoencoderKL, images: ImageSet, symmetry: int) -> tuple[Tensor
     return torch.cat([mean for mean, _ in pairs]), torch.cat([std for _, std in pairs])
 
 
-def noise_loss(predicted: Tensor, noise: Tensor, masks: Tensor, weight: float) -> Tensor:
-    """Weighted mean of the squared error of the predicted noise; cells that an anomaly touches weigh 1 + `weight`, others 1.
+def noise_loss(predicted: Tensor, noise: Tensor, weights: Tensor) -> Tensor:
+    """Weighted mean of the squared error of the predicted noise.
 
     Args:
         predicted: (n, C, h, w).
         noise: same shape.
-        masks: (n, 1, h, w) of 0 and 1.
-        weight: 0 for the plain mean.
+        weights: (n, 1, h, w), positive.
     """
-    weights = 1 + weight * masks
     return ((predicted - noise) ** 2 * weights).mean() / weights.mean()
+
+
+def loss_weights(alphas: Tensor, masks: Tensor, settings: BaseSettings) -> Tensor:
+    """Weights (n, 1, h, w) of the noise loss: of cells that an anomaly touches, and of noisy timesteps.
+
+    The error of v is that of the noise divided by the square root of alpha-bar (Salimans & Ho 2022). What a prompt decides is
+    decided while there is hardly anything but noise, where the plain loss of the noise is all but blind to it.
+
+    Args:
+        alphas: (n,) alpha-bar of each image's timestep.
+        masks: (n, 1, h, w) of 0 and 1.
+        settings: `anomaly_weight` and `max_noise_weight`.
+    """
+    noisy = (1 / alphas).clamp(max=settings.max_noise_weight).view(-1, 1, 1, 1)
+    return noisy * (1 + settings.anomaly_weight * masks)
 
 
 def _train_unet(
@@ -213,7 +224,8 @@ def _train_unet(
         prompt = model.text_encoder(ids).last_hidden_state
         noisy = model.scheduler.add_noise(latents, noise, timesteps)
         predicted = model.unet(noisy, timesteps, prompt).sample
-        return {"loss": noise_loss(predicted, noise, masks[views, chosen], settings.anomaly_weight)}
+        weights = loss_weights(model.scheduler.alphas_cumprod[timesteps], masks[views, chosen], settings)
+        return {"loss": noise_loss(predicted, noise, weights)}
 
     task = {"stage": "base-unet", "settings": settings.model_dump(mode="json"), "images": len(images)}
     stage = loop.Stage(out, task, settings.steps, {"live": live, "average": average}, optimizer,

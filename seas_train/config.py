@@ -58,11 +58,19 @@ class BaseSettings(LoopSettings):
     vae_edges: float = Field(1.0, ge=0, description="Weight of the L1 loss on image gradients.")
     vae_anomaly_weight: float = Field(0.0, ge=0, description="How much more an anomaly's pixels weigh in both L1 losses.")
     vae_kl: float = Field(1e-6, ge=0, description="Weight of the KL term.")
+    vae_precision: Literal["fp32", "bf16"] = Field(
+        "fp32", description="Arithmetic of the autoencoder; bf16 halves a step where the processor computes in it (AMX)."
+    )
     steps: int = Field(10000, ge=1, description="Steps of U-Net and text encoder.")
     batch: int = Field(16, ge=1, description="Images per U-Net step.")
     lr: float = Field(4e-4, gt=0, description="Peak learning rate of U-Net and text encoder.")
     ema: float = Field(0.999, ge=0, lt=1, description="Decay of the weight average that is saved.")
     anomaly_weight: float = Field(0.0, ge=0, description="How much more cells of an anomaly weigh in the U-Net's loss.")
+    max_noise_weight: float = Field(
+        1.0,
+        ge=1,
+        description="Weight of noisy timesteps in the U-Net's loss: 1 / alpha-bar, as a loss on v has, up to this; 1 for none.",
+    )
     prompt_dropout: float = Field(0.1, ge=0, le=1, description="Share of captions replaced by the empty prompt.")
     generic: float = Field(0.15, ge=0, le=1, description='Share of product and defect names replaced by "object" and "defect".')
 
@@ -92,7 +100,9 @@ class TuneSettings(FineSettings):
     normal_prompt: str = Field("a {ob}", description="Prompt of normal images.")
     df_separator: str = Field(", ", description="Text between two anomaly tokens.")
     init_product: str = Field("object", description="Word whose embedding starts the product token.")
-    init_anomaly: str = Field("defect", description="Word whose embedding starts every anomaly token.")
+    init_anomaly: str = Field(
+        "defect", description="Words whose mean embedding starts a type's anomaly tokens; {defect} becomes the type's name."
+    )
     steps_per_type: int = Field(800, ge=1, description="Steps per defect type; the total is this times their number.")
     steps: int | None = Field(None, ge=1, description="Total steps, in place of steps per type.")
     anomaly_batch: int = Field(2, ge=1, description="Anomaly images per step.")

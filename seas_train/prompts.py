@@ -48,7 +48,7 @@ def compose(defects: Sequence[str], settings: TuneSettings) -> Prompts:
     learned = settings.words == "learned"
     product = _numbered("ob", settings.product_tokens) if learned else (settings.init_product,)
     anomaly = {
-        defect: _numbered(f"df:{defect}", settings.anomaly_tokens, always=True) if learned else (settings.init_anomaly,)
+        defect: _numbered(f"df:{defect}", settings.anomaly_tokens, always=True) if learned else (_first_words(defect, settings),)
         for defect in defects
     }
     ob = " ".join(product)
@@ -64,6 +64,16 @@ def compose(defects: Sequence[str], settings: TuneSettings) -> Prompts:
         if not all(token in text for token in (*product, *anomaly[defect])):
             raise SettingsError(f"prompt {settings.prompt!r}: expected a place for the product {{ob}} and one for {{df}}")
     return Prompts(normal=normal, anomaly=texts, product_tokens=product, anomaly_tokens=anomaly, learned=learned)
+
+
+def _first_words(defect: str, settings: TuneSettings) -> str:
+    """What a type's tokens start as, in words of the text encoder."""
+    return settings.init_anomaly.replace("{defect}", spoken(defect))
+
+
+def spoken(name: str) -> str:
+    """A file's or folder's name as words of a caption."""
+    return name.replace("_", " ").replace("-", " ").lower()
 
 
 def _numbered(name: str, count: int, always: bool = False) -> tuple[str, ...]:
@@ -115,17 +125,19 @@ def add_tokens(tokenizer: CLIPTokenizer, prompts: Prompts) -> None:
 def initial_rows(
     tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel, prompts: Prompts, settings: TuneSettings
 ) -> Tensor:
-    """Start values (tokens, D) of the new rows: the rows of "object" and "defect" (a mean if a word has several)."""
+    """Start values (tokens, D) of the new rows: those of the words they start as, a mean where these are several tokens."""
     table = text_encoder.get_input_embeddings().weight.detach()
 
     def row(word: str) -> Tensor:
         ids = tokenizer(word, add_special_tokens=False).input_ids
         return table[ids].mean(dim=0)
 
-    words = dict.fromkeys(prompts.product_tokens, settings.init_product)
     if not prompts.tokens:
         return table.new_zeros(0, table.shape[1])
-    return torch.stack([row(words.get(token, settings.init_anomaly)) for token in prompts.tokens]).clone()
+    starts = [row(settings.init_product)] * len(prompts.product_tokens)
+    for defect, tokens in prompts.anomaly_tokens.items():
+        starts += [row(_first_words(defect, settings))] * len(tokens)
+    return torch.stack(starts).clone()
 
 
 def attach_rows(text_encoder: CLIPTextModel, rows: Tensor) -> ExtendedEmbedding:

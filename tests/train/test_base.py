@@ -204,16 +204,53 @@ def test_a_base_model_from_scratch_is_the_same_after_a_break(product, tmp_path, 
     assert not (tmp_path / "whole" / "checkpoint").exists()
 
 
-def test_latent_cells_of_an_anomaly_weigh_more():
+def test_cells_of_an_anomaly_and_noisy_timesteps_weigh_more():
     generator = torch.Generator().manual_seed(0)
     predicted, noise = torch.randn(2, 2, 3, 4, 4, generator=generator)
     masks = (torch.rand(2, 1, 4, 4, generator=generator) < 0.3).float()
+    alphas = torch.tensor([0.5, 0.01])  # the second would weigh 100, and may weigh 20
     total = weight = 0.0
-    for n in range(2):
+    for n, noisy in enumerate((2.0, 20.0)):
         for row in range(4):
             for column in range(4):
-                heavy = 1 + 5 * float(masks[n, 0, row, column])
+                heavy = noisy * (1 + 5 * float(masks[n, 0, row, column]))
                 total += heavy * float(((predicted - noise)[n, :, row, column] ** 2).mean())
                 weight += heavy
-    torch.testing.assert_close(base_training.noise_loss(predicted, noise, masks, 5.0), torch.tensor(total / weight))
-    torch.testing.assert_close(base_training.noise_loss(predicted, noise, masks, 0.0), F.mse_loss(predicted, noise))
+    settings = BaseSettings(anomaly_weight=5, max_noise_weight=20)
+    weights = base_training.loss_weights(alphas, masks, settings)
+    torch.testing.assert_close(base_training.noise_loss(predicted, noise, weights), torch.tensor(total / weight))
+    plain = base_training.loss_weights(alphas, masks, BaseSettings())
+    torch.testing.assert_close(base_training.noise_loss(predicted, noise, plain), F.mse_loss(predicted, noise))
+
+
+def test_below_its_limit_the_weight_makes_the_loss_that_of_v():
+    """v = sqrt(a) noise - sqrt(1 - a) x0, with x0 from the noisy latent: its squared error is the noise's divided by a."""
+    generator = torch.Generator().manual_seed(0)
+    clean, noise, predicted = torch.randn(3, 1, 3, 4, 4, generator=generator).double()
+    alpha = torch.tensor([0.2]).double()
+    noisy = alpha.sqrt() * clean + (1 - alpha).sqrt() * noise
+
+    def velocity(eps):
+        return alpha.sqrt() * eps - (1 - alpha).sqrt() * (noisy - (1 - alpha).sqrt() * eps) / alpha.sqrt()
+
+    weights = base_training.loss_weights(alpha, torch.zeros(1, 1, 4, 4).double(), BaseSettings(max_noise_weight=100))
+    weighted = ((predicted - noise) ** 2 * weights).mean()
+    torch.testing.assert_close(weighted, F.mse_loss(velocity(predicted), velocity(noise)))
+
+
+class Stop(Exception):  # noqa: N818 - not an error
+    """Raised by a stand-in that has seen enough."""
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_the_autoencoder_computes_in_the_asked_precision(precision, dtype, tmp_path, monkeypatch):
+    def spy(vae, images, *_):
+        assert vae.encoder.conv_in(images).dtype == dtype
+        raise Stop
+
+    monkeypatch.setattr(base_training, "vae_losses", spy)
+    (tmp_path / "plates").mkdir()
+    Image.new("RGB", (128, 128)).save(tmp_path / "plates" / "0.png")
+    settings = BaseSettings(vae_steps=1, vae_batch=1, vae_precision=precision)
+    with pytest.raises(Stop):
+        base_training.train([tmp_path / "plates"], tmp_path / "base", settings, {})

@@ -68,6 +68,19 @@ def test_new_rows_start_at_object_and_defect(extended):
     assert not torch.equal(rows.rows[0], rows.rows[1])
 
 
+def test_rows_may_start_as_the_words_of_their_own_type(model):
+    settings = TuneSettings(init_product="bottle", init_anomaly="{defect}", anomaly_tokens=2)
+    prompts = ua.compose(["broken_large", "crack"], settings)
+    table = model.text_encoder.get_input_embeddings().weight.detach()
+    rows = ua.initial_rows(model.tokenizer, model.text_encoder, prompts, settings)
+    words = ["bottle", "broken large", "broken large", "crack", "crack"]
+    for row, word in zip(rows, words, strict=True):
+        ids = model.tokenizer(word).input_ids[1:-1]
+        torch.testing.assert_close(row, torch.stack([table[i] for i in ids]).mean(dim=0))
+    generic = ua.compose(["broken_large"], TuneSettings(words="generic", init_anomaly="{defect}"))
+    assert generic.anomaly == {"broken_large": "a object with broken large"}
+
+
 def test_each_placeholder_is_one_token_of_its_own(extended):
     model, prompts, rows = extended
     size = rows.table.num_embeddings
