@@ -53,11 +53,10 @@ class Summary:
         types = Counter(line["defect"] for line in self.pairs)
         each = ", ".join(f"{name} {types[name]}" for name in self.settings.defects)
         retries = sum(line["attempt"] for line in self.pairs + self.refused)
-        rate = self.made / self.seconds
-        return (
-            f"{len(self.pairs)} pairs in {self.out} ({each}); "
-            f"{self.made} made in {self.seconds:.1f} s, {rate:.2f} pairs/s; {retries} retries"
-        )
+        new = "none was left to make"
+        if self.made:
+            new = f"{self.made} made in {self.seconds:.1f} s, {self.made / self.seconds:.2f} pairs/s"
+        return f"{len(self.pairs)} pairs in {self.out} ({each}); {new}; {retries} retries"
 
     def raise_if_refused(self) -> None:
         """End with the gate's exit code where pairs were given up.
