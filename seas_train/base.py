@@ -129,10 +129,10 @@ def _train_vae(vae: AutoencoderKL, images: ImageSet, out: Path, settings: BaseSe
         def losses_of(step: int) -> loop.Losses:
             generator = step_generator(settings.seed, step)
             optimizer.param_groups[0]["lr"] = settings.vae_lr * loop.cosine(step, settings.vae_steps)
-            crops = torch.stack([_crop(torch.cat(images[i]), settings.vae_crop, generator)
-                                 for i in draw(len(images), settings.vae_batch, generator)])
-            side = settings.vae_crop // 8
-            noise = torch.randn(len(crops), vae.config.latent_channels, side, side, generator=generator)
+            side, count = crop_of(step, images[0][0].shape[-1], settings)
+            crops = torch.stack([crop(torch.cat(images[i]), side, settings.vae_focus, generator)
+                                 for i in draw(len(images), count, generator)])
+            noise = torch.randn(count, vae.config.latent_channels, side // 8, side // 8, generator=generator)
             with torch.autocast("cpu", torch.bfloat16, enabled=settings.vae_precision == "bf16"):
                 return vae_losses(vae, crops[:, :3], crops[:, 3:], noise, settings)
 
@@ -152,9 +152,21 @@ def _train_vae(vae: AutoencoderKL, images: ImageSet, out: Path, settings: BaseSe
         vae.register_to_config(scaling_factor=AutoencoderKL.load_config(folder)["scaling_factor"])
 
 
-def _crop(image: Tensor, side: int, generator: torch.Generator) -> Tensor:
+def crop_of(step: int, whole: int, settings: BaseSettings) -> tuple[int, int]:
+    """Side and number of the autoencoder's crops at a step; the last ones are whole images, of side `whole`, of as many pixels."""
+    if step < round(settings.vae_steps * (1 - settings.vae_whole)):
+        return settings.vae_crop, settings.vae_batch
+    return whole, max(1, settings.vae_batch * settings.vae_crop**2 // whole**2)
+
+
+def crop(image: Tensor, side: int, focus: float, generator: torch.Generator) -> Tensor:
+    """A square of an image and its mask, (4, H, W): anywhere, or with the chance `focus` centred on a pixel of its anomaly."""
     room = image.shape[-1] - side + 1
     top, left = torch.randint(room, (2,), generator=generator).tolist()
+    marked = image[3].nonzero()
+    if len(marked) and float(torch.rand((), generator=generator)) < focus:
+        at = marked[int(torch.randint(len(marked), (), generator=generator))]
+        top, left = (at - side // 2).clamp(0, room - 1).tolist()
     image = image[:, top : top + side, left : left + side]
     return image.flip(-1) if int(torch.randint(2, (), generator=generator)) else image
 

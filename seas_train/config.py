@@ -54,6 +54,10 @@ class BaseSettings(LoopSettings):
     vae_steps: int = Field(4000, ge=1, description="Steps of the autoencoder.")
     vae_batch: int = Field(16, ge=1, description="Crops per autoencoder step.")
     vae_crop: int = Field(64, ge=16, multiple_of=8, description="Side of the autoencoder's training crops, pixels.")
+    vae_focus: float = Field(0.0, ge=0, le=1, description="Share of an anomaly image's crops that are centred on the anomaly.")
+    vae_whole: float = Field(
+        0.0, ge=0, le=1, description="Share of the autoencoder's steps, the last ones, with as many pixels of whole images."
+    )
     vae_lr: float = Field(1e-3, gt=0, description="Peak learning rate of the autoencoder.")
     vae_edges: float = Field(1.0, ge=0, description="Weight of the L1 loss on image gradients.")
     vae_anomaly_weight: float = Field(0.0, ge=0, description="How much more an anomaly's pixels weigh in both L1 losses.")

@@ -82,7 +82,7 @@ GEOMETRIES: dict[str, Geometry] = {
     ),
 }
 GEOMETRIES["demo"] = GEOMETRIES["tiny"].model_copy(
-    update={"unet_channels": (48, 96, 144, 144), "vae_channels": (16, 32, 96, 128)}
+    update={"latent_channels": 16, "unet_channels": (64, 96, 144, 144), "vae_channels": (16, 32, 96, 128)}
 )
 
 

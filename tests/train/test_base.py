@@ -238,6 +238,36 @@ def test_below_its_limit_the_weight_makes_the_loss_that_of_v():
     torch.testing.assert_close(weighted, F.mse_loss(velocity(predicted), velocity(noise)))
 
 
+def test_a_crop_is_centred_on_a_pixel_of_the_anomaly_where_it_fits():
+    """Where the anomaly is one pixel the crop can only lie around it, at the rim as close as the image allows."""
+    image = torch.arange(4 * 32 * 32).view(4, 32, 32).float()
+    for (row, column), (top, left) in {(15, 20): (11, 16), (0, 31): (0, 24)}.items():
+        image[3] = 0
+        image[3, row, column] = 1
+        wanted = image[:, top : top + 8, left : left + 8]
+        for seed in range(4):
+            found = base_training.crop(image, 8, 1.0, torch.Generator().manual_seed(seed))
+            assert torch.equal(found, wanted) or torch.equal(found, wanted.flip(-1))
+
+
+def test_without_focus_or_anomaly_crops_lie_anywhere():
+    image = torch.arange(4 * 32 * 32).view(4, 32, 32).float()
+    marked = image.clone()
+    image[3] = 0
+    for one, focus in ((marked, 0.0), (image, 1.0)):
+        found = [base_training.crop(one, 8, focus, torch.Generator().manual_seed(seed)) for seed in range(40)]
+        assert all(part.shape == (4, 8, 8) for part in found)
+        assert len({float(part[0].min()) for part in found}) > 30
+
+
+def test_the_last_steps_of_the_autoencoder_see_whole_images_of_as_many_pixels():
+    settings = BaseSettings(vae_steps=10, vae_batch=16, vae_crop=64, vae_whole=0.3)
+    seen = [base_training.crop_of(step, 128, settings) for step in range(10)]
+    assert seen == [(64, 16)] * 7 + [(128, 4)] * 3
+    assert base_training.crop_of(9, 512, settings) == (512, 1)
+    assert base_training.crop_of(9, 128, BaseSettings(vae_steps=10)) == (64, 16)
+
+
 class Stop(Exception):  # noqa: N818 - not an error
     """Raised by a stand-in that has seen enough."""
 
