@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import resource
 import statistics
 import time
@@ -24,7 +23,7 @@ from typing import Any
 
 import click
 
-RESULTS = Path(__file__).parent / "results"
+from benchmarks.export_sd14 import RESULTS, machine
 
 
 @dataclass(frozen=True)
@@ -181,16 +180,16 @@ def main(
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             found.append(pool.apply(measure, (case,)))
     words = ", ".join(f"{key} {value}" for key, value in how.items() if key != "threads")
-    load = os.getloadavg()[1]
-    text = table(
-        found,
-        f"{geometry}, {words}, gradient checkpointing {'on' if gradient_checkpointing else 'off'}. "
-        f"Load of the machine's {os.cpu_count()} CPUs, mean of five minutes: {load:.1f}.",
-    )
+    options = {**how, "steps": steps, **({"stage": stages[0]} if len(stages) == 1 else {})}
+    shown = " ".join([f"--{key} {value}" for key, value in options.items()] + ["--gradient-checkpointing"] * gradient_checkpointing)
+    where = {**machine(), "command": f"python -m benchmarks.train_step --geometry {geometry} {shown}"}
+    checkpointing = "on" if gradient_checkpointing else "off"
+    text = table(found, f"{geometry}, {words}, gradient checkpointing {checkpointing}.")
+    text += "".join(["\n", *(f"- {key}: {json.dumps(value)}\n" for key, value in where.items())])
     print(text)
     out.mkdir(parents=True, exist_ok=True)
     name = f"train_step_{geometry}_{'cpu' if found[0]['device'].startswith('CPU') else 'gpu'}"
-    facts = {"geometry": geometry, "gradient_checkpointing": gradient_checkpointing, **how, "load": load, "stages": found}
+    facts = {"geometry": geometry, "gradient_checkpointing": gradient_checkpointing, **how, **where, "stages": found}
     (out / f"{name}.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     (out / f"{name}.md").write_text(text, encoding="utf-8")
 
