@@ -1,4 +1,4 @@
-"""A small base model from scratch and offline: first the autoencoder, then U-Net and text encoder on its latents."""
+"""A small base model from scratch and offline: the autoencoder, U-Net and text encoder on its latents, a sharper decoder."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
-from transformers import CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTokenizer
 
-from seas_train import checkpoint, loop
+from seas_train import autoencoder, checkpoint, loop, sharpen
 from seas_train.config import BaseSettings
 from seas_train.data import layouts
 from seas_train.data.dataset import ImageSet, draw, step_generator
@@ -89,6 +89,8 @@ def train(folders: Sequence[Path], out: Path, settings: BaseSettings, provenance
         partial.rename(kept)
     _train_vae(model.vae, images, out, settings)
     _train_unet(model, images, captions, out, settings)
+    if settings.sharpen_steps:
+        sharpen.train(model.vae, images, out, settings)
     model.save(out)
     facts = {"settings": settings.model_dump(), "images": len(records), "provenance": provenance}
     checkpoint.write_atomic(out / "base.json", json.dumps(facts, indent=2) + "\n")
@@ -96,79 +98,27 @@ def train(folders: Sequence[Path], out: Path, settings: BaseSettings, provenance
     return model
 
 
-def vae_losses(
-    vae: AutoencoderKL, images: Tensor, masks: Tensor, noise: Tensor, settings: BaseSettings
-) -> loop.Losses:
-    """Reconstruction (L1 on pixels and on their differences, weighted means) and KL of a batch.
-
-    Args:
-        vae: the autoencoder.
-        images: (n, 3, s, s) in [-1, 1].
-        masks: (n, 1, s, s), 1 on anomalies, whose pixels weigh more by `vae_anomaly_weight`.
-        noise: (n, C, s/8, s/8) standard normal, for the posterior sample.
-        settings: weights of the terms.
-    """
-    posterior = vae.encode(images).latent_dist
-    decoded = vae.decode(posterior.mean + posterior.std * noise).sample
-    weight = 1 + settings.vae_anomaly_weight * masks
-    weight = weight / weight.mean()
-    wrong = decoded - images
-    l1 = (wrong.abs() * weight).mean()
-    edges = (wrong.diff(dim=-1).abs() * weight[..., 1:]).mean() + (wrong.diff(dim=-2).abs() * weight[..., 1:, :]).mean()
-    kl = posterior.kl().mean()
-    return {"loss": l1 + settings.vae_edges * edges + settings.vae_kl * kl, "l1": l1, "kl": kl}
-
-
 def _train_vae(vae: AutoencoderKL, images: ImageSet, out: Path, settings: BaseSettings) -> None:
+    """Train the autoencoder and measure its scaling factor, or read it where that is done."""
     folder = out / "vae"
     if folder.is_dir():
         vae.load_state_dict(AutoencoderKL.from_pretrained(folder).state_dict())
-    else:
-        optimizer = torch.optim.AdamW(vae.parameters(), settings.vae_lr, weight_decay=settings.weight_decay, fused=True)
-
-        def losses_of(step: int) -> loop.Losses:
-            generator = step_generator(settings.seed, step)
-            optimizer.param_groups[0]["lr"] = settings.vae_lr * loop.cosine(step, settings.vae_steps)
-            side, count = crop_of(step, images[0][0].shape[-1], settings)
-            crops = torch.stack([crop(torch.cat(images[i]), side, settings.vae_focus, generator)
-                                 for i in draw(len(images), count, generator)])
-            noise = torch.randn(count, vae.config.latent_channels, side // 8, side // 8, generator=generator)
-            with torch.autocast("cpu", torch.bfloat16, enabled=settings.vae_precision == "bf16"):
-                return vae_losses(vae, crops[:, :3], crops[:, 3:], noise, settings)
-
-        task = {"stage": "base-vae", "settings": settings.model_dump(mode="json"), "images": len(images)}
-        loop.run(loop.Stage(out, task, settings.vae_steps, {"vae": vae}, optimizer,
-                            settings.checkpoint_every, settings.log_every), losses_of)
-    components.freeze(vae)
-    if not folder.is_dir():
-        mean, std = _encode(vae, images, 0)
-        spread = float((mean + std * torch.randn(mean.shape, generator=step_generator(settings.seed, 0))).std())
-        vae.register_to_config(scaling_factor=1 / spread)
-        partial = out / "vae.partial"
-        shutil.rmtree(partial, ignore_errors=True)
-        vae.save_pretrained(partial)
-        partial.rename(folder)
-    else:
         vae.register_to_config(scaling_factor=AutoencoderKL.load_config(folder)["scaling_factor"])
+        return components.freeze(vae)
+    autoencoder.train(vae, images, out, settings)
+    components.freeze(vae)
+    mean, std = _encode(vae, images, 0)
+    spread = float((mean + std * torch.randn(mean.shape, generator=step_generator(settings.seed, 0))).std())
+    vae.register_to_config(scaling_factor=1 / spread)
+    return _keep(vae, folder)
 
 
-def crop_of(step: int, whole: int, settings: BaseSettings) -> tuple[int, int]:
-    """Side and number of the autoencoder's crops at a step; the last ones are whole images, of side `whole`, of as many pixels."""
-    if step < round(settings.vae_steps * (1 - settings.vae_whole)):
-        return settings.vae_crop, settings.vae_batch
-    return whole, max(1, settings.vae_batch * settings.vae_crop**2 // whole**2)
-
-
-def crop(image: Tensor, side: int, focus: float, generator: torch.Generator) -> Tensor:
-    """A square of an image and its mask, (4, H, W): anywhere, or with the chance `focus` centred on a pixel of its anomaly."""
-    room = image.shape[-1] - side + 1
-    top, left = torch.randint(room, (2,), generator=generator).tolist()
-    marked = image[3].nonzero()
-    if len(marked) and float(torch.rand((), generator=generator)) < focus:
-        at = marked[int(torch.randint(len(marked), (), generator=generator))]
-        top, left = (at - side // 2).clamp(0, room - 1).tolist()
-    image = image[:, top : top + side, left : left + side]
-    return image.flip(-1) if int(torch.randint(2, (), generator=generator)) else image
+def _keep(network: AutoencoderKL | UNet2DConditionModel | CLIPTextModel, folder: Path) -> None:
+    """Save a network that is trained; the folder is there once it is whole."""
+    partial = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    network.save_pretrained(partial)
+    partial.rename(folder)
 
 
 def _view(image: Tensor, symmetry: int) -> Tensor:
@@ -214,6 +164,12 @@ def loss_weights(alphas: Tensor, masks: Tensor, settings: BaseSettings) -> Tenso
 def _train_unet(
     model: Components, images: ImageSet, captions: list[Caption], out: Path, settings: BaseSettings
 ) -> None:
+    folders = {out / "text_encoder": model.text_encoder, out / "unet": model.unet}  # the last one to be whole means all are
+    if (out / "unet").is_dir():
+        for folder, network in folders.items():
+            network.load_state_dict(type(network).from_pretrained(folder).state_dict())
+            components.freeze(network)
+        return
     moments = [_encode(model.vae, images, symmetry) for symmetry in range(settings.symmetries)]
     mean, std = (torch.stack(parts) for parts in zip(*moments, strict=True))  # (symmetries, images, C, h, w)
     marked = torch.stack([F.adaptive_max_pool2d(images[i][1], mean.shape[-1]) for i in range(len(images))])
@@ -245,6 +201,8 @@ def _train_unet(
     loop.run(stage, losses_of, after=lambda _: average.update_parameters(live))
     live.load_state_dict(copy.deepcopy(average.module.state_dict()))
     components.freeze(live)
+    for folder, network in folders.items():
+        _keep(network, folder)
 
 
 def _caption(caption: Caption, chance: list[float], settings: BaseSettings) -> str:

@@ -65,6 +65,11 @@ class BaseSettings(LoopSettings):
     vae_precision: Literal["fp32", "bf16"] = Field(
         "fp32", description="Arithmetic of the autoencoder; bf16 halves a step where the processor computes in it (AMX)."
     )
+    sharpen_steps: int = Field(
+        0, ge=0, description="Steps of the decoder against a discriminator of patches, after everything else; 0 for none."
+    )
+    sharpen_weight: float = Field(0.5, ge=0, description="Weight of the discriminator's gradient against the reconstruction's.")
+    sharpen_lr: float = Field(2e-4, gt=0, description="Peak learning rate of the decoder then; the discriminator's is twice that.")
     steps: int = Field(10000, ge=1, description="Steps of U-Net and text encoder.")
     batch: int = Field(16, ge=1, description="Images per U-Net step.")
     lr: float = Field(4e-4, gt=0, description="Peak learning rate of U-Net and text encoder.")

@@ -12,6 +12,7 @@ from PIL import Image
 from torch.nn import functional as F  # noqa: N812
 
 from seas_train import base as base_training
+from seas_train import sharpen
 from seas_train.base import Caption
 from seas_train.config import BaseSettings
 from seas_train.errors import DataError
@@ -139,49 +140,16 @@ def test_collect_refuses_a_folder_without_images(tmp_path):
         base_training.collect([tmp_path], False)
 
 
-def test_autoencoder_loss_by_hand(model):
-    model.vae.eval()
-    generator = torch.Generator().manual_seed(0)
-    images = torch.rand(2, 3, 64, 64, generator=generator) * 2 - 1
-    noise = torch.randn(2, 4, 8, 8, generator=generator)
-    masks = torch.zeros(2, 1, 64, 64)
-    settings = BaseSettings(vae_edges=0.5, vae_kl=0.1, vae_anomaly_weight=8.0)  # without an anomaly it changes nothing
-    with torch.no_grad():
-        terms = base_training.vae_losses(model.vae, images, masks, noise, settings)
-        mean, log_variance = model.vae.quant_conv(model.vae.encoder(images)).chunk(2, dim=1)
-        decoded = model.vae.decoder(model.vae.post_quant_conv(mean + (log_variance / 2).exp() * noise))
-    error = decoded - images
-    l1 = error.abs().mean()
-    across = (error[..., 1:] - error[..., :-1]).abs().mean()
-    down = (error[..., 1:, :] - error[..., :-1, :]).abs().mean()
-    kl = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum(dim=(1, 2, 3)).mean()
-    torch.testing.assert_close(terms["loss"], l1 + 0.5 * (across + down) + 0.1 * kl, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(terms["l1"], F.l1_loss(decoded, images))
-
-
-def test_an_anomalys_pixels_weigh_more(model):
-    model.vae.eval()
-    generator = torch.Generator().manual_seed(0)
-    images = torch.rand(1, 3, 64, 64, generator=generator) * 2 - 1
-    noise = torch.zeros(1, 4, 8, 8)
-    masks = torch.zeros(1, 1, 64, 64)
-    masks[..., :16, :16] = 1
-    with torch.no_grad():
-        terms = base_training.vae_losses(model.vae, images, masks, noise, BaseSettings(vae_anomaly_weight=8.0))
-        error = (model.vae.decode(model.vae.encode(images).latent_dist.mean).sample - images).abs().mean(dim=1, keepdim=True)
-    inside, outside = error[masks == 1].mean(), error[masks == 0].mean()
-    expected = (9 * 256 * inside + (4096 - 256) * outside) / (9 * 256 + 4096 - 256)
-    torch.testing.assert_close(terms["l1"], expected)
-
-
-def test_a_base_model_from_scratch_is_the_same_after_a_break(product, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("owner", "name"), [(components.DDPMScheduler, "add_noise"), (sharpen, "balance")])
+def test_a_base_model_from_scratch_is_the_same_after_a_break(owner, name, product, tmp_path, monkeypatch):
     monkeypatch.setitem(components.GEOMETRIES, "tiny", GEOMETRY)
     settings = BaseSettings(
-        vae_steps=2, steps=3, vae_batch=2, vae_crop=32, batch=2, checkpoint_every=1, symmetries=2, defects=True
+        **{"vae_steps": 2, "steps": 3, "sharpen_steps": 3, "vae_batch": 2, "vae_crop": 32, "batch": 2},
+        **{"checkpoint_every": 1, "symmetries": 2, "defects": True},
     )
     base_training.train([product.root], tmp_path / "whole", settings, {"licence": "CC0"})
 
-    kept, calls = components.DDPMScheduler.add_noise, []
+    kept, calls = getattr(owner, name), []
 
     def dying(*arguments):
         calls.append(1)
@@ -189,15 +157,15 @@ def test_a_base_model_from_scratch_is_the_same_after_a_break(product, tmp_path, 
             raise KeyboardInterrupt
         return kept(*arguments)
 
-    monkeypatch.setattr(components.DDPMScheduler, "add_noise", dying)
+    monkeypatch.setattr(owner, name, dying)
     with pytest.raises(KeyboardInterrupt):
         base_training.train([product.root], tmp_path / "broken", settings, {"licence": "CC0"})
-    monkeypatch.setattr(components.DDPMScheduler, "add_noise", kept)
+    monkeypatch.setattr(owner, name, kept)
     base_training.train([product.root], tmp_path / "broken", settings, {"licence": "CC0"})
 
-    whole, broken = (components.load(tmp_path / name) for name in ("whole", "broken"))
-    for name, network in whole.networks.items():
-        again = broken.networks[name].state_dict()
+    whole, broken = (components.load(tmp_path / folder) for folder in ("whole", "broken"))
+    for part, network in whole.networks.items():
+        again = broken.networks[part].state_dict()
         assert all(torch.equal(again[k], v) for k, v in network.state_dict().items())
     assert whole.vae.config.scaling_factor == broken.vae.config.scaling_factor
     assert json.loads((tmp_path / "whole" / "base.json").read_text())
@@ -236,51 +204,3 @@ def test_below_its_limit_the_weight_makes_the_loss_that_of_v():
     weights = base_training.loss_weights(alpha, torch.zeros(1, 1, 4, 4).double(), BaseSettings(max_noise_weight=100))
     weighted = ((predicted - noise) ** 2 * weights).mean()
     torch.testing.assert_close(weighted, F.mse_loss(velocity(predicted), velocity(noise)))
-
-
-def test_a_crop_is_centred_on_a_pixel_of_the_anomaly_where_it_fits():
-    """Where the anomaly is one pixel the crop can only lie around it, at the rim as close as the image allows."""
-    image = torch.arange(4 * 32 * 32).view(4, 32, 32).float()
-    for (row, column), (top, left) in {(15, 20): (11, 16), (0, 31): (0, 24)}.items():
-        image[3] = 0
-        image[3, row, column] = 1
-        wanted = image[:, top : top + 8, left : left + 8]
-        for seed in range(4):
-            found = base_training.crop(image, 8, 1.0, torch.Generator().manual_seed(seed))
-            assert torch.equal(found, wanted) or torch.equal(found, wanted.flip(-1))
-
-
-def test_without_focus_or_anomaly_crops_lie_anywhere():
-    image = torch.arange(4 * 32 * 32).view(4, 32, 32).float()
-    marked = image.clone()
-    image[3] = 0
-    for one, focus in ((marked, 0.0), (image, 1.0)):
-        found = [base_training.crop(one, 8, focus, torch.Generator().manual_seed(seed)) for seed in range(40)]
-        assert all(part.shape == (4, 8, 8) for part in found)
-        assert len({float(part[0].min()) for part in found}) > 30
-
-
-def test_the_last_steps_of_the_autoencoder_see_whole_images_of_as_many_pixels():
-    settings = BaseSettings(vae_steps=10, vae_batch=16, vae_crop=64, vae_whole=0.3)
-    seen = [base_training.crop_of(step, 128, settings) for step in range(10)]
-    assert seen == [(64, 16)] * 7 + [(128, 4)] * 3
-    assert base_training.crop_of(9, 512, settings) == (512, 1)
-    assert base_training.crop_of(9, 128, BaseSettings(vae_steps=10)) == (64, 16)
-
-
-class Stop(Exception):  # noqa: N818 - not an error
-    """Raised by a stand-in that has seen enough."""
-
-
-@pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
-def test_the_autoencoder_computes_in_the_asked_precision(precision, dtype, tmp_path, monkeypatch):
-    def spy(vae, images, *_):
-        assert vae.encoder.conv_in(images).dtype == dtype
-        raise Stop
-
-    monkeypatch.setattr(base_training, "vae_losses", spy)
-    (tmp_path / "plates").mkdir()
-    Image.new("RGB", (128, 128)).save(tmp_path / "plates" / "0.png")
-    settings = BaseSettings(vae_steps=1, vae_batch=1, vae_precision=precision)
-    with pytest.raises(Stop):
-        base_training.train([tmp_path / "plates"], tmp_path / "base", settings, {})
