@@ -34,6 +34,7 @@ BASE = BaseSettings(
     vae_whole=0.3,  # so that group norms and attention have seen what they see at generation
     vae_precision="bf16",
     vae_anomaly_weight=4.0,  # they cover a thirtieth of the image and are what it is about
+    sharpen_steps=2500,
     steps=8000,
     max_noise_weight=20.0,  # a trial without it drew the asked type in a third of the pairs, which is chance
     checkpoint_every=200,

@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from PIL import Image
+from torch.nn import functional as F  # noqa: N812
 
 from seas_train import autoencoder, sharpen
 from seas_train import base as base_training
