@@ -35,8 +35,10 @@ BASE = BaseSettings(
     vae_precision="bf16",
     vae_anomaly_weight=4.0,  # they cover a thirtieth of the image and are what it is about
     sharpen_steps=2500,
-    steps=8000,
-    max_noise_weight=20.0,  # a trial without it drew the asked type in a third of the pairs, which is chance
+    align_steps=1500,
+    steps=6000,
+    max_noise_weight=20.0,
+    anomaly_weight=3.0,
     checkpoint_every=200,
 )
 TUNE = resolve(TuneSettings, "tiny", None, {"steps": 900, "checkpoint_every": 100, "augment": False})

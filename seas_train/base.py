@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from seas_train import autoencoder, checkpoint, loop, sharpen
+from seas_train import alignment, autoencoder, checkpoint, loop, sharpen
 from seas_train.config import BaseSettings
 from seas_train.data import layouts
 from seas_train.data.dataset import ImageSet, draw, step_generator
@@ -174,6 +174,8 @@ def _train_unet(
     mean, std = (torch.stack(parts) for parts in zip(*moments, strict=True))  # (symmetries, images, C, h, w)
     marked = torch.stack([F.adaptive_max_pool2d(images[i][1], mean.shape[-1]) for i in range(len(images))])
     masks = torch.stack([_view(marked, symmetry) for symmetry in range(settings.symmetries)])
+    if settings.align_steps:
+        alignment.train(model, mean[0], lambda i, chance: _caption(captions[i], [1.0, *chance[1:]], settings), settings)
     live = nn.ModuleDict({"unet": model.unet, "text_encoder": model.text_encoder})
     average = loop.average(live, settings.ema)
     optimizer = torch.optim.AdamW(live.parameters(), settings.lr, weight_decay=settings.weight_decay, fused=True)

@@ -70,6 +70,9 @@ class BaseSettings(LoopSettings):
     )
     sharpen_weight: float = Field(0.5, ge=0, description="Weight of the discriminator's gradient against the reconstruction's.")
     sharpen_lr: float = Field(2e-4, gt=0, description="Peak learning rate of the decoder then; the discriminator's is twice that.")
+    align_steps: int = Field(
+        0, ge=0, description="Contrastive steps of the text encoder before the U-Net's, so that captions differ; 0 for none."
+    )
     steps: int = Field(10000, ge=1, description="Steps of U-Net and text encoder.")
     batch: int = Field(16, ge=1, description="Images per U-Net step.")
     lr: float = Field(4e-4, gt=0, description="Peak learning rate of U-Net and text encoder.")
