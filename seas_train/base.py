@@ -164,19 +164,22 @@ def loss_weights(alphas: Tensor, masks: Tensor, settings: BaseSettings) -> Tenso
 def _train_unet(
     model: Components, images: ImageSet, captions: list[Caption], out: Path, settings: BaseSettings
 ) -> None:
-    folders = {out / "text_encoder": model.text_encoder, out / "unet": model.unet}  # the last one to be whole means all are
-    if (out / "unet").is_dir():
-        for folder, network in folders.items():
-            network.load_state_dict(type(network).from_pretrained(folder).state_dict())
+    for network, name in ((model.text_encoder, "text_encoder"), (model.unet, "unet")):
+        if (out / name).is_dir():
+            network.load_state_dict(type(network).from_pretrained(out / name).state_dict())
             components.freeze(network)
+    if (out / "unet").is_dir():
         return
     moments = [_encode(model.vae, images, symmetry) for symmetry in range(settings.symmetries)]
-    mean, std = (torch.stack(parts) for parts in zip(*moments, strict=True))  # (symmetries, images, C, h, w)
+    mean, std = (torch.stack(views) for views in zip(*moments, strict=True))  # (symmetries, images, C, h, w)
     marked = torch.stack([F.adaptive_max_pool2d(images[i][1], mean.shape[-1]) for i in range(len(images))])
     masks = torch.stack([_view(marked, symmetry) for symmetry in range(settings.symmetries)])
-    if settings.align_steps:
+    if settings.align_steps and not (out / "text_encoder").is_dir():
         alignment.train(model, mean[0], lambda i, chance: _caption(captions[i], [1.0, *chance[1:]], settings), settings)
-    live = nn.ModuleDict({"unet": model.unet, "text_encoder": model.text_encoder})
+        components.freeze(model.text_encoder)  # noise would soon draw its captions together again
+        _keep(model.text_encoder, out / "text_encoder")
+    parts = ("unet",) if settings.align_steps else ("text_encoder", "unet")
+    live = nn.ModuleDict({name: model.networks[name] for name in parts})
     average = loop.average(live, settings.ema)
     optimizer = torch.optim.AdamW(live.parameters(), settings.lr, weight_decay=settings.weight_decay, fused=True)
 
@@ -203,8 +206,8 @@ def _train_unet(
     loop.run(stage, losses_of, after=lambda _: average.update_parameters(live))
     live.load_state_dict(copy.deepcopy(average.module.state_dict()))
     components.freeze(live)
-    for folder, network in folders.items():
-        _keep(network, folder)
+    for name in parts:  # the U-Net is the last one: where it is whole, all are
+        _keep(model.networks[name], out / name)
 
 
 def _caption(caption: Caption, chance: list[float], settings: BaseSettings) -> str:

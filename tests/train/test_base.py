@@ -140,12 +140,14 @@ def test_collect_refuses_a_folder_without_images(tmp_path):
         base_training.collect([tmp_path], False)
 
 
-@pytest.mark.parametrize(("owner", "name"), [(components.DDPMScheduler, "add_noise"), (sharpen, "balance")])
-def test_a_base_model_from_scratch_is_the_same_after_a_break(owner, name, product, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("owner", "name", "aligned"), [(components.DDPMScheduler, "add_noise", 0), (sharpen, "balance", 2)]
+)
+def test_a_base_model_from_scratch_is_the_same_after_a_break(owner, name, aligned, product, tmp_path, monkeypatch):
     monkeypatch.setitem(components.GEOMETRIES, "tiny", GEOMETRY)
     settings = BaseSettings(
         **{"vae_steps": 2, "steps": 3, "sharpen_steps": 3, "vae_batch": 2, "vae_crop": 32, "batch": 2},
-        **{"checkpoint_every": 1, "symmetries": 2, "defects": True},
+        **{"checkpoint_every": 1, "symmetries": 2, "defects": True, "align_steps": aligned},
     )
     base_training.train([product.root], tmp_path / "whole", settings, {"licence": "CC0"})
 
@@ -204,3 +206,16 @@ def test_below_its_limit_the_weight_makes_the_loss_that_of_v():
     weights = base_training.loss_weights(alpha, torch.zeros(1, 1, 4, 4).double(), BaseSettings(max_noise_weight=100))
     weighted = ((predicted - noise) ** 2 * weights).mean()
     torch.testing.assert_close(weighted, F.mse_loss(velocity(predicted), velocity(noise)))
+
+
+def test_an_aligned_text_encoder_stays_as_it_is(product, tmp_path, monkeypatch):
+    monkeypatch.setitem(components.GEOMETRIES, "tiny", GEOMETRY)
+    steps = {"vae_steps": 1, "vae_batch": 2, "vae_crop": 32, "batch": 2, "align_steps": 2}
+    found = []
+    for count in (1, 3):
+        base_training.train([product.root], tmp_path / str(count), BaseSettings(steps=count, **steps), {})
+        found.append(components.load(tmp_path / str(count)))
+    first, second = found
+    for name, same in (("text_encoder", True), ("unet", False)):
+        pairs = zip(first.networks[name].parameters(), second.networks[name].parameters(), strict=True)
+        assert all(torch.equal(a, b) for a, b in pairs) == same
