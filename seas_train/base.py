@@ -135,30 +135,31 @@ def _encode(vae: AutoencoderKL, images: ImageSet, symmetry: int) -> tuple[Tensor
     return torch.cat([mean for mean, _ in pairs]), torch.cat([std for _, std in pairs])
 
 
-def noise_loss(predicted: Tensor, noise: Tensor, weights: Tensor) -> Tensor:
-    """Weighted mean of the squared error of the predicted noise.
+def noise_loss(predicted: Tensor, noise: Tensor, masks: Tensor, weight: float) -> Tensor:
+    """Weighted mean of the squared error of the predicted noise; cells that an anomaly touches weigh 1 + `weight`, others 1.
 
     Args:
         predicted: (n, C, h, w).
         noise: same shape.
-        weights: (n, 1, h, w), positive.
+        masks: (n, 1, h, w) of 0 and 1.
+        weight: 0 for the plain mean.
     """
+    weights = 1 + weight * masks
     return ((predicted - noise) ** 2 * weights).mean() / weights.mean()
 
 
-def loss_weights(alphas: Tensor, masks: Tensor, settings: BaseSettings) -> Tensor:
-    """Weights (n, 1, h, w) of the noise loss: of cells that an anomaly touches, and of noisy timesteps.
+def timestep_weights(alphas: Tensor, most: float) -> Tensor:
+    """How often each timestep is drawn: 1 / alpha-bar, at most `most`.
 
     The error of v is that of the noise divided by the square root of alpha-bar (Salimans & Ho 2022). What a prompt decides is
-    decided while there is hardly anything but noise, where the plain loss of the noise is all but blind to it.
+    decided while there is hardly anything but noise, where the plain loss of the noise is all but blind to it. Drawing such
+    timesteps more often is the same as weighing them more, with less noise in the gradients.
 
     Args:
-        alphas: (n,) alpha-bar of each image's timestep.
-        masks: (n, 1, h, w) of 0 and 1.
-        settings: `anomaly_weight` and `max_noise_weight`.
+        alphas: (T,) alpha-bar of every timestep.
+        most: 1 for all alike.
     """
-    noisy = (1 / alphas).clamp(max=settings.max_noise_weight).view(-1, 1, 1, 1)
-    return noisy * (1 + settings.anomaly_weight * masks)
+    return (1 / alphas).clamp(max=most)
 
 
 def _train_unet(
@@ -181,6 +182,7 @@ def _train_unet(
     parts = ("unet",) if settings.align_steps else ("text_encoder", "unet")
     live = nn.ModuleDict({name: model.networks[name] for name in parts})
     average = loop.average(live, settings.ema)
+    often = timestep_weights(model.scheduler.alphas_cumprod, settings.max_noise_weight)
     optimizer = torch.optim.AdamW(live.parameters(), settings.lr, weight_decay=settings.weight_decay, fused=True)
 
     def losses_of(step: int) -> loop.Losses:
@@ -190,15 +192,14 @@ def _train_unet(
         views = draw(settings.symmetries, settings.batch, generator)
         noise, posterior = torch.randn(2, settings.batch, *mean.shape[2:], generator=generator)
         latents = mean[views, chosen] + std[views, chosen] * posterior
-        timesteps = torch.randint(1000, (settings.batch,), generator=generator)
+        timesteps = torch.multinomial(often, settings.batch, replacement=True, generator=generator)
         chance = torch.rand(settings.batch, 3, generator=generator).tolist()
         texts = [_caption(captions[i], c, settings) for i, c in zip(chosen, chance, strict=True)]
         ids = model.tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids
         prompt = model.text_encoder(ids).last_hidden_state
         noisy = model.scheduler.add_noise(latents, noise, timesteps)
         predicted = model.unet(noisy, timesteps, prompt).sample
-        weights = loss_weights(model.scheduler.alphas_cumprod[timesteps], masks[views, chosen], settings)
-        return {"loss": noise_loss(predicted, noise, weights)}
+        return {"loss": noise_loss(predicted, noise, masks[views, chosen], settings.anomaly_weight)}
 
     task = {"stage": "base-unet", "settings": settings.model_dump(mode="json"), "images": len(images)}
     stage = loop.Stage(out, task, settings.steps, {"live": live, "average": average}, optimizer,

@@ -81,7 +81,7 @@ class BaseSettings(LoopSettings):
     max_noise_weight: float = Field(
         1.0,
         ge=1,
-        description="Weight of noisy timesteps in the U-Net's loss: 1 / alpha-bar, as a loss on v has, up to this; 1 for none.",
+        description="How often noisy timesteps are drawn: 1 / alpha-bar, as a loss on v weighs them, at most this; 1: all alike.",
     )
     prompt_dropout: float = Field(0.1, ge=0, le=1, description="Share of captions replaced by the empty prompt.")
     generic: float = Field(0.15, ge=0, le=1, description='Share of product and defect names replaced by "object" and "defect".')

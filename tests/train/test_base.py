@@ -174,38 +174,36 @@ def test_a_base_model_from_scratch_is_the_same_after_a_break(owner, name, aligne
     assert not (tmp_path / "whole" / "checkpoint").exists()
 
 
-def test_cells_of_an_anomaly_and_noisy_timesteps_weigh_more():
+def test_latent_cells_of_an_anomaly_weigh_more():
     generator = torch.Generator().manual_seed(0)
     predicted, noise = torch.randn(2, 2, 3, 4, 4, generator=generator)
     masks = (torch.rand(2, 1, 4, 4, generator=generator) < 0.3).float()
-    alphas = torch.tensor([0.5, 0.01])  # the second would weigh 100, and may weigh 20
     total = weight = 0.0
-    for n, noisy in enumerate((2.0, 20.0)):
+    for n in range(2):
         for row in range(4):
             for column in range(4):
-                heavy = noisy * (1 + 5 * float(masks[n, 0, row, column]))
+                heavy = 1 + 5 * float(masks[n, 0, row, column])
                 total += heavy * float(((predicted - noise)[n, :, row, column] ** 2).mean())
                 weight += heavy
-    settings = BaseSettings(anomaly_weight=5, max_noise_weight=20)
-    weights = base_training.loss_weights(alphas, masks, settings)
-    torch.testing.assert_close(base_training.noise_loss(predicted, noise, weights), torch.tensor(total / weight))
-    plain = base_training.loss_weights(alphas, masks, BaseSettings())
-    torch.testing.assert_close(base_training.noise_loss(predicted, noise, plain), F.mse_loss(predicted, noise))
+    torch.testing.assert_close(base_training.noise_loss(predicted, noise, masks, 5.0), torch.tensor(total / weight))
+    torch.testing.assert_close(base_training.noise_loss(predicted, noise, masks, 0.0), F.mse_loss(predicted, noise))
 
 
-def test_below_its_limit_the_weight_makes_the_loss_that_of_v():
-    """v = sqrt(a) noise - sqrt(1 - a) x0, with x0 from the noisy latent: its squared error is the noise's divided by a."""
+def test_noisy_timesteps_are_drawn_as_often_as_a_loss_on_v_weighs_them():
+    """v = sqrt(a) noise - sqrt(1 - a) x0, with x0 from the noisy latent: its squared error is the noise's times the weight."""
     generator = torch.Generator().manual_seed(0)
     clean, noise, predicted = torch.randn(3, 1, 3, 4, 4, generator=generator).double()
-    alpha = torch.tensor([0.2]).double()
+    alphas = torch.tensor([0.2, 0.01]).double()
+    weights = base_training.timestep_weights(alphas, 20)
+    assert weights[1] == 20  # and not 100
+    alpha = alphas[0]
     noisy = alpha.sqrt() * clean + (1 - alpha).sqrt() * noise
 
     def velocity(eps):
         return alpha.sqrt() * eps - (1 - alpha).sqrt() * (noisy - (1 - alpha).sqrt() * eps) / alpha.sqrt()
 
-    weights = base_training.loss_weights(alpha, torch.zeros(1, 1, 4, 4).double(), BaseSettings(max_noise_weight=100))
-    weighted = ((predicted - noise) ** 2 * weights).mean()
-    torch.testing.assert_close(weighted, F.mse_loss(velocity(predicted), velocity(noise)))
+    torch.testing.assert_close(weights[0] * F.mse_loss(predicted, noise), F.mse_loss(velocity(predicted), velocity(noise)))
+    assert base_training.timestep_weights(alphas, 1).tolist() == [1, 1]
 
 
 def test_an_aligned_text_encoder_stays_as_it_is(product, tmp_path, monkeypatch):
