@@ -128,7 +128,7 @@ def test_the_gate_gives_up_some_pairs_and_writes_the_others(gen, tmp_path):
     assert "Traceback" not in said
     check_pairs(out)
     before = tree(out)
-    assert "0 made" in gen(*words, code=6)
+    assert "none was left to make" in gen(*words, code=6)
     assert tree(out) == before
 
 
