@@ -63,7 +63,12 @@ def crop_of(step: int, whole: int, settings: BaseSettings) -> tuple[int, int]:
     """Side and number of the autoencoder's crops at a step; the last ones are whole images, of side `whole`, of as many pixels."""
     if step < round(settings.vae_steps * (1 - settings.vae_whole)):
         return settings.vae_crop, settings.vae_batch
-    return whole, max(1, settings.vae_batch * settings.vae_crop**2 // whole**2)
+    return whole, whole_images(whole, settings)
+
+
+def whole_images(side: int, settings: BaseSettings) -> int:
+    """How many whole images have as many pixels as a batch of crops; at least one."""
+    return max(1, settings.vae_batch * settings.vae_crop**2 // side**2)
 
 
 def crop(image: Tensor, side: int, focus: float, generator: torch.Generator) -> Tensor:

@@ -14,7 +14,7 @@ from torch.func import functional_call
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
 from seas_train import loop
-from seas_train.autoencoder import crop, reconstruction
+from seas_train.autoencoder import crop, reconstruction, whole_images
 from seas_train.config import BaseSettings
 from seas_train.data.dataset import ImageSet, draw, step_generator
 from seas_train.models import components
@@ -92,8 +92,7 @@ def train(vae: AutoencoderKL, images: ImageSet, out: Path, settings: BaseSetting
     rates = [settings.sharpen_lr, 2 * settings.sharpen_lr]
     groups = [{"params": list(decoder.parameters()), "lr": rates[0]}, {"params": list(judge.parameters()), "lr": rates[1]}]
     optimizer = torch.optim.AdamW(groups, betas=(0.5, 0.9), weight_decay=settings.weight_decay, fused=True)
-    side = images[0][0].shape[-1]
-    count = max(1, settings.vae_batch * settings.vae_crop**2 // side**2)
+    count = whole_images(images[0][0].shape[-1], settings)
 
     def losses_of(step: int) -> loop.Losses:
         generator = step_generator(settings.seed + 2, step)
