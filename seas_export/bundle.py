@@ -9,6 +9,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+from safetensors import SafetensorError
+
 from seas_export import cases, conditioning, half, parity, ranges, to_onnx
 from seas_export.cases import Case
 from seas_export.graphs import Wrapper, wrappers
@@ -16,15 +19,14 @@ from seas_runtime.bundle import write_manifest
 from seas_runtime.errors import OutputError
 from seas_runtime.manifest import (
     Defaults,
-    Geometry,
+    Facts,
     Graph,
     GraphName,
     HalfPrecision,
     Manifest,
-    Schedule,
-    Start,
 )
 from seas_train import run as runs
+from seas_train.errors import DataError
 from seas_train.run import Run
 
 MEASURED: tuple[GraphName, ...] = ("unet", "vae_decoder", "mask_head")
@@ -60,11 +62,12 @@ def export(run: Run, out: Path, settings: ExportSettings, progress: Callable[[st
         progress: called with the name of each stage.
 
     Raises:
-        DataError: the run has no mask branch, or weights that are not finite.
+        DataError: the run has no mask branch, weights that are not finite, or names and numbers that a bundle cannot have.
         BundleError: parity failed.
         OutputError: `out` exists or cannot be written. In every case no bundle is left behind.
     """
     require_free(out)
+    facts = _facts(run, settings)
     modules = [run.model.unet, run.model.vae, run.model.text_encoder, runs.require_masks(run)]
     to_onnx.require_finite(modules)
     if settings.half:
@@ -73,16 +76,19 @@ def export(run: Run, out: Path, settings: ExportSettings, progress: Callable[[st
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        manifest = _fill(run, partial, settings, progress)
+        manifest = _fill(run, facts, partial, settings, progress)
         partial.rename(out)
-    except OSError as error:
-        raise OutputError(f"cannot write {out}: {error.strerror or error}; free space or choose another --out") from error
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(f"cannot write {out}: {reason}; free space or choose another --out") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return manifest
 
 
-def _fill(run: Run, folder: Path, settings: ExportSettings, progress: Callable[[str], None]) -> Manifest:
+def _fill(
+    run: Run, facts: Facts, folder: Path, settings: ExportSettings, progress: Callable[[str], None]
+) -> Manifest:
     found = wrappers(run)
     with to_onnx.WeightStore(folder) as store:
         for name, wrapper in found.items():
@@ -99,8 +105,8 @@ def _fill(run: Run, folder: Path, settings: ExportSettings, progress: Callable[[
     rows = list(parity.compare(quick, folder, files, settings.defaults.threshold))
     parity.require(rows)
     progress("seal")
-    graphs = _graphs(found, files)
-    return write_manifest(folder, {**_facts(run, settings), "graphs": graphs, "half": precision, "parity": parity.summary(rows)})
+    graphs = {"graphs": _graphs(found, files), "half": precision, "parity": parity.summary(rows)}
+    return write_manifest(folder, {**facts.model_dump(), **graphs})
 
 
 def _write_half(
@@ -139,30 +145,35 @@ def _graphs(found: dict[GraphName, Wrapper], files: parity.Files) -> dict[GraphN
     return graphs
 
 
-def _facts(run: Run, settings: ExportSettings) -> dict[str, Any]:
+def _facts(run: Run, settings: ExportSettings) -> Facts:
+    """What the manifest says of the run, checked before hours of work hang on it.
+
+    Raises:
+        DataError: a name or number that a bundle cannot have.
+    """
     facts, model = run.facts, run.model
     noise = model.scheduler.config
     prompt = run.embed([""])
-    return {
+    fields: dict[str, Any] = {
         "product": facts.product,
         "defects": [{"name": name, "prompt": text} for name, text in facts.prompts.anomaly.items()],
         "normal_prompt": facts.prompts.normal,
-        "geometry": Geometry(
-            image_size=model.image_size,
-            latent_channels=model.unet.config.in_channels,
-            latent_size=model.unet.config.sample_size,
-            prompt_length=prompt.shape[1],
-            prompt_width=prompt.shape[2],
-        ),
-        "schedule": Schedule(
-            beta_start=noise.beta_start,
-            beta_end=noise.beta_end,
-            beta_schedule=noise.beta_schedule,
-            train_steps=noise.num_train_timesteps,
-            spacing="linspace",
-            final=settings.final,  # type: ignore[arg-type]
-        ),
-        "start": Start(signal=facts.tune.signal, noise=facts.tune.noise),
+        "geometry": {
+            "image_size": model.image_size,
+            "latent_channels": model.unet.config.in_channels,
+            "latent_size": model.unet.config.sample_size,
+            "prompt_length": prompt.shape[1],
+            "prompt_width": prompt.shape[2],
+        },
+        "schedule": {
+            "beta_start": noise.beta_start,
+            "beta_end": noise.beta_end,
+            "beta_schedule": noise.beta_schedule,
+            "train_steps": noise.num_train_timesteps,
+            "spacing": "linspace",
+            "final": settings.final,
+        },
+        "start": {"signal": facts.tune.signal, "noise": facts.tune.noise},
         "defaults": settings.defaults,
         "provenance": {
             **facts.provenance,
@@ -174,3 +185,11 @@ def _facts(run: Run, settings: ExportSettings) -> dict[str, Any]:
             "versions": {name: version(name) for name in PACKAGES},
         },
     }
+    try:
+        return Facts.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"])) or "manifest"
+        raise DataError(
+            f"the run cannot become a bundle: {place}: {first['msg']}; change that in the data set and tune again"
+        ) from error

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -96,6 +97,8 @@ def main(
     """
     if (out is None) == (bundle is None):
         raise SettingsError("found both or neither of --out and --parity; give --out to export, --parity to check a bundle")
+    if wrong := [name for name, value in defaults.items() if not isfinite(value)]:
+        raise SettingsError(f"--{wrong[0]} {defaults[wrong[0]]} found, a number expected")
     steps, mask_steps = defaults["steps"], defaults["mask_steps"]
     if mask_steps > steps:
         raise SettingsError(f"--mask-steps {mask_steps} is more than --steps {steps}; choose at most as many")

@@ -18,11 +18,29 @@ SEED = click.IntRange(0, (1 << 64) - 1)
 
 
 class _Recorded(click.Command):
-    """A command that remembers the words it was called with."""
+    """A command that remembers the words it was called with, and ends an interrupt with the exit code of the house."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta["words"] = list(args)
         return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("Interrupted: finished pairs are kept; the same command continues.", err=True)
+            ctx.exit(INTERRUPTED)
+
+
+class _Group(click.Group):
+    """Commands that end an interrupt with the exit code of the house; none of them leaves half a thing behind."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("Interrupted: nothing unfinished was left behind.", err=True)
+            ctx.exit(INTERRUPTED)
 
 
 def _shard(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[int, int]:
@@ -155,7 +173,7 @@ Exit codes: 0 done, 2 usage, 3 bad bundle, 4 engine not usable, 5 output problem
     type=click.Choice(("auto", *BACKENDS)),
     default="auto",
     help="What computes; auto takes the fastest that works here, with --expect only of those that need "
-    "nothing but what the digest covers (not tensorrt, rtx).",
+    "nothing but what the digest covers (cuda, cpu, openvino). A run that is continued keeps its own.",
 )
 @click.option(
     "--threads",
@@ -187,18 +205,13 @@ def generate(
     **asked: Any,
 ) -> None:
     """Generate pairs of anomaly images and masks from a bundle."""
-    try:
-        from seas_runtime.run import Request, run
+    from seas_runtime.run import Request, run
 
-        summary = run(
-            Request(engine, out, backend, threads, expect, ["seas-gen", *ctx.meta["words"]], asked), quiet
-        )
-    except KeyboardInterrupt:
-        click.echo("Interrupted: finished pairs are kept; the same command continues.", err=True)
-        ctx.exit(INTERRUPTED)
+    command = ["seas-gen", *ctx.meta["words"]]
+    summary = run(Request(engine, out, backend, threads, expect, command, asked), quiet)
     if not quiet:
         click.echo(summary.line())
-    if sheet and summary.pairs:
+    if sheet and summary.types:
         from seas_runtime.sheet import write
 
         path = write(summary.out)
@@ -207,7 +220,7 @@ def generate(
     summary.raise_if_refused()
 
 
-@click.group()
+@click.group(cls=_Group)
 @VERSION
 def engine() -> None:
     """Look into bundles and at the engines of this machine."""
@@ -268,10 +281,7 @@ to its largest batch; four batches take about three times as long to build as on
     help="Numbers of pairs to tune for.",
 )
 @click.option("--replace", is_flag=True, help="Build again what is there of this flavour and version.")
-@click.pass_context
 def build(
-    ctx: click.Context,
-    /,
     *,
     bundle: Path,
     flavour: Flavour,
@@ -289,11 +299,7 @@ def build(
         if sys.stderr.isatty():
             click.echo(f"{time.monotonic() - began:6.1f} s  {line}", err=True)
 
-    try:
-        engines = build_engines(bundle, flavour, gpus, batches, progress, replace=replace)
-    except KeyboardInterrupt:
-        click.echo("Interrupted: no engines were written.", err=True)
-        ctx.exit(INTERRUPTED)
+    engines = build_engines(bundle, flavour, gpus, batches, progress, replace=replace)
     click.echo(f"{engines.path}: {describe_engines(engines)}, {time.monotonic() - began:.0f} s")
 
 

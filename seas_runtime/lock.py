@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from seas_runtime.errors import OutputError
 
 LOCK = ".seas-lock"
+_HELD = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}  # what systems say of a lock that another has
 
 
 @contextmanager
@@ -19,7 +21,7 @@ def locked(folder: Path) -> Iterator[None]:
 
     Raises:
         OutputError: another run holds it.
-        OSError: the lock file cannot be made.
+        OSError: the lock file cannot be made, or the file system has no locks.
     """
     path = folder / LOCK
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -29,7 +31,8 @@ def locked(folder: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            path.unlink(missing_ok=True)  # while it is still held, so that nobody's fresh lock is removed
+            with suppress(OSError):  # Windows removes no open file; what is left says nothing by itself
+                path.unlink()  # while it is still held, so that nobody's fresh lock is removed
     finally:
         os.close(descriptor)
 
@@ -44,8 +47,10 @@ def _take(descriptor: int) -> bool:
             import fcntl  # noqa: PLC0415  # exists on such systems only
 
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
+    except OSError as error:
+        if error.errno in _HELD:
+            return False
+        raise
     return True
 
 

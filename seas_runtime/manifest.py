@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, model_validator
 
@@ -41,16 +41,26 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]{0,99}")
 _RESERVED = frozenset({"empty", "normal", "good"})  # keys of the conditioning, and MVTec AD's normal folder
 
 
-def _folder_name(name: str) -> str:
+def folder_name(name: str) -> str:
+    """The name itself, if it can name a folder on every system.
+
+    Raises:
+        ValueError: it cannot.
+    """
     if not _NAME.fullmatch(name) or name.endswith((" ", ".")):
-        raise ValueError(f"{name!r} cannot name a folder: use letters, digits, '_', '-', '+', '.' and spaces")
+        raise ValueError(f"{name!r} cannot name a folder: use letters a to z, digits, '_', '-', '+', '.' and spaces")
     return name
 
 
-def _defect_name(name: str) -> str:
+def defect_name(name: str) -> str:
+    """The name itself, if it can name a defect type.
+
+    Raises:
+        ValueError: it cannot.
+    """
     if name.casefold() in _RESERVED:
         raise ValueError(f"a defect type cannot be called {name!r}")
-    return _folder_name(name)
+    return folder_name(name)
 
 
 def _inside(path: str) -> str:
@@ -62,8 +72,8 @@ def _inside(path: str) -> str:
     return path
 
 
-FolderName = Annotated[str, AfterValidator(_folder_name)]
-DefectName = Annotated[str, AfterValidator(_defect_name)]
+FolderName = Annotated[str, AfterValidator(folder_name)]
+DefectName = Annotated[str, AfterValidator(defect_name)]
 CorePath = Annotated[str, AfterValidator(_inside)]
 Size = Annotated[int, Field(ge=1, le=1 << 16)]
 Dimension = Size | Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")]
@@ -152,10 +162,9 @@ class FileEntry(_Model):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class Manifest(_Model):
-    """`manifest.json`, format 1. `files` has every core file except the manifest; see `canonical_digest`."""
+class Facts(_Model):
+    """What a manifest says before there are graphs."""
 
-    format: Literal[1]
     product: FolderName
     defects: Annotated[tuple[Defect, ...], Field(min_length=1)]
     normal_prompt: str
@@ -163,12 +172,7 @@ class Manifest(_Model):
     schedule: Schedule
     start: Start
     defaults: Defaults
-    graphs: dict[GraphName, Graph]
-    half: HalfPrecision | None = None
-    parity: dict[str, JsonValue]
     provenance: dict[str, JsonValue]
-    files: dict[CorePath, FileEntry]
-    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
     @property
     def defect_names(self) -> tuple[str, ...]:
@@ -176,7 +180,7 @@ class Manifest(_Model):
         return tuple(defect.name for defect in self.defects)
 
     @model_validator(mode="after")
-    def _consistent(self) -> Manifest:
+    def _agree(self) -> Self:
         folded = [name.casefold() for name in self.defect_names]
         if len(set(folded)) != len(folded):
             raise ValueError("two defect types share a name")
@@ -184,6 +188,21 @@ class Manifest(_Model):
             raise ValueError("defaults: mask_steps <= steps < train_steps does not hold")
         if self.schedule.beta_start > self.schedule.beta_end:
             raise ValueError("schedule: beta_start is above beta_end")
+        return self
+
+
+class Manifest(Facts):
+    """`manifest.json`, format 1. `files` has every core file except the manifest; see `canonical_digest`."""
+
+    format: Literal[1]
+    graphs: dict[GraphName, Graph]
+    half: HalfPrecision | None = None
+    parity: dict[str, JsonValue]
+    files: dict[CorePath, FileEntry]
+    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
         if missing := [name for name in REQUIRED_GRAPHS if name not in self.graphs]:
             raise ValueError(f"graphs: {', '.join(missing)} missing")
         named = {CONDITIONING}.union(*(graph.files.values() for graph in self.graphs.values()))

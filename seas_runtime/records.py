@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,37 +34,58 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def read(self) -> list[Line]:
+    def __iter__(self) -> Iterator[Line]:
         """All whole lines; what a killed run left half-written is passed over."""
-        if not self.path.exists():
-            return []
-        lines: list[Line] = []
-        for text in self.path.read_bytes().split(b"\n")[:-1]:  # a line counts once its end is written
-            try:
-                line = json.loads(text)
-            except ValueError:
-                continue
-            if isinstance(line, dict) and type(line.get("index")) is int:
-                lines.append(line)
-        return lines
+        return (line for line, _ in self._lines())
+
+    def read(self) -> dict[int, bytes]:
+        """The text of each whole line by its index: a tenth of the memory of the lines themselves."""
+        return {line["index"]: text for line, text in self._lines()}
 
     def append(self, lines: Iterable[Line]) -> None:
         """Add lines and flush them to the disk."""
-        if not (data := _encode(lines)):
+        if not (data := b"".join(json.dumps(line).encode() + b"\n" for line in lines)):
             return
         with self.path.open("ab") as stream:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
 
-    def replace(self, lines: Iterable[Line]) -> None:
-        """Hold exactly these lines, sorted, one per pair; without any the file goes."""
-        by_index = {int(line["index"]): line for line in lines}
-        data = _encode(by_index[index] for index in sorted(by_index))
+    def replace(self, texts: Mapping[int, bytes]) -> None:
+        """Hold exactly these lines, by their indices, sorted; without any the file goes."""
+        data = b"".join(texts[index] for index in sorted(texts))
         if not data:
             self.path.unlink(missing_ok=True)
         elif not self.path.exists() or self.path.read_bytes() != data:
             write_atomic(self.path, data)
+
+    def _lines(self) -> Iterator[tuple[Line, bytes]]:
+        if not self.path.exists():
+            return
+        with self.path.open("rb") as stream:
+            for text in stream:
+                if not text.endswith(b"\n"):  # a line counts once its end is written
+                    return
+                try:
+                    line = json.loads(text)
+                except ValueError:
+                    continue
+                if isinstance(line, dict) and type(line.get("index")) is int:
+                    yield line, text
+
+
+def read_record(path: Path) -> RunRecord | None:
+    """A run's record; None where there is none.
+
+    Raises:
+        OutputError: it cannot be understood.
+    """
+    try:
+        return RunRecord.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        raise OutputError(f"{path}: not the record of a run; give another --out") from error
 
 
 def write_record(path: Path, record: RunRecord) -> None:
@@ -72,26 +93,19 @@ def write_record(path: Path, record: RunRecord) -> None:
     write_atomic(path, json.dumps(record.model_dump(mode="json"), indent=1).encode() + b"\n")
 
 
-def check_same_run(path: Path, settings: Settings) -> None:
-    """Refuse to continue a run whose settings are not these; the count may differ.
+def check_same_run(out: Path, begun: Settings, settings: Settings) -> None:
+    """Refuse to continue the run in `out` where its settings are not these; the count may differ.
 
     Raises:
-        OutputError: other settings, or a `run.json` that cannot be read.
+        OutputError: other settings.
     """
-    try:
-        before = RunRecord.model_validate_json(path.read_bytes()).settings.model_dump()
-    except ValidationError as error:
-        raise OutputError(f"{path}: not the record of a run; give another --out") from error
+    before = begun.model_dump()
     for name, now in settings.model_dump().items():
         if name != "count" and before[name] != now:
             raise OutputError(
-                f"{path.parent}: holds a run with {name} {_show(before[name])}, not {_show(now)}; "
+                f"{out}: holds a run with {name} {_show(before[name])}, not {_show(now)}; "
                 "use the same settings to continue it, or give another --out"
             )
-
-
-def _encode(lines: Iterable[Line]) -> bytes:
-    return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
 
 
 def _show(value: Any) -> str:

@@ -8,9 +8,10 @@ made again.
 from __future__ import annotations
 
 import io
+import json
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -24,13 +25,14 @@ from seas_runtime.atomic import TEMPORARY_SUFFIX, flush_folder, write_atomic
 from seas_runtime.errors import OutputError
 from seas_runtime.lock import LOCK, locked
 from seas_runtime.masks import GOOD, area, bounding_box
-from seas_runtime.records import Journal, Line, RunRecord, check_same_run, write_record
+from seas_runtime.records import Journal, Line, RunRecord, check_same_run, read_record, write_record
 from seas_runtime.sampler import Sample
+from seas_runtime.settings import Settings
 
 METADATA, REFUSED, RUN = "metadata.jsonl", "refused.jsonl", "run.json"
 THREADS = 2
 PENDING_BATCHES = 4
-_OURS = re.compile(rf"\d{{6,}}(_mask)?\.png({re.escape(TEMPORARY_SUFFIX)})?")
+_OURS = re.compile(rf"(\d{{6,}})(_mask)?\.png({re.escape(TEMPORARY_SUFFIX)})?")
 
 
 class Writer:
@@ -82,54 +84,53 @@ class Writer:
             while self._pending and (len(self._pending) > PENDING_BATCHES or _arrived(self._pending[0])):
                 self._finish_oldest()
 
-    def lines(self) -> tuple[list[Line], list[Line]]:
-        """Lines of the pairs in place, and of those given up."""
-        with _explained(self.out):
-            return self.metadata.read(), self.refused.read()
-
     def _resume(self) -> None:
         """Keep whole batches, forget the rest, clear what a killed run left, and note what is to do."""
-        if (self.out / RUN).exists():
-            check_same_run(self.out / RUN, self.record.settings)
+        begun = read_record(self.out / RUN)
         done, refused = self.metadata.read(), self.refused.read()
-        top = max((line["index"] for line in done + refused), default=-1)
+        if begun is not None and (done or refused):
+            check_same_run(self.out, begun.settings, self.record.settings)
+        elif begun is not None:  # it made no pair, so any settings may follow
+            self._clear(begun.settings, {})
+        top = max(done.keys() | refused.keys(), default=-1)
         if top >= self.plan.count:
             raise OutputError(
                 f"{self.out}: holds pair {top}, more than count {self.plan.count} asks for; "
                 "ask for more pairs or give another --out"
             )
-        done = [line for line in done if self._in_place(line)]
-        known = {line["index"] for line in done + refused}
-        self.todo = [batch for batch in self.plan.batches() if not known.issuperset(batch)]
-        again = {index for batch in self.todo for index in batch}
-        done = [line for line in done if line["index"] not in again]
-        self._tidy(done, [line for line in refused if line["index"] not in again])
-        write_record(self.out / RUN, self.record)
+        done = {index: text for index, text in done.items() if self._in_place(index, text)}
+        known = done.keys() | refused.keys()
+        self.todo = [batch for batch in self.plan.batches() if not known >= set(batch)]
+        for index in (index for batch in self.todo for index in batch):
+            done.pop(index, None)
+            refused.pop(index, None)
+        self._tidy(done, refused)
+        if self.todo or begun is None:  # else the record stays that of the run that made the pairs
+            write_record(self.out / RUN, self.record)
 
-    def _tidy(self, done: list[Line], refused: list[Line]) -> None:
+    def _tidy(self, done: Mapping[int, bytes], refused: Mapping[int, bytes]) -> None:
         """Hold exactly these lines; remove our images without a line, and temporaries."""
         self.metadata.replace(done)
         self.refused.replace(refused)
-        keep = {self.out / str(line[key]) for line in done for key in ("file_name", "mask_file_name")}
         for file in self.out.glob(f"*{TEMPORARY_SUFFIX}"):
             file.unlink()
-        for defect in self.plan.defects:
+        self._clear(self.record.settings, done)
+
+    def _clear(self, settings: Settings, done: Mapping[int, bytes]) -> None:
+        """Remove images of a run with these settings that are not of pairs that are done."""
+        for defect in settings.defects:
             for folder in ("test", "ground_truth"):
-                for file in (self.out / self.record.settings.product / folder / defect).glob("*.png*"):
-                    if file not in keep and _OURS.fullmatch(file.name):
+                place = f"{settings.product}/{folder}/{defect}"
+                for file in (self.out / place).glob("*.png*"):
+                    ours = _OURS.fullmatch(file.name)
+                    if ours is None:
+                        continue
+                    index = int(ours[1])
+                    if index not in done or f"{place}/{file.name}" not in _paths(settings, index):
                         file.unlink()
 
-    def _paths(self, index: int) -> tuple[str, str]:
-        """Image and mask of a pair, relative to `out`."""
-        defect = self.plan.defects[index % len(self.plan.defects)]
-        product = self.record.settings.product
-        return (
-            f"{product}/test/{defect}/{index:06d}.png",
-            f"{product}/ground_truth/{defect}/{index:06d}_mask.png",
-        )
-
-    def _in_place(self, line: Line) -> bool:
-        names = self._paths(line["index"])
+    def _in_place(self, index: int, text: bytes) -> bool:
+        line, names = json.loads(text), _paths(self.record.settings, index)
         return (line.get("file_name"), line.get("mask_file_name")) == names and all(
             (self.out / name).is_file() for name in names
         )
@@ -137,7 +138,7 @@ class Writer:
     def _write(self, sample: Sample) -> None:
         if sample.verdict != GOOD:
             return
-        image, mask = self._paths(sample.pair.index)
+        image, mask = _paths(self.record.settings, sample.pair.index)
         for name, pixels in ((image, sample.image), (mask, sample.mask)):
             path = self.out / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -149,9 +150,8 @@ class Writer:
         for _, written in batch:
             written.result()
         good = [sample for sample, _ in batch if sample.verdict == GOOD]
-        for folder in {
-            (self.out / name).parent for sample in good for name in self._paths(sample.pair.index)
-        }:
+        names = [name for sample in good for name in _paths(self.record.settings, sample.pair.index)]
+        for folder in {(self.out / name).parent for name in names}:
             flush_folder(folder)
         self.metadata.append(self._line(sample) for sample in good)
         self.refused.append(_refusal(sample) for sample, _ in batch if sample.verdict != GOOD)
@@ -159,7 +159,7 @@ class Writer:
 
     def _line(self, sample: Sample) -> Line:
         pair = sample.pair
-        image, mask = self._paths(pair.index)
+        image, mask = _paths(self.record.settings, pair.index)
         return {
             "index": pair.index,
             "defect": pair.defect,
@@ -172,6 +172,15 @@ class Writer:
             "bbox": bounding_box(sample.mask),
             "verdict": sample.verdict,
         }
+
+
+def _paths(settings: Settings, index: int) -> tuple[str, str]:
+    """Image and mask of a pair, relative to the run's folder."""
+    product, defect = settings.product, settings.defects[index % len(settings.defects)]
+    return (
+        f"{product}/test/{defect}/{index:06d}.png",
+        f"{product}/ground_truth/{defect}/{index:06d}_mask.png",
+    )
 
 
 def _arrived(batch: list[tuple[Sample, Future[None]]]) -> bool:

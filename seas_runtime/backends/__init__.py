@@ -29,9 +29,9 @@ TABLE = {
     "openvino": "openvino",
 }
 BACKENDS = tuple(TABLE)
-# Those that read nothing but the bundle's core. Engines lie beside it: whoever can write the folder can swap one and
-# its hash. So "auto" does not take them where a digest is asked for (--expect); by name they are used.
-OF_CORE = tuple(name for name, module in TABLE.items() if module != "trt")
+# Those that read nothing but the bundle's core. Engines lie beside it, MNN's models in a cache: whoever can write there can
+# swap one and its hash. So "auto" does not take them where a digest is asked for (--expect); by name they are used.
+OF_CORE = tuple(name for name, module in TABLE.items() if module in {"ort", "openvino"})
 
 
 class Backend(Protocol):

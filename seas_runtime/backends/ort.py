@@ -20,7 +20,7 @@ from seas_runtime.manifest import REQUIRED_GRAPHS, Graph, GraphName, Precision
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _MEND = {
     "cpu": "pip install onnxruntime",
-    "cuda": "pip uninstall -y onnxruntime && pip install onnxruntime-gpu",
+    "cuda": "pip uninstall -y onnxruntime && pip install 'onnxruntime-gpu[cuda,cudnn]'",
 }
 _ERRORS_ONLY = 3
 _NO_MEMORY = re.compile(r"failed to allocate memory|out of memory|bad_alloc", re.IGNORECASE)
@@ -150,7 +150,8 @@ class OrtBackend:
             raise BackendError(f"{path}: backend {self.name} cannot load it: {_line(error)}") from error
         if session.get_providers()[0] != provider:  # ONNX Runtime falls back to the CPU without an error
             raise BackendError(
-                f"backend {self.name}: no usable device here; use --backend cpu, see seas-engine doctor"
+                f"backend {self.name}: {provider} does not start here, mostly for want of CUDA's libraries; "
+                f"run: {_MEND[self.name]}, or use --backend cpu"
             )
         _check(path.name, session, self._graphs[graph])
         return session

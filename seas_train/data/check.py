@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
+from seas_runtime.manifest import defect_name, folder_name
 from seas_train.data.images import read_mask, read_rgb, require_blank
 from seas_train.data.layouts.records import Product, Record
 from seas_train.errors import DataError
@@ -66,7 +67,7 @@ def inspect(product: Product, progress: Progress | None = None) -> Report:
         progress: Called with 1 after each image (tqdm's `update` fits).
     """
     problems = list(product.problems)
-    warnings = [*product.warnings, *_single_images(product)]
+    warnings = [*product.warnings, *_single_images(product), *_names(product)]
     groups = [_Seen("normal", product.normals), _Seen("normal (test)", product.test_normals)]
     groups += [_Seen(defect, product.of_type(defect)) for defect in product.defects]
     contents: dict[bytes, Record] = {}
@@ -129,6 +130,19 @@ def _single_images(product: Product) -> list[str]:
         for defect in product.defects
         if len(product.of_type(defect)) == 1
     ]
+
+
+def _names(product: Product) -> Iterator[str]:
+    """Names that a bundle cannot have; training takes them."""
+    for kind, check_name, names in (
+        ("product", folder_name, (product.name,)),
+        ("defect type", defect_name, product.defects),
+    ):
+        for name in names:
+            try:
+                check_name(name)
+            except ValueError as error:
+                yield f"{product.root}: the {kind} will not be exported: {error}; rename its folder before training"
 
 
 def _contradiction(record: Record, twin: Record) -> str:

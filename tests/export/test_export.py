@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,9 @@ from seas_export import bundle, to_onnx
 from seas_export.cli import main as export_command
 from seas_export.graphs import wrappers
 from seas_runtime.bundle import read_bundle
+from seas_runtime.manifest import Defaults
 from seas_train import run
+from seas_train.errors import DataError
 from seas_train.models import components
 from tests.limits import files_of_at_most
 
@@ -63,6 +66,7 @@ def test_full_precision_graph_matches_pytorch_on_unseen_inputs(tuned, tmp_path):
         (["missing", "--out", "x.plan"], 3, "no such folder"),
         (["{run}", "--out", "{run}"], 5, "exists already"),
         (["{run}", "--out", "x.plan", "--steps", "2"], 2, "--mask-steps 3 is more than --steps 2"),
+        (["{run}", "--out", "x.plan", "--threshold", "nan"], 2, "--threshold nan found, a number expected"),
         (["{run}", "--out", "x.plan", "--gpu", "sm86"], 2, "--engines"),
         (["{run}", "--out", "x.plan", "--engines", "rtx", "--gpu", "sm70"], 2, "sm70"),
     ],
@@ -95,6 +99,16 @@ def test_half_a_run_is_refused(tuned, tmp_path, missing, words):
     result = CliRunner().invoke(export_command, [str(half), "--out", str(tmp_path / "x.plan")])
     assert result.exit_code == 3
     assert words in result.output
+
+
+def test_a_name_that_a_bundle_cannot_have_is_told_before_the_work(tuned, tmp_path, monkeypatch):
+    model = run.load(tuned)
+    model = replace(model, facts=model.facts.model_copy(update={"product": "Gehäuse"}))
+    settings = bundle.ExportSettings(True, Defaults(steps=4, guidance=2, threshold=0.5, mask_steps=2))
+    monkeypatch.setattr(to_onnx, "export", lambda *_: pytest.fail("a graph was exported"))
+    with pytest.raises(DataError, match=r"product: .*'Gehäuse' cannot name a folder"):
+        bundle.export(model, tmp_path / "x.plan", settings, lambda _stage: None)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_full_disk_leaves_no_bundle(tuned, tmp_path, monkeypatch):

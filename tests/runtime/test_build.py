@@ -232,7 +232,7 @@ def test_an_interrupt_leaves_nothing(plan_folder):
     process.send_signal(signal.SIGINT)
     said, errors = process.communicate(timeout=60)
     assert (process.returncode, said) == (130, "")
-    assert errors == "Interrupted: no engines were written.\n"
+    assert errors == "Interrupted: nothing unfinished was left behind.\n"
     assert not (plan_folder / "engines").exists()
 
 

@@ -234,6 +234,16 @@ def test_engine_commands_refuse_a_bad_bundle(command, tmp_path):
     assert "no such bundle folder" in result.output
 
 
+@pytest.mark.parametrize("command", ["inspect", "verify", "doctor"])
+def test_an_interrupt_has_its_exit_code(command, pristine, monkeypatch):
+    def interrupted(*_words):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("seas_runtime.bundle.read_bundle", interrupted)
+    result = seas_engine(command, pristine)
+    assert (result.exit_code, result.stderr) == (130, "Interrupted: nothing unfinished was left behind.\n")
+
+
 def test_version():
     for command in (generate, engine):
         result = CliRunner().invoke(command, ["--version"])

@@ -1,6 +1,8 @@
 """Runs that are continued, extended, crashed, interrupted or refused."""
 
 import errno
+import fcntl
+import json
 import os
 import shutil
 import signal
@@ -13,7 +15,7 @@ import pytest
 
 from seas_runtime.lock import locked
 
-from .written import check_pairs, lines, tree
+from .written import check_pairs, lines, settings, tree
 
 RUN = "from seas_runtime.cli import generate; generate(prog_name='seas-gen')"
 THREE_CORES = "from seas_runtime import lanes; lanes.usable_cores = lambda: 3; "
@@ -189,6 +191,56 @@ def test_another_run_in_the_folder_is_refused(gen, tmp_path, words, named):
     assert named in said
     assert "--out" in said
     assert tree(tmp_path / "out") == before
+
+
+def test_a_run_that_made_no_pair_binds_nothing(gen, tmp_path):
+    """As after an engine's "use a smaller --batch", or a wrong option stopped in the first second."""
+    gen("--count", 4, "--guidance", 3, "--batch", 4, "--defect", "hole")
+    out = tmp_path / "out"
+    (out / "metadata.jsonl").unlink()  # its images are left, as by a kill before the first line
+    assert len(list(out.rglob("*.png"))) == 8
+    gen("--count", 4, "--batch", 2, "--defect", "crack")
+    gen("--count", 4, "--batch", 2, "--defect", "crack", out="whole")
+    assert tree(out) == tree(tmp_path / "whole")
+    assert settings(out)["batch"] == 2
+
+
+def test_auto_goes_on_with_the_backend_of_the_run(gen, tmp_path):
+    gen("--count", 2, "--batch", 2, "--backend", "openvino")
+    said = gen("--count", 4, "--batch", 2, "--backend", "auto")
+    assert "backend openvino, as the run in this folder was begun with" in said
+    assert settings(tmp_path / "out")["backend"] == "openvino"
+    check_pairs(tmp_path / "out")
+    assert "backend openvino, not cpu" in gen("--count", 6, "--batch", 2, "--backend", "cpu", code=5)
+
+
+def test_the_record_is_of_the_run_that_made_the_pairs(gen, tmp_path):
+    record = tmp_path / "out" / "run.json"
+    gen("--count", 4)
+    before = record.read_bytes()
+    gen("--count", 4, "--sheet")
+    assert record.read_bytes() == before
+
+
+def test_pairs_of_another_engine_version_are_told(gen, tmp_path):
+    gen("--count", 4)
+    record = tmp_path / "out" / "run.json"
+    facts = json.loads(record.read_text())
+    facts["backend"]["engine"] = "onnxruntime 1.0"
+    record.write_text(json.dumps(facts))
+    assert "was begun with" not in gen("--count", 4)
+    assert "was begun with engine onnxruntime 1.0: its older pairs may differ" in gen("--count", 8)
+    assert "was begun with" not in gen("--count", 12)
+
+
+def test_a_file_system_without_locks_is_named(gen, tmp_path, monkeypatch):
+    def refuse(_descriptor, _how):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    said = gen("--count", 4, code=5)
+    assert os.strerror(errno.ENOLCK) in said
+    assert "another run" not in said
 
 
 def test_a_smaller_count_and_another_bundle_are_refused(gen, plan_folder, tmp_path, edit_graph):

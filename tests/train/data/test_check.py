@@ -122,6 +122,16 @@ def test_a_type_of_one_image_is_a_warning(root: Path) -> None:
     assert result.stdout.endswith("problems: 0, warnings: 1\n")
 
 
+def test_names_that_no_bundle_takes_are_warnings(root: Path) -> None:
+    (root / "test/broken_small").rename(root / "test/empty")
+    (root / "ground_truth/broken_small").rename(root / "ground_truth/empty")
+    root = root.rename(root.with_name("Gehäuse"))
+    result = call(root)
+    assert result.exit_code == 0
+    assert "the product will not be exported: 'Gehäuse' cannot name a folder" in result.stdout
+    assert "the defect type will not be exported: a defect type cannot be called 'empty'" in result.stdout
+
+
 def test_nothing_that_is_a_product_is_an_error_without_a_table(tmp_path: Path) -> None:
     for words in ([tmp_path / "none"], [tmp_path], [tmp_path, "--layout", "mvtec3d"]):
         result = call(*words)
