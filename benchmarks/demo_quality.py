@@ -8,10 +8,12 @@ same command continues there. Saves demo_quality.md, .json and .png.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from benchmarks.quality.comparators import COMPARATORS
 from benchmarks.quality.downstream import Images, Masks, SegmenterSettings, Source
 from benchmarks.quality.oracle import Drawn, Oracle
 from benchmarks.real_run import executable
+from seas_runtime.atomic import write_atomic
 from seas_runtime.bundle import read_bundle
 from seas_train.data import demo
 from seas_train.data.dataset import ImageSet
@@ -79,9 +82,22 @@ def fresh_pieces() -> tuple[Drawn, Drawn]:
     return anomalies, oracle.draw_pieces(PRODUCT, [None] * WHOLE, SIZE, FRESH_SEED + 1000)
 
 
-def get_oracle(folder: Path) -> Oracle:
-    """Train the judge, or read it where that is done."""
-    path = folder / "oracle.safetensors"
+def key_of(*things: Drawn | Images | str) -> str:
+    """A name for what a kept result came from, so that another engine, data set or setting never finds it."""
+    digest = hashlib.sha256()
+    for thing in things:
+        if isinstance(thing, Drawn):
+            parts = [thing.images.tobytes(), thing.masks.tobytes(), thing.types.tobytes()]
+        else:
+            parts = [thing.encode() if isinstance(thing, str) else thing.tobytes()]
+        for part in parts:
+            digest.update(hashlib.sha256(part).digest())
+    return digest.hexdigest()[:12]
+
+
+def get_oracle(folder: Path, fresh: Drawn) -> Oracle:
+    """Train the judge, or read it where that is done; `fresh` pieces show how pieces are drawn now."""
+    path = folder / f"oracle-{key_of(fresh, f'{ORACLE_PIECES} {ORACLE_STEPS} {ORACLE_SEED}')}.safetensors"
     if not path.exists():
         kinds = (None, *DEFECTS)
         pieces = oracle.draw_pieces(PRODUCT, [kinds[i % len(kinds)] for i in range(ORACLE_PIECES)], SIZE, ORACLE_SEED)
@@ -97,13 +113,19 @@ def generate(engine: Path, out: Path, count: int) -> None:
         raise click.ClickException(f"seas-gen ended with exit code {done.returncode}")
 
 
-def segmenter_scores(folder: Path, arm: str, seed: int, sources: Callable[[], list[Source]], few: Few, test: Drawn) -> Any:
-    """Pixel AP and IoU of one segmenter on held-out anomalies; kept in a file."""
-    path = folder / f"{arm.replace(' ', '')}-{seed}.json"
+def segmenter_scores(
+    folder: Path, arm: str, seed: int, sources: Callable[[], list[Source]], few: Few, test: Drawn, pairs: str
+) -> Any:
+    """Pixel AP and IoU of one segmenter on held-out anomalies; kept in a file named after all it came from.
+
+    `pairs` says which generated pairs the arm learns from, if any.
+    """
+    key = key_of(few.anomalies, few.normals, test, repr(SEGMENTER), f"{BLENDS} {pairs}")
+    path = folder / f"{arm.replace(' ', '')}-{seed}-{key}.json"
     if not path.exists():
         network = downstream.train(sources(), few.normals, SEGMENTER, seed)
         maps = downstream.predict(network, test.images)
-        path.write_text(json.dumps(demo_figures.segmentation(maps, test.masks)) + "\n", encoding="utf-8")
+        write_atomic(path, json.dumps(demo_figures.segmentation(maps, test.masks)).encode() + b"\n")
     return json.loads(path.read_text(encoding="utf-8"))
 
 
@@ -129,10 +151,12 @@ def main(work: Path, engine: Path, count: int, seeds: int, arms: tuple[str, ...]
     """Run what is not done yet."""
     folder = work / "quality"
     folder.mkdir(exist_ok=True)
-    few, (test, whole), judge = read_few(work), fresh_pieces(), get_oracle(folder)
+    few, (test, whole) = read_few(work), fresh_pieces()
+    judge = get_oracle(folder, test)
+    digest = read_bundle(engine).manifest.digest
 
     def generated() -> Drawn:
-        out = folder / f"pairs-{read_bundle(engine).manifest.digest[:12]}"
+        out = folder / f"pairs-{digest[:12]}-{count}"
         generate(engine, out, count)
         return read_pairs(out)
 
@@ -140,9 +164,9 @@ def main(work: Path, engine: Path, count: int, seeds: int, arms: tuple[str, ...]
     for seed in range(seeds):
         for arm in arms or ARMS:
             click.echo(f"segmenter: {arm}, seed {seed}")
-            scores.setdefault(arm, []).append(
-                segmenter_scores(folder, arm, seed, lambda arm=arm, seed=seed: sources_of(arm, few, generated, seed), few, test)
-            )
+            sources = partial(sources_of, arm, few, generated, seed)
+            made = f"{digest} {count}" if arm == ARMS[-1] else "none"
+            scores.setdefault(arm, []).append(segmenter_scores(folder, arm, seed, sources, few, test, made))
     if not arms:
         pairs = generated()
         found = demo_figures.measure(judge, pairs, test, whole, few.anomalies)
