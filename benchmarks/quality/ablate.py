@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.quality import documents, generation_tables, paper, trials, variants
-from benchmarks.quality.arms import Arm, load_marked
+from benchmarks.quality.arms import Arm
 from benchmarks.quality.backbones import Backbones
 from benchmarks.quality.downstream import SegmenterSettings
 from benchmarks.quality.downstream_tables import PIXEL, percent
 from benchmarks.quality.generation import GenerationSettings, evaluate, mean_over_types
 from benchmarks.quality.options import division
-from benchmarks.quality.pairs import by_type, load_pairs, read_pairs
+from benchmarks.quality.pairs import LoadedPairs, by_type, load_pairs, read_pairs
 from benchmarks.quality.paper import Published
 from benchmarks.quality.real import Material, Real, load, write_learnable
 from benchmarks.quality.road import Effort, Road, seconds
@@ -34,6 +34,8 @@ EFFORTS = {
 }
 IMAGES = ("IS", "IC-L")
 """Columns that judge images alone."""
+EMPTY, PAIRS = "empty, %", "pairs"
+"""Columns of the share of masks that are empty, and of the other pairs, which the segmenters learn from."""
 HOLDS, NOT, OPEN = "holds", "does not hold", "undecided"
 
 
@@ -154,20 +156,21 @@ def _records(folders: Sequence[Path]) -> list[Record]:
 
 
 def _downstream(bench: Bench, name: str, made: Sequence[Sequence[Path]]) -> dict[str, Seeds | None]:
-    """Scores by column; None where a seed's generator drew no mask at all."""
-    results, product = [], bench.real.product.name
-    for seed, folders in enumerate(made):
-        try:
-            pairs, _ = load_marked(_records(folders), bench.material.test.images.shape[1], folders[0])
-        except DataError as error:
-            bench.road.say(f"{name}, seed {seed}: {error.message}")
-            return dict.fromkeys(PIXEL)
-        arm = Arm(name, pairs={product: pairs})
-        planned = [trials.Trial(name, bench.settings.network, "unified", len(pairs.images), seed)]
-        materials = {product: bench.material}
-        folder = bench.road.work / "trainings"
-        results += trials.run(planned, [arm], materials, bench.settings, folder, bench.road.say)
-    return {column: percent(results, score) for column, score in PIXEL.items()}
+    """Scores by column, None where a seed's generator drew no mask at all; share of empty masks and number of other pairs."""
+    side, product = bench.material.test.images.shape[1], bench.real.product.name
+    loaded = [load_pairs(_records(folders), side) for folders in made]
+    marked = [pairs.masks.any(axis=(1, 2)) for pairs in loaded]
+    lost = Seeds(tuple(100 * float((~kept).mean()) for kept in marked))
+    numbers: dict[str, Seeds | None] = {EMPTY: lost, PAIRS: Seeds(tuple(float(kept.sum()) for kept in marked))}
+    if max(lost.values) == 100:
+        bench.road.say(f"{name}: the masks of all pairs of a seed are empty")
+        return dict.fromkeys(PIXEL) | numbers
+    results, folder = [], bench.road.work / "trainings"
+    for seed, (pairs, kept) in enumerate(zip(loaded, marked, strict=True)):
+        arm = Arm(name, pairs={product: LoadedPairs(*(part[kept] for part in pairs))})
+        planned = [trials.Trial(name, bench.settings.network, "unified", int(kept.sum()), seed)]
+        results += trials.run(planned, [arm], {product: bench.material}, bench.settings, folder, bench.road.say)
+    return {column: percent(results, score) for column, score in PIXEL.items()} | numbers
 
 
 def _images(bench: Bench, made: Sequence[Sequence[Path]]) -> dict[str, Seeds | None]:
@@ -192,14 +195,19 @@ def _images(bench: Bench, made: Sequence[Sequence[Path]]) -> dict[str, Seeds | N
 
 def _beside(published: Published, columns: Sequence[str], found: dict[str, dict[str, Seeds | None]]) -> Table:
     rows: list[tuple[Cell, ...]] = []
+    numbers = [column for column in (EMPTY, PAIRS) if column in found[OURS]]
     for name, own in found.items():
         cells: list[Cell] = [name]
         for column in columns:
             cells += [published.figure(name, column), own[column]]
-        rows.append(tuple(cells))
-    names = ("", *(f"{column}, {whose}" for column in columns for whose in ("paper", "here")))
-    note = f"The paper's figures are of {published.data} with Stable Diffusion v1-4 and BiSeNet V2; compare the order of the rows."
-    return Table(f"Table {published.number}: {published.title}", names, tuple(rows), (note,))
+        rows.append((*cells, *(own[column] for column in numbers)))
+    names = ("", *(f"{column}, {whose}" for column in columns for whose in ("paper", "here")), *numbers)
+    note = (
+        f"The paper's figures are of {published.data} with Stable Diffusion v1-4 and BiSeNet V2: compare the order of the rows, "
+        "not the figures."
+    )
+    unequal = "A pair with an empty mask is left out: segmenters learn from the number of pairs in the last column, row by row."
+    return Table(f"Table {published.number}: {published.title}", names, tuple(rows), (note, *([unequal] if numbers else [])))
 
 
 def _proxy(published: Published, found: dict[str, dict[str, Seeds | None]]) -> Table:
@@ -237,6 +245,7 @@ def run(
     backbones: Backbones,
     facts: dict[str, Any],
     say: Callable[[str], object],
+    turn: bool = True,
 ) -> None:
     """Run the rows of these tables that are not done yet, and write ablation.md, .json, .csv and index.html into `work`/ablation.
 
@@ -251,14 +260,15 @@ def run(
         backbones: For IS and IC-LPIPS.
         facts: Of the document.
         say: Called with a line for each stage.
+        turn: Whether everything learns from quarter-turned and flipped images too.
 
     Raises:
         click.ClickException: as the stages.
     """
-    road, effort = Road(work, say), EFFORTS[budget]
+    road, effort = Road(work, say, turn), EFFORTS[budget]
     material, learnable = load(real, side), write_learnable(real, work / "learnable")
     start = base or road.base(learnable, effort, NOT_STATED)
-    settings = resolve(SegmenterSettings, budget, None, {})
+    settings = resolve(SegmenterSettings, budget, None, {"turn": turn})
     bench = Bench(real, material, learnable, start, effort, settings, seeds, backbones, road)
     made = [table for number in numbers for table in tables(bench, number)]
     opening = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,8 +11,8 @@ import numpy as np
 
 from benchmarks.quality.comparators import COMPARATORS
 from benchmarks.quality.downstream import Source, Task
-from benchmarks.quality.pairs import LoadedPairs, load_pairs, read_pairs
-from benchmarks.quality.real import Material, Real, load, match, refuse_leak
+from benchmarks.quality.pairs import LoadedPairs, load_pairs, read_pairs, read_refused
+from benchmarks.quality.real import Material, Real, load, match, missing_types, refuse_leak
 from seas_train.data.layouts import Record
 from seas_train.errors import DataError, SettingsError
 
@@ -32,7 +32,8 @@ class Arm:
         name: What tables call it.
         comparator: A name of `COMPARATORS`, or None where the pairs are given.
         pairs: Generated pairs of every product, by its name among the real ones; none of the masks is empty.
-        left_out: Share of the generated pairs whose mask was empty: they are no pairs.
+        left_out: Share of the generated pairs whose mask was empty or that `seas-gen` refused: they are no pairs.
+        missing: Product and defect type of which there are no pairs.
         real_share: Share of a batch's anomalies that are the few real ones; 0 in the paper.
     """
 
@@ -40,12 +41,20 @@ class Arm:
     comparator: str | None = None
     pairs: Mapping[str, LoadedPairs] | None = None
     left_out: float = 0.0
+    missing: tuple[tuple[str, str], ...] = ()
     real_share: float = 0.0
 
     @property
     def limit(self) -> int | None:
         """Most pairs that every product has; None where any number can be made."""
         return None if self.pairs is None else min(len(pairs.images) for pairs in self.pairs.values())
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences on the pairs that there are not, for the arm's tables."""
+        lost = f"{self.name}: {self.left_out:.1%} of its pairs had an empty mask or were refused by seas-gen, and are left out."
+        found = [lost] if self.left_out else []
+        return (*found, *(f"{self.name}: has no pairs of {product}, {defect}." for product, defect in self.missing))
 
 
 class Named(NamedTuple):
@@ -94,16 +103,19 @@ def read_generated(given: Named, real: Mapping[str, Real], materials: Mapping[st
     """Load a generator's pairs of all products.
 
     Raises:
-        DataError: A product is missing on one side, a file does not fit, no pair has a mask, or a pair is a copy of a test image.
+        DataError: A product is missing on one side, a type is unknown, a file does not fit, no pair has a mask, or a pair is a
+            copy of a test image.
     """
     products = read_pairs(given.folder)
     names = match(real, products)
-    found, empty, count = {}, 0, 0
+    found, lost, count, missing = {}, 0, 0, []
     for name, generated in names.items():
         found[name], dropped = load_marked(products[generated], side, given.folder)
         refuse_leak(found[name].images, materials[name], f"{given.folder}: a pair of {generated}")
-        empty, count = empty + dropped, count + len(products[generated])
-    return Arm(given.name, pairs=found, left_out=empty / count)
+        refused = sum(verdicts.total() for verdicts in read_refused(products[generated]).values())
+        lost, count = lost + dropped + refused, count + len(products[generated]) + refused
+        missing += [(name, defect) for defect in missing_types(real[name], products[generated])]
+    return Arm(given.name, pairs=found, left_out=lost / count, missing=tuple(missing))
 
 
 def load_marked(records: Sequence[Record], side: int, folder: Path) -> tuple[LoadedPairs, int]:
@@ -124,7 +136,7 @@ def load_marked(records: Sequence[Record], side: int, folder: Path) -> tuple[Loa
 
 def with_real(arm: Arm, share: float) -> Arm:
     """The same pairs, and the few real anomalies as that share of a batch's anomalies."""
-    return Arm(arm.name + REAL, arm.comparator, arm.pairs, arm.left_out, share)
+    return replace(arm, name=arm.name + REAL, real_share=share)
 
 
 def sources(arm: Arm, product: str, material: Material, count: int, seed: int) -> tuple[Source, ...]:

@@ -68,6 +68,7 @@ def say(line: str) -> None:
 @options.VGG
 @click.option("--side", type=click.IntRange(32), default=256, metavar="PIXELS", help="Side to which images are resized.")
 @click.option("--splits", type=click.IntRange(1), default=10, metavar="N", help="Of the Inception Score.")
+@options.TURN
 @options.out_option("generation")
 @click.pass_context
 def generation(
@@ -80,6 +81,7 @@ def generation(
     vgg: Path | None,
     side: int,
     splits: int,
+    turn: bool,
     out: Path,
 ) -> None:
     """Fidelity, diversity, copies and mask fit of the folder PAIRS (tab. 1, 8, 30), by product and type."""
@@ -88,19 +90,24 @@ def generation(
     from benchmarks.quality.pairs import read_pairs
     from benchmarks.quality.tables import Document
 
-    settings = GenerationSettings(side=side, splits=splits)
+    settings = GenerationSettings(side=side, splits=splits, turn=turn)
     facts = _facts(ctx, settings=settings.model_dump())
     networks = backbones.load(inception, vgg)
     real, generated = given.products(runs), read_pairs(pairs)
-    found = generation_tables.judge(real, generated, networks, settings, say)
-    tables = generation_tables.tables(found)
-    if generation_tables.comparable(found):
-        tables += paper.shown("1", "8", "30")
     facts |= {"weights": [*networks.classifier_origin.sha256, *networks.perceptual_origin.sha256]}
-    captions = generation_tables.picture(real, generated, side, out)
-    opening = ("Generated images of each defect type, against the anomalies that their generator was trained on.",)
-    facts["images"] = options.division(real)
-    documents.write(Document("generation", "Generated pairs", opening, tuple(tables), facts, captions), out)
+    facts |= {"division": given.origin(runs), "images": options.division(real)}
+    opening = [f"Generated images of each defect type, against the anomalies for training. {documents.divided(runs)}"]
+    with options.output(out):
+        found = generation_tables.judge(real, generated, networks, settings, say, out / "measured")
+        tables = generation_tables.tables(found)
+        if generation_tables.comparable(found):
+            unlike = paper.unlike(side, splits, [judged.scores.count for judged in found])
+            if unlike:
+                opening.append(f"The paper's figures are left out, as ours were measured otherwise: {'; '.join(unlike)}.")
+            else:
+                tables += paper.shown("1", "8", "30")
+        captions = generation_tables.picture(real, generated, side, out)
+        documents.write(Document("generation", "Generated pairs", tuple(opening), tuple(tables), facts, captions), out)
 
 
 @main.command(epilog="Example: python -m benchmarks.quality downstream --data data/tile --pairs ours=out/tile --comparator perlin")
@@ -108,7 +115,10 @@ def generation(
 @RUN
 @PAIRS
 @click.option("--comparator", "comparators", type=click.Choice(COMPARATORS), multiple=True, help="May be repeated.")
-@click.option("--network", "networks", type=click.Choice(NETWORKS), multiple=True, default=("small",), help="May be repeated.")
+@click.option(
+    "--network", "networks", type=click.Choice(NETWORKS), multiple=True, show_default="small, bisenet with --budget paper",
+    help="May be repeated.",
+)  # fmt: skip
 @click.option("--scope", type=click.Choice(["unified", "each", "both"]), default="unified", help="One network for all products?")
 @click.option(
     "--count", "counts", type=click.IntRange(1), multiple=True, metavar="N", show_default="all that every --pairs has",
@@ -116,8 +126,10 @@ def generation(
 )  # fmt: skip
 @click.option("--few-real", type=options.SHARES, metavar="X", help="Also with this share of the few real anomalies in a batch.")
 @options.STEPS
-@click.option("--turn/--no-turn", default=True, help="Quarter-turns and flips; switch off for a fixed pose.")
-@click.option("--weights", type=PATH, metavar="FILE", help="Weights of the ResNet, for upernet and lfd.")
+@options.TURN
+@click.option(
+    "--weights", multiple=True, metavar="NETWORK=FILE", help="Weights of the ResNet in upernet or lfd; may be repeated."
+)
 @BUDGET
 @SIDE
 @SEEDS
@@ -138,21 +150,24 @@ def downstream(
     **how: Any,
 ) -> None:
     """Train segmenters on pairs and normal images, test them on held-out real ones (tab. 2, 3, 9, 10, 12, 19, 31, 32)."""
-    from benchmarks.quality import arms, documents, trials
+    from benchmarks.quality import arms, backbones, documents, trials
     from benchmarks.quality.downstream import SegmenterSettings
     from seas_train.config import resolve
 
-    learning = {key: how.pop(key) for key in ("steps", "turn", "weights")}
-    settings = resolve(SegmenterSettings, budget, None, learning)
-    facts = _facts(ctx, settings=settings.model_dump(mode="json"), seeds=seeds)
+    settings = resolve(SegmenterSettings, budget, None, {key: how[key] for key in ("steps", "turn")})
+    networks, side = networks or (settings.network,), options.side_of(budget, side)
+    weights = options.weights_of(how["weights"], networks)
+    facts = _facts(ctx, side=side, seeds=seeds, weights={name: backbones.sha256(path) for name, path in weights.items()})
     real = given.products(runs)
+    facts |= {"division": given.origin(runs), "images": options.division(real)}
     named = options.named_folders(how["folders"])
-    materials, compared = arms.collect(real, options.side_of(budget, side), named, how["comparators"], how["few_real"])
+    materials, compared = arms.collect(real, side, named, how["comparators"], how["few_real"])
     scopes = ("unified", "each") if scope == "both" else (scope,)
     planned = trials.plan(compared, networks, scopes, counts or (arms.count_of(compared),), seeds)
-    results = trials.run(planned, compared, materials, settings, out / "trainings", say)
-    facts["images"] = options.division(real)
-    documents.write_downstream(results, compared, materials, facts, out)
+    with options.output(out):
+        results = trials.run(planned, compared, materials, settings, out / "trainings", say, weights)
+        facts["segmenter"] = trials.stated(settings, results)
+        documents.write_downstream(results, compared, materials, facts, out, documents.divided(runs))
 
 
 @main.command(epilog="Example: python -m benchmarks.quality replaced --data data/tile --pairs out/tile --budget smoke")
@@ -161,6 +176,7 @@ def downstream(
 @PAIRS
 @click.option("--count", type=click.IntRange(1), metavar="N", show_default="all pairs", help="Anomalies of each product.")
 @options.STEPS
+@options.TURN
 @BUDGET
 @SIDE
 @SEEDS
@@ -174,6 +190,7 @@ def replaced(
     folders: tuple[str, ...],
     count: int | None,
     steps: int | None,
+    turn: bool,
     budget: str,
     side: int | None,
     seeds: int,
@@ -188,19 +205,20 @@ def replaced(
 
     if not folders:
         raise SettingsError("found no --pairs, expected at least one folder of generated pairs; add --pairs DIR")
-    settings = resolve(DraemSettings, budget, None, {"steps": steps})
-    facts = _facts(ctx, settings=settings.model_dump(mode="json"), seeds=seeds)
+    settings, side = resolve(DraemSettings, budget, None, {"steps": steps, "turn": turn}), options.side_of(budget, side)
+    facts = _facts(ctx, settings=settings.model_dump(mode="json"), side=side, seeds=seeds)
     real = given.products(runs)
-    materials, compared = arms.collect(real, options.side_of(budget, side), options.named_folders(folders))
-    tables = []
-    for arm in compared:
-        number = count or arms.count_of([arm])
-        found = test.run(arm, materials, settings, number, seeds, out / "trainings", say)
-        tables.append(test.table(found, arm, number))
-    opening = ("Two detectors that differ in the anomalies they learn from alone, tested on held-out real images.",)
-    facts["images"] = options.division(real)
-    tables += paper.shown("33")
-    documents.write(Document("replaced", "The generator of another method, replaced", opening, tuple(tables), facts), out)
+    facts |= {"division": given.origin(runs), "images": options.division(real)}
+    materials, compared = arms.collect(real, side, options.named_folders(folders))
+    tested = "Two detectors that differ in the anomalies they learn from alone, tested on held-out real images."
+    opening, tables = (f"{tested} {documents.divided(runs)}",), []
+    with options.output(out):
+        for arm in compared:
+            number = count or arms.count_of([arm])
+            found = test.run(arm, materials, settings, number, seeds, out / "trainings", say)
+            tables.append(test.table(found, arm, number))
+        tables += paper.shown("33")
+        documents.write(Document("replaced", "The generator of another method, replaced", opening, tuple(tables), facts), out)
 
 
 @main.command(epilog="Example: python -m benchmarks.quality report --data data/tile --work out/report --budget small")
@@ -208,6 +226,7 @@ def replaced(
 @options.WORK
 @options.BASE
 @click.option("--licence", default="not stated", metavar="TEXT", help="Of the images, kept in the models.")
+@options.TURN
 @BUDGET
 @SIDE
 @SEEDS
@@ -219,15 +238,19 @@ def report(
     work: Path,
     base: Path | None,
     licence: str,
+    turn: bool,
     budget: str,
     side: int | None,
     seeds: int,
 ) -> None:
     """Train, export and generate on one product, then compare with every comparator; all of it resumes."""
     from benchmarks.quality import report as everything
+    from benchmarks.quality.road import Road
 
-    facts, real = _facts(ctx), _one(given)
-    everything.run(real, work, budget, options.side_of(budget, side), seeds, base, licence, facts, say)
+    side = options.side_of(budget, side)
+    facts, real = _facts(ctx, side=side, division=given.origin()), _one(given)
+    with options.output(work):
+        everything.run(real, Road(work, say, turn), budget, side, seeds, base, licence, facts)
 
 
 @main.command(epilog="Example: python -m benchmarks.quality ablate --data data/tile --work out/ablate --table 4 --table 21")
@@ -237,6 +260,7 @@ def report(
 @options.BASE
 @options.INCEPTION
 @options.VGG
+@options.TURN
 @click.option("--budget", type=click.Choice(["smoke", "small"]), default="small", help="How long everything is trained.")
 @SIDE
 @SEEDS
@@ -250,6 +274,7 @@ def ablate(
     base: Path | None,
     inception: Path | None,
     vgg: Path | None,
+    turn: bool,
     budget: str,
     side: int | None,
     seeds: int,
@@ -258,8 +283,10 @@ def ablate(
     from benchmarks.quality import ablate as ablations
     from benchmarks.quality import backbones
 
-    facts, real, networks = _facts(ctx), _one(given), backbones.load(inception, vgg)
-    ablations.run(real, numbers, budget, options.side_of(budget, side), seeds, base, work, networks, facts, say)
+    side = options.side_of(budget, side)
+    facts, real, networks = _facts(ctx, side=side, division=given.origin()), _one(given), backbones.load(inception, vgg)
+    with options.output(work):
+        ablations.run(real, numbers, budget, side, seeds, base, work, networks, facts, say, turn)
 
 
 def _one(given: Given) -> Real:

@@ -7,6 +7,7 @@ the same functions real pairs that the generator has not seen, and compare.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,11 +24,16 @@ _LENGTHS = (1.0, 1.5)  # of a displacement, in roots of the mask's area
 _MOST_OVERLAP = (
     1 / 3
 )  # intersection over union of a mask and itself displaced; with more, both see the same defect
+_HELD = 64  # training images in memory at a time, 32 MiB each in VGG-16 at 256 x 256
+_EMPTY, _FULL = ("empty", "too small"), ("too large",)  # verdicts of seas-gen
 
 
 @dataclass(frozen=True)
 class Shares:
-    """Of `count` pairs: shares in [0, 1] with an empty mask, a full one, and the same image as an earlier pair."""
+    """Of `count` pairs: shares in [0, 1] with an empty mask, a full one, and the same image as an earlier pair.
+
+    Pairs that `seas-gen` refused are among them, too small masks as empty and too large ones as full.
+    """
 
     count: int
     empty: float
@@ -62,8 +68,8 @@ class CopyReport:
         feature, pixel, mask_iou: As in `Nearest`.
         training_feature: Perceptual distances of each training anomaly to the nearest other: their median. None
             for a single one.
-        near_copies: Share of pairs nearer to a training anomaly than any two training anomalies are to each other.
-            None for a single training anomaly.
+        near_copies: Share of pairs nearer to a training anomaly than any two training anomalies are to each other, in
+            any of their views. None for a single training anomaly.
         mask_fit: Mean of `mask_fit` over the pairs that have it; None where none has.
         fitted: How many have it.
     """
@@ -79,18 +85,34 @@ class CopyReport:
 
 
 def report(
-    perceptual: Perceptual, generated: LoadedPairs, training: LoadedPairs, batch: int = 8
+    perceptual: Perceptual,
+    generated: LoadedPairs,
+    training: LoadedPairs,
+    batch: int = 8,
+    *,
+    turn: bool = True,
+    refused: Mapping[str, int] | None = None,
 ) -> CopyReport:
-    """Check the generated pairs of one defect type against the training anomalies of that type, at least one of both."""
-    found = nearest(perceptual, generated, training, batch)
-    layers = perceptual.layers(training.images, batch)
-    apart = distances(layers, layers).numpy().astype(np.float64)
-    np.fill_diagonal(apart, np.inf)
+    """Check the generated pairs of one defect type against the training anomalies of that type, at least one of both.
+
+    Args:
+        perceptual: What sees the images.
+        generated: Square pairs.
+        training: Square pairs of the same side.
+        batch: Images computed at a time.
+        turn: Whether a turned or flipped training anomaly is one too, as it is where training turns and flips images.
+        refused: Pairs that `seas-gen` refused, by verdict.
+    """
+    views = symmetric_views(training) if turn else training
+    found = nearest(perceptual, generated, views, batch)
+    apart = _apart(perceptual, training.images, views.images, batch)
+    count = len(training.images)
+    apart[np.arange(count)[:, None] == np.arange(len(views.images)) % count] = np.inf
     others = apart.min(axis=1)
-    several = len(others) > 1
+    several = count > 1
     fits = [fit for pair in zip(*generated, strict=True) if (fit := mask_fit(*pair)) is not None]
     return CopyReport(
-        shares=shares(generated),
+        shares=shares(generated, refused or {}),
         feature=float(np.median(found.feature)),
         pixel=float(np.median(found.pixel)),
         mask_iou=float(np.median(found.mask_iou)),
@@ -101,15 +123,22 @@ def report(
     )
 
 
-def shares(pairs: LoadedPairs) -> Shares:
-    """Count empty and full masks, and images equal to an earlier one in every pixel, of at least one pair."""
+def shares(pairs: LoadedPairs, refused: Mapping[str, int]) -> Shares:
+    """Count empty and full masks, and images equal to an earlier one in every pixel, of at least one pair.
+
+    Args:
+        pairs: Those that have files.
+        refused: The others by verdict.
+    """
     images, masks = pairs
     digests = {hashlib.sha256(image.tobytes()).digest() for image in images}
+    count = len(images) + sum(refused.values())
+    empty, full = (sum(refused.get(verdict, 0) for verdict in verdicts) for verdicts in (_EMPTY, _FULL))
     return Shares(
-        count=len(images),
-        empty=float(np.mean(~masks.any(axis=(1, 2)))),
-        full=float(np.mean(masks.all(axis=(1, 2)))),
-        duplicate=1 - len(digests) / len(images),
+        count=count,
+        empty=(int((~masks.any(axis=(1, 2))).sum()) + empty) / count,
+        full=(int(masks.all(axis=(1, 2)).sum()) + full) / count,
+        duplicate=(len(images) - len(digests)) / count,
     )
 
 
@@ -118,12 +147,7 @@ def nearest(perceptual: Perceptual, generated: LoadedPairs, training: LoadedPair
 
     Where training turns and flips images, give `symmetric_views` of them: index then counts views.
     """
-    centres = perceptual.layers(training.images, batch)
-    rows = [
-        distances(perceptual.layers(generated.images[i : i + batch], batch), centres).numpy()
-        for i in range(0, len(generated.images), batch)
-    ]
-    apart = np.concatenate(rows).astype(np.float64)
+    apart = _apart(perceptual, generated.images, training.images, batch)
     index = apart.argmin(axis=1)
     pixel, overlap = np.empty(len(index)), np.empty(len(index))
     for i, k in enumerate(index):
@@ -169,6 +193,16 @@ def mask_fit(image: Images, mask: Masks) -> float | None:
             there = _contrast(look, *moved)
             beaten.append(0.5 * (own > there) + 0.5 * (own >= there))
     return float(np.mean(beaten)) if beaten else None
+
+
+def _apart(perceptual: Perceptual, first: Images, second: Images, batch: int) -> Floats:
+    """Perceptual distances (n, m) of n and m images."""
+    columns = []
+    for k in range(0, len(second), _HELD):
+        held = perceptual.layers(second[k : k + _HELD], batch)
+        parts = (perceptual.layers(first[i : i + batch], batch) for i in range(0, len(first), batch))
+        columns.append(np.concatenate([distances(part, held).numpy() for part in parts]))
+    return np.concatenate(columns, axis=1).astype(np.float64)
 
 
 def _difference(generated: LoadedPairs, i: int, training: LoadedPairs, k: np.intp) -> float:

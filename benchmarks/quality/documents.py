@@ -14,8 +14,23 @@ from benchmarks.quality.real import Material
 from benchmarks.quality.tables import Document, Table, save
 from benchmarks.quality.trials import Result
 
+OWN = "The generator was trained on what this division has for training and on nothing else, but for a base given with --base."
 SCORES = ("2", "3", "9", "10", "12", "19", "31", "32")
 """The paper's tables of downstream scores."""
+
+
+def divided(runs: Sequence[Path]) -> str:
+    """Whose division of the real images it is, in plain words.
+
+    Args:
+        runs: Of the generator, where the user gave them.
+    """
+    if runs:
+        return "The generator's run says which real images are for training and which are held out."
+    return (
+        "This command divided the real images into those for training and those held out. A generator has kept to that only if it "
+        "was trained with the same division; --run takes the division from its run."
+    )
 
 
 def write(document: Document, out: Path) -> None:
@@ -35,6 +50,7 @@ def write_downstream(
     materials: Mapping[str, Material],
     facts: dict[str, Any],
     out: Path,
+    origin: str,
     name: str = "downstream",
     more: Sequence[Table] = (),
     pictures: Mapping[str, str] | None = None,
@@ -47,6 +63,7 @@ def write_downstream(
         materials: Each product's images.
         facts: Of the document.
         out: Where it goes; `out`/trainings holds the maps.
+        origin: `OWN`, or a sentence of `divided`.
         name: Of the files.
         more: Tables that follow ours.
         pictures: Captions of more pictures, which lie in `out`, by file name.
@@ -55,8 +72,6 @@ def write_downstream(
     captions = {**downstream_tables.pictures(results, materials, out / "trainings", out), **(pictures or {})}
     opening = (
         "Segmentation networks learn from pairs of each origin and from the same normal images, and are tested on real images that "
-        "neither they nor the generator has seen.",
-        "The paper's tables follow ours. Theirs are of other products, 1000 pairs of each type, and networks of full size and "
-        "training: compare the order of the rows, not the figures.",
+        f"are held out from them. {origin} The paper's tables follow ours.",
     )
     write(Document(name, "What the pairs are worth", opening, tuple(tables), facts, captions), out)

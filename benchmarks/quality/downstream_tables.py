@@ -36,7 +36,7 @@ def tables(results: Sequence[Result], arms: Sequence[Arm]) -> list[Table]:
     scopes = sorted({result.trial.scope for result in results}, reverse=True)
     main = list(trials.of(results, count=most, scope=scopes[0]))
     notes = [f"{most} pairs of each product; mean and standard deviation over seeds, in per cent. {IOU}"]
-    notes += [f"{arm.name}: {arm.left_out:.1%} of its pairs had an empty mask and are left out." for arm in arms if arm.left_out]
+    notes += [note for arm in arms for note in arm.notes]
     found = [
         _by_arm("Anomaly segmentation, per pixel", main, arms, PIXEL, tuple(notes)),
         _by_arm("Anomaly detection, per image", main, arms, IMAGE, ("Score of an image: the maximum of its map.",)),

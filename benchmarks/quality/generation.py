@@ -35,6 +35,9 @@ class GenerationSettings(Settings):
         50, ge=2, description="Images of a cluster that are compared with one another."
     )
     batch: int = Field(8, ge=1, description="Images computed at a time.")
+    turn: bool = Field(
+        True, description="Look for copies among turned and flipped training images too; switch off for a fixed pose."
+    )
     seed: int = Field(0, ge=0, description="Of the splits, and of the choice in large clusters.")
 
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from benchmarks.quality import copies, plots
 from benchmarks.quality.backbones import Backbones
 from benchmarks.quality.copies import CopyReport
 from benchmarks.quality.generation import GenerationScores, GenerationSettings, evaluate, mean_over_types
-from benchmarks.quality.pairs import LoadedPairs, Products, by_type, load_pairs
-from benchmarks.quality.real import Real, match
+from benchmarks.quality.pairs import LoadedPairs, Products, by_type, load_pairs, read_refused
+from benchmarks.quality.real import Real, digest, match, missing_types
 from benchmarks.quality.tables import Cell, Table
+from seas_train.checkpoint import write_atomic
 from seas_train.data.layouts import Record
-from seas_train.data.layouts.folders import ONLY_TYPE
 from seas_train.errors import DataError
 
 REAL = "real, held out"
@@ -35,6 +38,7 @@ class Judged:
         scores: Of the generated images.
         copies: Of the generated pairs; None where they have no masks.
         real: The same of the real held-out pairs, for comparison; None where there are none.
+        missing: Types of the product that have no pairs, and how many of theirs `seas-gen` refused.
     """
 
     product: str
@@ -42,6 +46,10 @@ class Judged:
     scores: GenerationScores
     copies: CopyReport | None
     real: CopyReport | None
+    missing: Mapping[str, int] = field(default_factory=dict)
+
+
+_JUDGED = TypeAdapter(Judged)
 
 
 def judge(
@@ -50,52 +58,77 @@ def judge(
     backbones: Backbones,
     settings: GenerationSettings,
     say: Callable[[str], object],
+    folder: Path | None = None,
 ) -> list[Judged]:
     """Measure every product and defect type that was generated.
+
+    Args:
+        real: The products.
+        generated: Their generated pairs.
+        backbones: What sees the images.
+        settings: Of the metrics.
+        say: Called with a line for each product and type.
+        folder: Where each product and type is kept, so that the same call again goes on with the rest; None for nowhere.
 
     Raises:
         DataError: A product is missing on one side, a type is unknown, a file does not fit, or there are too few images.
     """
     found = []
     for name, other in match(real, generated).items():
-        for defect, records in _types(real[name], generated[other]).items():
+        refused = read_refused(generated[other])
+        missing = {d: refused[d].total() if d in refused else 0 for d in missing_types(real[name], generated[other])}
+        for defect, records in by_type(generated[other]).items():
             types = real[name].product.defects
             few, held_out = (_chosen(part, defect, types) for part in (real[name].few, real[name].held_out))
             made, training, test = (load_pairs(part, settings.side) for part in (records, few, held_out))
             say(f"{name}, {defect}: {len(records)} generated, {len(few)} training, {len(held_out)} held-out images")
-            found.append(_judge(name, defect, (made, training, test), records, backbones, settings))
+            masked = all(record.mask is not None for record in records)
+            subject = _Subject(name, defect, made, training, test, masked, dict(refused.get(defect, {})))
+            found.append(replace(_kept(folder, subject, backbones, settings), missing=missing))
     return found
 
 
-def _judge(
-    product: str,
-    defect: str,
-    pairs: tuple[LoadedPairs, LoadedPairs, LoadedPairs],
-    records: Sequence[Record],
-    backbones: Backbones,
-    settings: GenerationSettings,
-) -> Judged:
-    made, training, test = pairs
+class _Subject(NamedTuple):
+    """What is measured: the pairs of a product's defect type, whether they have masks, and those refused, by verdict."""
+
+    product: str
+    defect: str
+    made: LoadedPairs
+    training: LoadedPairs
+    test: LoadedPairs
+    masked: bool
+    refused: dict[str, int]
+
+
+def _kept(folder: Path | None, subject: _Subject, backbones: Backbones, settings: GenerationSettings) -> Judged:
+    """Read what is measured, or measure it; a file is named after all it came from."""
+    if folder is None:
+        return _judge(subject, backbones, settings)
+    origins = [asdict(origin) for origin in (backbones.classifier_origin, backbones.perceptual_origin)]
+    asked = json.dumps([settings.model_dump(), origins, subject.masked, subject.refused], sort_keys=True)
+    key = digest(np.array(asked), *subject.made, *subject.training, *subject.test)[:16]
+    path = folder / f"{subject.product}-{subject.defect}-{key}.json"
+    if path.is_file():
+        try:
+            return _JUDGED.validate_json(path.read_bytes())
+        except ValueError as error:
+            raise DataError(f"{path}: cannot be read, expected a finished measurement; remove it") from error
+    found = _judge(subject, backbones, settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, _JUDGED.dump_json(found, indent=1).decode() + "\n")
+    return found
+
+
+def _judge(subject: _Subject, backbones: Backbones, settings: GenerationSettings) -> Judged:
+    product, defect, made, training, test, masked, refused = subject
+    perceptual, batch, turn = backbones.perceptual, settings.batch, settings.turn
     try:
         scores = evaluate(made.images, training.images, test.images, backbones, settings)
     except DataError as error:
         raise DataError(f"{product}, {defect}: {error.message}") from error
-    masked = all(record.mask is not None for record in records)
-    own = copies.report(backbones.perceptual, made, training, settings.batch) if masked else None
-    usual = copies.report(backbones.perceptual, test, training, settings.batch) if len(test.images) else None
+    own = copies.report(perceptual, made, training, batch, turn=turn, refused=refused) if masked else None
+    usual = copies.report(perceptual, test, training, batch, turn=turn) if len(test.images) else None
     return Judged(product, defect, scores, own, usual)
-
-
-def _types(real: Real, generated: Sequence[Record]) -> dict[str, tuple[Record, ...]]:
-    """Generated records by defect type; a flat folder of a product with several types is one type of its own."""
-    found = by_type(generated)
-    for defect in found:
-        if defect not in real.product.defects and defect != ONLY_TYPE:
-            raise DataError(
-                f"{real.product.name}: found generated images of {defect!r}, expected a defect type of the product "
-                f"({', '.join(real.product.defects)}); rename the folder or leave it out"
-            )
-    return found
 
 
 def _chosen(records: Sequence[Record], defect: str, known: Sequence[str]) -> tuple[Record, ...]:
@@ -108,7 +141,17 @@ def tables(found: Sequence[Judged]) -> list[Table]:
     origins = {origin.name for judged in found for origin in (judged.scores.classifier, judged.scores.perceptual)}
     label = () if comparable(found) else (PROXY,)
     note = f"IS over {found[0].scores.splits} splits, mean ± standard deviation over them; backbones: {', '.join(sorted(origins))}."
-    return [_fidelity(found, (*label, note)), _copies(found, label)]
+    gaps = _gaps(found)
+    return [_fidelity(found, (*label, note, *gaps)), _copies(found, (*label, *gaps))]
+
+
+def _gaps(found: Sequence[Judged]) -> list[str]:
+    """A sentence for each type without pairs."""
+    return [
+        f"{product}: has no pairs of {defect} ({refused} refused by seas-gen); means are of the other types."
+        for product, types in {judged.product: judged.missing for judged in found}.items()
+        for defect, refused in types.items()
+    ]
 
 
 def comparable(found: Sequence[Judged]) -> bool:
@@ -154,7 +197,8 @@ def _copies(found: Sequence[Judged], notes: tuple[str, ...]) -> Table:
     )
     notes = (
         *notes,
-        "Near copies: nearer to a training anomaly than any two of these to each other.",
+        "Near copies: nearer to a training anomaly, turned and flipped too unless --no-turn, than any two of these to each other.",
+        "Pairs that seas-gen refused are in the number: too small masks count as empty, too large ones as full.",
         "Nearest training anomaly, medians: perceptual distance, root mean square difference inside the masks, IoU of both masks.",
         "Mask fit: the share of displaced masks whose edge has less contrast, 0.5 by chance. Real pairs show what is usual.",
     )

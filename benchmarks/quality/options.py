@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from seas_train.errors import DataError, SettingsError
+from seas_train.errors import DataError, OutputError, SettingsError
+
+if TYPE_CHECKING:
+    from seas_train.config import TuneSettings
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
@@ -19,6 +23,8 @@ BUDGETS = ("smoke", "small", "paper")
 SIDES = {"smoke": 64, "small": 128, "paper": 256}
 """Side in pixels to which images are resized, by budget."""
 NETWORKS = ("small", "bisenet", "upernet", "lfd")
+RESNETS = ("upernet", "lfd")
+"""Networks that take a file of weights."""
 COMPARATORS = ("standard", "crop-paste", "perlin", "poisson")
 SHARES = click.FloatRange(0, 1, min_open=True, max_open=True)
 
@@ -40,6 +46,7 @@ WORK = click.option(
     "--work", type=PATH, required=True, metavar="DIR", help="Where everything goes; the same command continues there."
 )
 BASE = click.option("--base", type=PATH, metavar="BASE", show_default="trained here", help="A small base model's folder.")
+TURN = click.option("--turn/--no-turn", default=True, help="Quarter-turns and flips; switch off for a fixed pose.")
 STEPS = click.option("--steps", type=click.IntRange(1), metavar="N", show_default="by budget", help="Steps of every training.")
 SIDE = click.option(
     "--side", type=click.IntRange(32), metavar="PIXELS", help="Side to which images are resized.",
@@ -70,18 +77,25 @@ class Given:
         """Read and divide the products, as `real.Real` by name.
 
         Raises:
-            DataError, SettingsError: as `real.read_products` and `real.divide`; a product has no run or a run no product.
+            DataError, SettingsError: as `real.read_products` and `real.divide`; a product has no run or a run no product, or
+                runs of one product divide it differently.
         """
         from benchmarks.quality import real
-        from seas_train.config import TuneSettings, resolve
-        from seas_train.run import load_facts
+        from seas_train.run import Facts, load_facts
 
-        asked = {"train_share": self.train_share, "split": self.split, "shots": self.shots, "seed": self.split_seed}
-        if runs and any(value is not None for value in asked.values()):
+        if runs and any(value is not None for value in self._asked.values()):
             raise SettingsError("found --run and a division of the data, expected one: a run says what it held out; leave one out")
-        settings = resolve(TuneSettings, None, None, asked)
-        found = real.read_products(self.data, self.layout)
-        facts = {known.product: known for known in map(load_facts, runs)}
+        settings, found = self._settings, real.read_products(self.data, self.layout)
+        facts: dict[str, Facts] = {}
+        for run in runs:
+            known = load_facts(run)
+            other = facts.setdefault(known.product, known)
+            for part in ("train", "held_out", "normals"):
+                if set(getattr(known, part)) != set(getattr(other, part)):
+                    raise DataError(
+                        f"{run}: its {part} images of {known.product} are not those of the run before it, expected one division "
+                        "of a product; judge the runs in commands of their own"
+                    )
         if facts:
             missing = sorted(set(found) ^ set(facts))
             if missing:
@@ -90,6 +104,28 @@ class Given:
                     f"(found runs of {', '.join(facts)}; images of {', '.join(found)}); give the missing, or no run at all"
                 )
         return {name: real.divide(product, settings, facts.get(name)) for name, product in found.items()}
+
+    def origin(self, runs: Sequence[Path] = ()) -> dict[str, Any]:
+        """What divided the products, for the facts of a document: sha256 of each product's runs, or the settings."""
+        from benchmarks.quality.backbones import sha256
+        from seas_train.run import load_facts
+
+        if not runs:
+            return self._settings.model_dump(include={*self._asked, "normals"})
+        found: dict[str, Any] = {}
+        for run in runs:
+            found.setdefault(load_facts(run).product, []).append(sha256(run / "run.json"))
+        return found
+
+    @property
+    def _asked(self) -> dict[str, Any]:
+        return {"train_share": self.train_share, "split": self.split, "shots": self.shots, "seed": self.split_seed}
+
+    @property
+    def _settings(self) -> TuneSettings:
+        from seas_train.config import TuneSettings, resolve
+
+        return resolve(TuneSettings, None, None, self._asked)
 
 
 def data_options(command: Function) -> Function:
@@ -130,6 +166,47 @@ def named_folders(folders: Sequence[str]) -> dict[str, Path]:
             raise SettingsError(f"--pairs {word}: the name {name!r} is taken, expected another; give NAME=DIR")
         found[name] = Path(path)
     return found
+
+
+def weights_of(words: Sequence[str], networks: Sequence[str]) -> dict[str, Path]:
+    """Files of weights by network, from NETWORK=FILE.
+
+    Args:
+        words: The words.
+        networks: Those that are trained.
+
+    Raises:
+        SettingsError: A word has another form, or its network takes no weights, is not trained or has a file already.
+        DataError: There is no such file.
+    """
+    found: dict[str, Path] = {}
+    for word in words:
+        name, equals, path = word.partition("=")
+        if not equals or name not in RESNETS:
+            what = f"{name} takes no weights" if name in NETWORKS else "names no network"
+            raise SettingsError(f"--weights {word}: {what}, expected NETWORK=FILE with {' or '.join(RESNETS)}; change or omit it")
+        if name not in networks or name in found:
+            what = "has a file already" if name in found else "is not trained"
+            raise SettingsError(f"--weights {word}: {name} {what}, expected one file for a --network; change or omit it")
+        if not Path(path).is_file():
+            raise DataError(f"--weights {word}: no such file, expected safetensors of a ResNet; check the path")
+        found[name] = Path(path)
+    return found
+
+
+@contextmanager
+def output(folder: Path) -> Iterator[None]:
+    """Tell in one line that results cannot be written below `folder`.
+
+    Raises:
+        OutputError: It is a file, the disk is full, or the folder must not be written.
+    """
+    from seas_train.options import writing
+
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is a file, expected a folder or nothing; name another")
+    with writing(folder):
+        yield
 
 
 def side_of(budget: str, side: int | None) -> int:

@@ -15,6 +15,7 @@ The name of its folder is the product's; a folder of product folders is read too
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -23,8 +24,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from seas_runtime.records import Journal
+from seas_runtime.writer import REFUSED
 from seas_train.data.dataset import resize_mask
-from seas_train.data.images import MaskKind, read_mask, read_rgb
+from seas_train.data.images import MaskKind, read_levels, read_mask, read_rgb
 from seas_train.data.layouts import Record
 from seas_train.data.layouts.files import Pairs, images, subfolders
 from seas_train.data.layouts.folders import ONLY_TYPE
@@ -103,6 +106,19 @@ def by_type(records: Iterable[Record]) -> dict[str, tuple[Record, ...]]:
     return {defect: tuple(found[defect]) for defect in sorted(found)}
 
 
+def read_refused(records: Sequence[Record]) -> dict[str, Counter[str]]:
+    """Verdicts of the pairs that `seas-gen` refused when it made these of one product, by defect type.
+
+    They have a line in OUT/refused.jsonl and no files. Records that are not in OUT/PRODUCT/test/DEFECT have none.
+    """
+    place = records[0].image.parent
+    found: dict[str, Counter[str]] = {}
+    if place.parent.name == "test":
+        for line in Journal(place / "../../.." / REFUSED):
+            found.setdefault(line["defect"], Counter())[line["verdict"]] += 1
+    return found
+
+
 def load_pairs(records: Sequence[Record], side: int, progress: Progress | None = None) -> LoadedPairs:
     """Decode and resize pairs: images antialiased (Lanczos), masks as `resize_mask` says.
 
@@ -142,12 +158,12 @@ def read_generated_mask(path: Path, kind: MaskKind = "binary") -> npt.NDArray[np
     Raises:
         DataError: The file cannot be read, is coloured, or holds other levels.
     """
-    rgb = np.asarray(read_rgb(path))
     if path.suffix.lower() in _JPEG:
-        return np.asarray(rgb.mean(axis=2) >= 127.5)
-    level = int(rgb[0, 0, 0])
-    if (rgb == level).all() and (level in (0, 1, 255) or kind == "classes"):
-        return np.full(rgb.shape[:2], level > 0)
+        return np.asarray(np.asarray(read_rgb(path)).mean(axis=2) >= 127.5)
+    levels = read_levels(path, kind)
+    level = int(levels[0, 0])
+    if (levels == level).all() and (level in (0, 1, 255, 65535) or kind == "classes"):
+        return np.full(levels.shape, level > 0)
     return read_mask(path, kind)
 
 

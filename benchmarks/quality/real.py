@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,12 +13,13 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.quality.fitting import Images
-from benchmarks.quality.pairs import LoadedPairs, load_pairs, require_same_products
+from benchmarks.quality.pairs import LoadedPairs, Products, by_type, load_pairs, require_same_products
 from seas_train.config import TuneSettings
 from seas_train.data import layouts
 from seas_train.data.images import read_mask
 from seas_train.data.layouts import Product, Record
 from seas_train.data.layouts.files import subfolders
+from seas_train.data.layouts.folders import ONLY_TYPE
 from seas_train.errors import DataError, OutputError
 from seas_train.run import Facts
 
@@ -103,7 +104,8 @@ def load(real: Real, side: int) -> Material:
     """Decode and resize all images of a division.
 
     Raises:
-        DataError: A file cannot be read, no test image is normal, or an image to learn from is a test image too.
+        DataError: A file cannot be read, the mask of an anomaly is empty, no test image is normal, or an image to learn
+            from is a test image too.
     """
     if not real.test_normals:
         raise DataError(
@@ -112,6 +114,9 @@ def load(real: Real, side: int) -> Material:
         )
     tested = (*real.held_out, *real.test_normals)
     few, normals, test = (load_pairs(records, side) for records in (real.few, real.normals, tested))
+    for record, mask in zip((*real.few, *real.held_out), (*few.masks, *test.masks[: len(real.held_out)]), strict=True):
+        if not mask.any():
+            raise DataError(f"{record.mask}: the mask is empty, expected a pixel of 255; mark the anomaly or remove the pair")
     names = tuple(record.image.relative_to(real.product.root).as_posix() for record in tested)
     found = Material(few, normals.images, test, names)
     for learned, what in ((few.images, "a training anomaly"), (normals.images, "a normal image for training")):
@@ -175,16 +180,31 @@ def write_learnable(real: Real, folder: Path) -> Path:
     return out
 
 
-def match(real: Mapping[str, object], generated: Mapping[str, object]) -> dict[str, str]:
+def match(real: Mapping[str, Real], generated: Products) -> dict[str, str]:
     """The name of each real product's generated one: its own, or any where both sides have a single one.
 
     Raises:
-        DataError: A product is missing on one side.
+        DataError: A product is missing on one side, or generated pairs are of a defect type that the product has not.
     """
-    if len(real) == len(generated) == 1:
-        return dict(zip(real, generated, strict=True))
-    require_same_products(generated, real)
-    return {name: name for name in real}
+    single = len(real) == len(generated) == 1
+    if not single:
+        require_same_products(generated, real)
+    names = dict(zip(real, generated, strict=True)) if single else {name: name for name in real}
+    for name, other in names.items():
+        known = real[name].product.defects
+        for defect in by_type(generated[other]):
+            if defect not in (*known, ONLY_TYPE):
+                raise DataError(
+                    f"{name}: found generated images of {defect!r}, expected a defect type of the product "
+                    f"({', '.join(known)}); rename the folder or leave it out"
+                )
+    return names
+
+
+def missing_types(real: Real, generated: Sequence[Record]) -> tuple[str, ...]:
+    """Defect types of the product of which nothing is generated; none for a flat folder, which is of all types."""
+    found = by_type(generated)
+    return () if ONLY_TYPE in found else tuple(defect for defect in real.product.defects if defect not in found)
 
 
 def _named(product: Product, names: Iterable[str]) -> tuple[Record, ...]:

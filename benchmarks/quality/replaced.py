@@ -64,6 +64,7 @@ def table(found: list[dict[str, Rows]], arm: Arm, count: int) -> Table:
     notes = (
         f"{count} anomalies of each product in both; a detector of 1.1 M parameters for each product, in per cent. Both get each "
         "anomaly's normal image alike, the nearest one outside the mask.",
+        *arm.notes,
     )
     return Table("Replaced generator", ("", *COLUMNS), tuple(rows), notes)
 

@@ -33,16 +33,15 @@ CURVE = (8, 3)
 SPLITS = 5
 
 
-def make(real: Real, work: Path, effort: Effort, base: Path | None, licence: str, say: Callable[[str], object]) -> Path:
+def make(real: Real, road: Road, effort: Effort, base: Path | None, licence: str) -> Path:
     """Train and export a generator of the product and generate its pairs, as far as that is not done.
 
     Args:
         real: The product; the generator sees `few` and `normals` alone.
-        work: Where everything goes.
+        road: Runs the stages in its folder.
         effort: How much of it.
         base: A base model, or None for one that is trained here on the same normal images.
         licence: Of the images.
-        say: Called with a line for each stage.
 
     Returns:
         The folder of generated pairs.
@@ -50,7 +49,7 @@ def make(real: Real, work: Path, effort: Effort, base: Path | None, licence: str
     Raises:
         click.ClickException: as the commands.
     """
-    road = Road(work, say)
+    work = road.work
     data = write_learnable(real, work / "learnable")
     start = base or road.base(data, effort, licence)
     run, plan, out = work / "run", work / f"{real.product.name}.plan", work / "pairs"
@@ -64,7 +63,7 @@ def make(real: Real, work: Path, effort: Effort, base: Path | None, licence: str
 def compare(
     real: Real,
     pairs: Path,
-    budget: str,
+    settings: SegmenterSettings,
     side: int,
     seeds: int,
     out: Path,
@@ -81,18 +80,19 @@ def compare(
     most = arms.count_of(kept)
     if most < max(CURVE):
         raise DataError(f"{pairs}: found {most} pairs with a mask, expected at least {max(CURVE)}; train the generator longer")
-    settings = resolve(SegmenterSettings, budget, None, {})
-    planned = trials.plan(kept, ("small",), ("unified",), (most, *(most // part for part in CURVE)), seeds)
+    counts = (most, *(most // part for part in CURVE))
+    planned = trials.plan(kept, (settings.network,), (settings.scope,), counts, seeds)
     return trials.run(planned, kept, materials, settings, out / "trainings", say), kept, materials
 
 
-def judge(real: Real, pairs: Path, side: int, out: Path, say: Callable[[str], object]) -> tuple[list[Table], dict[str, str]]:
+def judge(real: Real, pairs: Path, side: int, out: Path, road: Road) -> tuple[list[Table], dict[str, str]]:
     """Tables of the generation metrics, by the proxy backbone, and a sheet of pairs."""
     products, generated = {real.product.name: real}, read_pairs(pairs)
     fewest = min(len(records) for found in generated.values() for records in by_type(found).values())
-    settings = GenerationSettings(side=side, splits=min(SPLITS, fewest))
+    settings = GenerationSettings(side=side, splits=min(SPLITS, fewest), turn=road.turn)
     try:
-        tables = generation_tables.tables(generation_tables.judge(products, generated, backbones.load(), settings, say))
+        found = generation_tables.judge(products, generated, backbones.load(), settings, road.say, out / "measured")
+        tables = generation_tables.tables(found)
     except DataError as error:  # a score that so few pairs do not have
         tables = [Table("Fidelity and diversity", ("not measured",), ((error.message,),))]
     return tables, generation_tables.picture(products, generated, side, out)
@@ -107,23 +107,28 @@ def stage_table(work: Path, results: Sequence[trials.Result]) -> Table:
 
 def run(
     real: Real,
-    work: Path,
+    road: Road,
     budget: str,
     side: int,
     seeds: int,
     base: Path | None,
     licence: str,
     facts: dict[str, Any],
-    say: Callable[[str], object],
 ) -> None:
-    """Do what is not done yet and write report.md, .json, .csv and index.html into `work`/report.
+    """Do what is not done yet and write report.md, .json, .csv and index.html into the folder `report` of the road's.
 
     Raises:
         click.ClickException: as the parts.
     """
-    pairs, out = make(real, work, EFFORTS[budget], base, licence, say), work / "report"
-    results, compared, materials = compare(real, pairs, budget, side, seeds, out, say)
-    tables, captions = judge(real, pairs, side, out, say)
-    found = facts | {"effort": vars(EFFORTS[budget]), "seeds": seeds, "images": division({real.product.name: real})}
-    more = [*tables, stage_table(work, results)]
-    documents.write_downstream(results, compared, materials, found, out, "report", more, captions)
+    pairs, out = make(real, road, EFFORTS[budget], base, licence), road.work / "report"
+    settings = resolve(SegmenterSettings, budget, None, {"turn": road.turn})
+    results, compared, materials = compare(real, pairs, settings, side, seeds, out, road.say)
+    tables, captions = judge(real, pairs, side, out, road)
+    found = facts | {
+        "effort": vars(EFFORTS[budget]),
+        "segmenter": trials.stated(settings, results),
+        "seeds": seeds,
+        "images": division({real.product.name: real}),
+    }
+    more = [*tables, stage_table(road.work, results)]
+    documents.write_downstream(results, compared, materials, found, out, documents.OWN, "report", more, captions)

@@ -51,16 +51,18 @@ class Road:
     Attributes:
         work: Folder of everything that is made; stages.json says what each stage took.
         say: Called with a line for each stage.
+        turn: Whether everything learns from quarter-turned and flipped images too; not for a fixed pose.
     """
 
     work: Path
     say: Callable[[str], object]
+    turn: bool = True
 
     def base(self, data: Path, effort: Effort, licence: str) -> Path:
         """Train a small base model on the normal images of `data`."""
         out = self.work / "base"
         self._run("seas-train", [
-            *("base", str(data), "--out", str(out), "--symmetries", "8", "--licence", licence),
+            *("base", str(data), "--out", str(out), "--symmetries", "8" if self.turn else "1", "--licence", licence),
             *("--vae-steps", str(effort.vae), "--steps", str(effort.unet), "--checkpoint-every", str(effort.every)),
         ])  # fmt: skip
         return out
@@ -69,14 +71,14 @@ class Road:
         """Fine-tune on every anomaly of `data`."""
         self._run("seas-train", [
             *("tune", str(data), "--base", str(base), "--out", str(run), "--preset", "tiny"),
-            *("--train-share", "1", "--steps", str(effort.tune), "--checkpoint-every", str(effort.every), *words),
+            *("--train-share", "1", "--steps", str(effort.tune), "--checkpoint-every", str(effort.every), *self._pose, *words),
         ])  # fmt: skip
 
     def masks(self, data: Path, run: Path, effort: Effort, words: Sequence[str] = ()) -> None:
         """Train the mask branch."""
         self._run("seas-train", [
             *("masks", str(run), str(data), "--preset", "tiny"),
-            *("--steps", str(effort.masks), "--checkpoint-every", str(effort.every), *words),
+            *("--steps", str(effort.masks), "--checkpoint-every", str(effort.every), *self._pose, *words),
         ])  # fmt: skip
 
     def export(self, run: Path, plan: Path) -> None:
@@ -100,6 +102,10 @@ class Road:
         how = ["--count", str(count), "--steps", str(effort.solver), *words]
         self._run("seas-train", ["sample", str(run), "--out", str(out), *how])
         write_atomic(done, json.dumps(asked) + "\n")
+
+    @property
+    def _pose(self) -> tuple[str, ...]:
+        return () if self.turn else ("--no-augment",)
 
     def _run(self, program: str, words: list[str]) -> None:
         self.say(f"{program} {' '.join(words)}")

@@ -84,6 +84,7 @@ def run(
     settings: SegmenterSettings,
     folder: Path,
     say: Say,
+    weights: Mapping[str, Path] | None = None,
 ) -> list[Result]:
     """Run what is not done yet.
 
@@ -91,9 +92,10 @@ def run(
         planned: What to run.
         arms: All that `planned` names.
         materials: Each product's images.
-        settings: Of every training, but for its network and scope.
+        settings: Of every training, but for its network, scope and weights.
         folder: Where results are kept, a JSON file and the maps for each training.
         say: Called with a line for each.
+        weights: Files of weights by network.
 
     Raises:
         DataError, SettingsError, TrainError: as `downstream.segment` and `downstream.evaluate`.
@@ -103,7 +105,8 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     results = []
     for index, trial in enumerate(planned, start=1):
-        own = settings.model_copy(update={"network": trial.network, "scope": trial.scope})
+        chosen = {"network": trial.network, "scope": trial.scope, "weights": (weights or {}).get(trial.network)}
+        own = settings.model_copy(update=chosen)
         found = _kept(folder, trial, named[trial.arm], materials, own)
         ap = np.mean([row["pixel_ap"] for row in found.scores.values()])
         say(
@@ -112,6 +115,15 @@ def run(
         )
         results.append(found)
     return results
+
+
+def stated(settings: SegmenterSettings, results: Sequence[Result]) -> dict[str, Any]:
+    """The settings of finished trainings for the facts of a document: the networks and scopes are those that were trained."""
+    trained = {
+        "networks": list(dict.fromkeys(result.trial.network for result in results)),
+        "scopes": list(dict.fromkeys(result.trial.scope for result in results)),
+    }
+    return settings.model_dump(mode="json", exclude={"network", "scope", "weights"}) | trained
 
 
 def read_maps(folder: Path, trial: Trial) -> dict[str, Maps]:
@@ -123,7 +135,7 @@ def read_maps(folder: Path, trial: Trial) -> dict[str, Maps]:
 def _kept(
     folder: Path, trial: Trial, arm: Arm, materials: Mapping[str, Material], settings: SegmenterSettings
 ) -> Result:
-    path = folder / f"{trial.name}.json"
+    path, file = folder / f"{trial.name}.json", folder / f"{trial.name}.npz"
     posed = tasks(arm, materials, trial.count, trial.seed)
     asked = {
         **dataclasses.asdict(trial),
@@ -131,7 +143,7 @@ def _kept(
         "learned": {name: _learned(task) for name, task in posed.items()},
         "tested": {name: digest(task.test_images, task.test_masks) for name, task in posed.items()},
     }
-    if path.is_file():
+    if path.is_file() and file.is_file():
         saved = _read(path)
         require_same(path, saved["asked"], asked)
         return Result(trial, saved["scores"], saved["seconds"])
@@ -142,7 +154,7 @@ def _kept(
     partial = folder / f"{trial.name}.partial.npz"
     half: dict[str, Any] = {name: value.astype(np.float16) for name, value in maps.items()}
     np.savez_compressed(partial, **half)
-    partial.replace(folder / f"{trial.name}.npz")
+    partial.replace(file)
     write_atomic(path, json.dumps({"asked": asked, "scores": scores, "seconds": seconds}, indent=1) + "\n")
     return Result(trial, scores, seconds)
 

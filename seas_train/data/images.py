@@ -54,7 +54,7 @@ def read_mask(path: Path, kind: MaskKind = "binary") -> npt.NDArray[np.bool_]:
     Raises:
         DataError: The file cannot be read, is empty (all 0) or full (no 0), coloured, or holds other levels.
     """
-    values = _levels(path, kind)
+    values = read_levels(path, kind)
     levels = np.unique(values).tolist()
     if levels == [0]:
         raise DataError(
@@ -84,14 +84,19 @@ def require_blank(path: Path) -> None:
     Raises:
         DataError: The file cannot be read, or a pixel is not 0.
     """
-    if _levels(path, "classes").any():
+    if read_levels(path, "classes").any():
         raise DataError(
             f"{path}: marks an anomaly on a normal image, expected only 0; clear or remove the mask, or move "
             "image and mask to a defect type"
         )
 
 
-def _levels(path: Path, kind: MaskKind) -> npt.NDArray[np.integer]:
+def read_levels(path: Path, kind: MaskKind = "binary") -> npt.NDArray[np.integer]:
+    """Read a mask's levels (H, W) as they count for `read_mask`, whatever they are.
+
+    Raises:
+        DataError: The file cannot be read or is coloured.
+    """
     image = _load(path)
     as_stored = image.mode in _WIDE_MODES or (kind == "classes" and image.mode == "P")
     return np.asarray(image) if as_stored else _grey(image, path)

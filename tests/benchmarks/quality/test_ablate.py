@@ -5,15 +5,20 @@ import json
 import pytest
 from PIL import Image
 
-from benchmarks.quality import ablate, paper, variants
+from benchmarks.quality import ablate, backbones, paper, real, variants
+from benchmarks.quality.ablate import Bench
+from benchmarks.quality.downstream import SegmenterSettings
+from benchmarks.quality.downstream_tables import PIXEL
 from benchmarks.quality.pairs import read_pairs
-from benchmarks.quality.road import Effort
+from benchmarks.quality.road import Effort, Road
 from benchmarks.quality.tables import Seeds, Table
+from benchmarks.quality.trials import Result
 from benchmarks.quality.variants import OURS, Variant
 from seas_train.cli import main as train
 from seas_train.config import MaskSettings, TuneSettings
 from seas_train.errors import DataError
 
+TINY = Effort(vae=1, unet=1, tune=6, masks=6, count=12, solver=3, every=9)
 CHANGED = {  # setting that each row changes, worked out from the paper's text
     "with TP": "words", "w/o NA": "na_weight", "w/o ST": "product_term", "with AT": "product_term",
     "N' = 1, N = 1": "anomaly_tokens", "N' = 4, N = 4": "product_tokens", "H = 1": "shots", "H = 2": "shots",
@@ -48,7 +53,7 @@ def test_every_row_has_the_papers_figures_and_changes_what_it_says(number):
 def test_a_table_end_to_end(quality, base, data, tmp_path, monkeypatch):
     rows = {"w/o Mixed": Variant(each_type=True)}
     monkeypatch.setattr(variants, "_ABLATED", {"4": rows, "29": {"0.1": Variant(sample=("--threshold", "0.1"))}})
-    monkeypatch.setitem(ablate.EFFORTS, "smoke", Effort(vae=1, unet=1, tune=6, masks=6, count=12, solver=3, every=9))
+    monkeypatch.setitem(ablate.EFFORTS, "smoke", TINY)
     words = ("ablate", "--data", data / "bottle", "--work", tmp_path, "--base", base, "--table", 4, "--table", 29)
     words = (*words, "--budget", "smoke", "--side", 64, "--seeds", 1)
     result = quality(*words)
@@ -61,6 +66,7 @@ def test_a_table_end_to_end(quality, base, data, tmp_path, monkeypatch):
     assert "IS, paper" not in beside["columns"]  # the proxy's figures stand alone
     assert proxies["columns"] == ["", "IS", "IC-L"]
     assert [row["AP, paper"] for row in beside["rows"]] == [66.07, 69.21]
+    assert all(row["pairs"] == pytest.approx(12 * (1 - row["empty, %"] / 100)) for row in beside["rows"])
     assert set(conclusions["rows"][0].values()) <= {"ours against w/o Mixed", ablate.HOLDS, ablate.NOT, ablate.OPEN}
     assert sorted(path.name for path in (tmp_path / "tuned").iterdir()) == [
         "0", "0_defects_broken_large", "0_defects_broken_small", "0_defects_contamination",
@@ -88,6 +94,42 @@ def test_what_seas_train_samples_is_read(tmp_path):
     (tmp_path / "dent" / "000001.png").unlink()
     with pytest.raises(DataError, match=r"000001_mask\.png: has no image, expected 000001\.png"):
         read_pairs(tmp_path)
+
+
+def sampled(folder, empty):
+    """Four pairs as `seas-train sample` writes them, so many with an empty mask."""
+    folder.mkdir()
+    for i in range(4):
+        Image.new("RGB", (32, 32), (i, 0, 0)).save(folder / f"{i:06}.png")
+        mask = Image.new("L", (32, 32), 0)
+        mask.paste(0 if i < empty else 255, (4, 4, 12, 12))
+        mask.save(folder / f"{i:06}_mask.png")
+    return [folder]
+
+
+def test_lost_pairs_stand_beside_the_scores_that_they_cost(tmp_path, data, monkeypatch):
+    counts = []
+
+    def trained(planned, arms, *_):
+        (trial,), (arm,) = planned, arms
+        assert arm.pairs["nut"].masks.any(axis=(1, 2)).all()
+        counts.append((trial.count, len(arm.pairs["nut"].images)))
+        return [Result(trial, {"nut": dict.fromkeys(PIXEL.values(), 0.25)}, 0.0)]
+
+    monkeypatch.setattr(ablate.trials, "run", trained)
+    (product,) = real.read_products(data / "nut").values()
+    divided = real.divide(product, TuneSettings())
+    road = Road(tmp_path, lambda _line: None)
+    bench = Bench(divided, real.load(divided, 32), tmp_path, tmp_path, TINY, SegmenterSettings(), 2, backbones.load(), road)
+    made = [sampled(tmp_path / "first", 1), sampled(tmp_path / "second", 2)]
+    row = ablate._downstream(bench, "row", made)
+    assert counts == [(3, 3), (2, 2)]
+    assert (row["AP"], row["empty, %"], row["pairs"]) == (Seeds((25, 25)), Seeds((25, 50)), Seeds((3, 2)))
+    blank = ablate._downstream(bench, "blank", [made[0], sampled(tmp_path / "blank", 4)])
+    assert (blank["AP"], blank["empty, %"], blank["pairs"]) == (None, Seeds((25, 100)), Seeds((3, 0)))
+    table = ablate._beside(paper.table("5"), ("AP",), {"coarse mask alone": blank, "ours": row})
+    assert table.columns == ("", "AP, paper", "AP, here", "empty, %", "pairs")
+    assert table.rows[0][-2:] == (Seeds((25, 100)), Seeds((3, 0)))
 
 
 @pytest.mark.parametrize(

@@ -28,9 +28,18 @@ def test_shares_by_hand():
     pairs = pieces(5, seed=0)
     pairs.images[3:] = pairs.images[0]
     pairs.masks[1], pairs.masks[2] = False, True
-    found = shares(pairs)
+    found = shares(pairs, {})
     assert (found.count, found.empty, found.full) == (5, 0.2, 0.2)
     assert found.duplicate == pytest.approx(0.4)
+
+
+def test_shares_of_refused_pairs_by_hand():
+    """Of four pairs one mask is empty; of six refused three were empty, one too small and two too large."""
+    pairs = pieces(4, seed=0)
+    pairs.images[3] = pairs.images[0]
+    pairs.masks[1] = False
+    found = shares(pairs, {"empty": 3, "too small": 1, "too large": 2})
+    assert (found.count, found.empty, found.full, found.duplicate) == (10, 0.5, 0.2, 0.1)
 
 
 def test_a_copy_is_found_whatever_is_around_it(perceptual):
@@ -139,6 +148,28 @@ def test_report_tells_copies_from_new_pairs(perceptual):
     assert new.training_feature == copied.training_feature > 0
     assert new.fitted == 8
     assert new.mask_fit > 0.9
+
+
+def test_report_finds_turned_and_flipped_copies_unless_the_pose_is_fixed(perceptual):
+    training = pieces(4, seed=4)
+    turned = LoadedPairs(*(np.rot90(part, 3, (1, 2))[:, ::-1] for part in training))
+    found = report(perceptual, turned, training)
+    assert found.near_copies == 1
+    assert found.feature < 1e-5
+    assert (found.pixel, found.mask_iou) == (0, 1)
+    assert found.training_feature > 0  # an anomaly's own views are no other anomaly
+    fixed = report(perceptual, turned, training, turn=False)
+    assert fixed.near_copies < 1
+    assert fixed.feature > 10 * found.feature
+
+
+def test_training_images_come_in_parts(perceptual, monkeypatch):
+    training, generated = pieces(3, seed=1), pieces(2, seed=2)
+    whole = nearest(perceptual, generated, training)
+    monkeypatch.setattr("benchmarks.quality.copies._HELD", 2)
+    parts = nearest(perceptual, generated, training)
+    assert parts.index.tolist() == whole.index.tolist()
+    assert parts.feature == pytest.approx(whole.feature, abs=1e-5)
 
 
 def test_report_says_what_it_cannot(perceptual):

@@ -125,6 +125,32 @@ def test_masks_of_two_levels_empty_and_full_ones_too(tmp_path, values, expected)
     assert (read_generated_mask(save(tmp_path / "mask.png", values)) == expected).all()
 
 
+def transparent(mode, marked):
+    """White where `marked`, transparent white elsewhere."""
+    if mode == "P":
+        image = Image.fromarray(marked.astype(np.uint8), "P")
+        image.putpalette([255] * 6)
+        image.info["transparency"] = 0
+        return image
+    image = Image.new(mode, (SIDE, SIDE), "white")
+    image.putalpha(Image.fromarray(marked.astype(np.uint8) * 255))
+    return image
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+@pytest.mark.parametrize("marked", [SQUARE > 0, np.zeros_like(SQUARE, bool), np.ones_like(SQUARE, bool)])
+def test_transparency_marks_nothing(tmp_path, mode, marked):
+    path = tmp_path / "mask.png"
+    transparent(mode, marked).save(path)
+    assert Image.open(path).has_transparency_data
+    assert (read_generated_mask(path) == marked).all()
+
+
+@pytest.mark.parametrize("level", [1, 65535])
+def test_a_full_mask_of_16_bits(tmp_path, level):
+    assert read_generated_mask(save(tmp_path / "mask.png", np.full((SIDE, SIDE), level, np.uint16))).all()
+
+
 def test_a_jpeg_mask_is_cut_at_half(tmp_path):
     path = save(tmp_path / "mask.jpg", SQUARE)
     assert len(np.unique(np.asarray(Image.open(path)))) > 2  # the codec blurred it

@@ -1,0 +1,269 @@
+"""What the judging commands share: networks and their weights, divisions by runs, a fixed pose, folders that cannot be written."""
+
+import errno
+import json
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from transformers.models.resnet.modeling_resnet import ResNetBackbone
+
+from benchmarks.quality import (
+    ablate,
+    backbones,
+    cli,
+    draem,
+    generation_tables,
+    options,
+    paper,
+    plots,
+    report,
+    segmenters,
+    trials,
+)
+from benchmarks.quality.road import Effort, Road
+from seas_train import run as runs
+from seas_train.cli import main as train
+from seas_train.errors import DataError, OutputError, SettingsError
+
+QUICK = ("--side", 64, "--seeds", 1, "--comparator", "perlin", "--count", 2)
+EFFORT = Effort(vae=1, unet=1, tune=1, masks=1, count=1, solver=1)
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Settings of every training of a segmenter, in whose place noise is predicted."""
+    found = []
+
+    def predict(tasks, settings, seed):
+        found.append(settings)
+        rng = np.random.default_rng(seed)
+        return {name: rng.random(task.test_masks.shape, dtype=np.float32) for name, task in tasks.items()}
+
+    monkeypatch.setattr(trials, "segment", predict)
+    return found
+
+
+@pytest.fixture
+def divided(data, tuned):
+    """Make run folders that hold out the nut's anomalies from the given one on."""
+
+    def make(folder, first):
+        names = sorted(f"test/{path.parent.name}/{path.name}" for path in (data / "nut" / "test").glob("[!g]*/*.png"))
+        facts = runs.load_facts(tuned).model_copy(
+            update={"product": "nut", "train": tuple(names[:first]), "held_out": tuple(names[first:]), "normals": ()}
+        )
+        folder.mkdir()
+        (folder / "run.json").write_text(facts.model_dump_json())
+        return folder
+
+    return make
+
+
+def ok(result):
+    assert result.exit_code == 0, result.stderr + repr(result.exception)
+
+
+def facts_of(out, name):
+    return json.loads((out / f"{name}.json").read_text())
+
+
+def test_the_papers_budget_trains_the_papers_network(quality, data, trained, tmp_path):
+    ok(quality("downstream", "--data", data / "nut", "--budget", "paper", *QUICK, "--out", tmp_path))
+    assert [(settings.network, settings.lr) for settings in trained] == [("bisenet", 5e-4)]
+    assert facts_of(tmp_path, "downstream")["segmenter"]["networks"] == ["bisenet"]
+
+
+def test_facts_name_what_was_trained_and_on_which_side(quality, data, trained, tmp_path):
+    words = ("--budget", "paper", "--network", "small", "--scope", "each", *QUICK, "--out", tmp_path)
+    ok(quality("downstream", "--data", data / "nut", *words))
+    assert [(settings.network, settings.scope) for settings in trained] == [("small", "each")]
+    facts = facts_of(tmp_path, "downstream")
+    assert (facts["segmenter"]["networks"], facts["segmenter"]["scopes"]) == (["small"], ["each"])
+    assert not {"network", "scope", "weights"} & facts["segmenter"].keys()
+    assert facts["side"] == 64
+
+
+def test_a_network_gets_its_own_weights(quality, data, trained, tmp_path, monkeypatch):
+    monkeypatch.setattr("benchmarks.quality.downstream_tables.parameters", lambda _network: 0)
+    file = tmp_path / "resnet-18.safetensors"
+    file.write_bytes(b"weights")
+    words = ("--network", "small", "--network", "lfd", "--weights", f"lfd={file}", *QUICK)
+    ok(quality("downstream", "--data", data / "nut", *words, "--out", tmp_path / "out"))
+    assert [(settings.network, settings.weights) for settings in trained] == [("small", None), ("lfd", file)]
+    assert facts_of(tmp_path / "out", "downstream")["weights"] == {"lfd": backbones.sha256(file)}
+
+
+@pytest.mark.parametrize(
+    ("word", "says", "error"),
+    [
+        ("small=FILE", "small takes no weights, expected NETWORK=FILE with upernet or lfd", SettingsError),
+        ("FILE", "names no network, expected NETWORK=FILE", SettingsError),
+        ("upernet=FILE", "upernet is not trained", SettingsError),
+        ("lfd=FILE", "lfd has a file already", SettingsError),
+        ("lfd=GONE", "no such file", DataError),
+    ],
+)
+def test_weights_that_no_network_takes_are_refused(tmp_path, word, says, error):
+    (tmp_path / "file").write_text("")
+    word = word.replace("FILE", str(tmp_path / "file")).replace("GONE", str(tmp_path / "gone"))
+    words = [word, word] if "already" in says else [word]
+    with pytest.raises(error, match=says):
+        options.weights_of(words, ("small", "lfd"))
+
+
+def test_networks_that_take_weights_are_those_with_a_resnet():
+    with torch.device("meta"):
+        networks = {name: make() for name, make in segmenters.NETWORKS.items()}
+    found = {name for name, network in networks.items() if any(isinstance(m, ResNetBackbone) for m in network.modules())}
+    assert found == set(options.RESNETS)
+
+
+def given(data):
+    return options.Given(data / "nut", "auto", None, None, None, None)
+
+
+def test_runs_of_a_product_must_divide_it_alike(data, divided, tmp_path):
+    one, same, other = (divided(tmp_path / name, first) for name, first in (("one", 3), ("same", 3), ("other", 4)))
+    assert len(given(data).products([one, same])["nut"].few) == 3
+    with pytest.raises(DataError, match="other: its train images of nut are not those of the run before it"):
+        given(data).products([one, other])
+
+
+def test_facts_and_opening_say_who_divided(quality, data, generated, divided, trained, tmp_path):
+    run = divided(tmp_path / "run", 3)
+    words = ("downstream", "--data", data / "nut", "--pairs", generated / "nut", "--side", 64, "--seeds", 1)
+    ok(quality(*words, "--run", run, "--out", tmp_path / "by-run"))
+    ok(quality(*words, "--shots", 1, "--split-seed", 5, "--out", tmp_path / "by-us"))
+    assert facts_of(tmp_path / "by-run", "downstream")["division"] == {"nut": [backbones.sha256(run / "run.json")]}
+    division = facts_of(tmp_path / "by-us", "downstream")["division"]
+    assert (division["shots"], division["split"], division["seed"]) == (1, "seeded", 5)
+    only_if = "only if it was trained with the same division"
+    assert only_if in (tmp_path / "by-us" / "downstream.md").read_text()
+    assert only_if not in (tmp_path / "by-run" / "downstream.md").read_text()
+    assert len(trained) == 2
+
+
+@pytest.mark.parametrize("turn", [True, False])
+def test_a_road_without_turns_keeps_the_pose(turn, tmp_path, monkeypatch):
+    called = {}
+    monkeypatch.setattr("benchmarks.quality.road.call", lambda _program, words: called.update({words[0]: words}))
+    road = Road(tmp_path, lambda _line: None, turn)
+    base = road.base(tmp_path / "data", EFFORT, "CC0")
+    road.tune(tmp_path / "data", base, tmp_path / "run", EFFORT)
+    road.masks(tmp_path / "data", tmp_path / "run", EFFORT)
+    settings = {name: train.commands[name].make_context(name, words[1:]).params for name, words in called.items()}
+    assert settings["base"]["symmetries"] == (8 if turn else 1)
+    assert [settings[name]["augment"] is not False for name in ("tune", "masks")] == [turn, turn]
+
+
+@pytest.mark.parametrize("words", [("report",), ("ablate", "--table", 29)])
+def test_no_turn_reaches_the_road_and_the_segmenters(quality, data, tmp_path, monkeypatch, words):
+    seen = []
+
+    def stop(*parts, **_):
+        seen.extend(part for part in parts if hasattr(part, "turn"))
+        raise DataError("enough")
+
+    monkeypatch.setattr(report, "make", lambda _real, road, *_: seen.append(road) or tmp_path)
+    monkeypatch.setattr(report, "compare", stop)
+    monkeypatch.setattr(ablate, "Bench", stop)
+    result = quality(*words, "--data", data / "nut", "--work", tmp_path, "--base", tmp_path, "--side", 64, "--no-turn")
+    assert "enough" in result.stderr
+    assert [part.turn for part in seen] == [False, False]
+
+
+def test_no_turn_reaches_the_detectors(quality, data, generated, tmp_path, monkeypatch):
+    seen = []
+
+    def stop(_pairs, _normals, _test, settings, _seed):
+        seen.append(settings.turn)
+        raise DataError("enough")
+
+    monkeypatch.setattr(draem, "compare", stop)
+    words = ("--data", data / "nut", "--pairs", generated / "nut", "--side", 64, "--no-turn")
+    quality("replaced", *words, "--out", tmp_path)
+    assert seen == [False]
+
+
+@pytest.mark.parametrize("number", ["1", "2", "33"])
+def test_the_papers_tables_say_how_to_read_them(number):
+    (table,) = paper.shown(number)
+    assert "compare the order of the rows, not the figures" in table.markdown()
+
+
+@pytest.mark.parametrize(
+    ("measured", "expected"),
+    [
+        ((256, 10, [1000, 1000]), []),
+        ((64, 10, [1000]), ["side 64, not 256"]),
+        ((256, 5, [1000, 60]), ["splits 5, not 10", "images of a type 60, 1000, not 1000"]),
+    ],
+)
+def test_what_differs_from_the_papers_measurement(measured, expected):
+    assert paper.unlike(*measured) == expected
+
+
+def test_the_papers_scores_stay_away_from_ours_of_other_images(quality, data, generated, tmp_path, monkeypatch):
+    monkeypatch.setattr(generation_tables, "comparable", lambda _found: True)  # as with the published weights
+    words = ("generation", generated / "nut", "--data", data / "nut", "--side", 64, "--splits", 2, "--out", tmp_path)
+    ok(quality(*words))
+    text = (tmp_path / "generation.md").read_text()
+    assert "The paper's table" not in text
+    assert "side 64, not 256; splits 2, not 10; images of a type 6, not 1000." in text
+
+
+def command(name, data, generated, out):
+    nut = ("--data", data / "nut", "--side", 64)
+    return [str(word) for word in {
+        "generation": ("generation", generated / "nut", *nut, "--splits", 1, "--out", out),
+        "downstream": ("downstream", "--data", data / "nut", *QUICK, "--out", out),
+        "replaced": ("replaced", *nut, "--pairs", generated / "nut", "--seeds", 1, "--out", out),
+        "report": ("report", *nut, "--work", out),
+        "ablate": ("ablate", *nut, "--table", 29, "--work", out),
+    }[name]]  # fmt: skip
+
+
+def in_one_line(result):
+    assert result.exit_code == OutputError.exit_code, result.stderr + repr(result.exception)
+    assert result.stderr.strip().splitlines()[-1].startswith("Error: ")
+    return result.stderr
+
+
+@pytest.mark.parametrize("name", ["generation", "downstream", "replaced", "report", "ablate"])
+def test_a_file_is_no_place_for_results(data, generated, tmp_path, name):
+    out = tmp_path / "out"
+    out.write_text("")
+    assert "is a file" in in_one_line(CliRunner().invoke(cli.main, command(name, data, generated, out)))
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("generation", (plots, "pairs")),
+        ("downstream", (trials, "write_atomic")),
+        ("replaced", (draem, "compare")),
+        ("report", (report, "make")),
+        ("ablate", (ablate, "Bench")),
+    ],
+)
+def test_a_full_disk_is_told(data, generated, trained, tmp_path, monkeypatch, name, what):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(*what, full)
+    words = command(name, data, generated, tmp_path / "out")
+    words += ["--base", str(tmp_path)] if name in ("report", "ablate") else []
+    said = in_one_line(CliRunner().invoke(cli.main, words))
+    assert "No space left on device; free space" in said
+
+
+def test_a_training_without_its_maps_is_not_done(quality, data, trained, tmp_path):
+    words = ("downstream", "--data", data / "nut", *QUICK, "--out", tmp_path)
+    ok(quality(*words))
+    (file,) = (tmp_path / "trainings").glob("*.npz")
+    file.unlink()
+    ok(quality(*words))
+    assert file.is_file()
+    assert len(trained) == 2
