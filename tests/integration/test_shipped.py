@@ -16,9 +16,6 @@ COUNT = 12
 ZONES = {"table": (1.05, 2.0), "wall": (0.72, 0.94), "mouth": (0.0, 0.38)}  # radii, in half sides of the image
 
 
-PROVISIONAL = pytest.mark.xfail(strict=True, reason="the provisional engine: walls too dark, masks beside the defects")
-
-
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory):
     out = tmp_path_factory.mktemp("shipped") / "out"
@@ -51,7 +48,7 @@ def test_it_is_the_size_it_should_be_and_says_what_it_is():
     assert "procedural" in str(manifest.provenance["licence"])
 
 
-@pytest.mark.parametrize("name", ["table", pytest.param("wall", marks=PROVISIONAL), "mouth"])
+@pytest.mark.parametrize("name", ["table", "wall", "mouth"])
 def test_colours_are_those_of_the_product(pairs, drawn, name):
     real = drawn[:, zone(name)].mean(axis=1)  # (40, 3)
     room = 25 + 3 * real.std(axis=0)
@@ -66,7 +63,6 @@ def test_masks_mark_something_and_little(pairs):
     assert max(areas) < 0.25
 
 
-@PROVISIONAL
 def test_what_masks_mark_differs_from_a_whole_bottle(pairs, drawn):
     """Inside a mask the picture is further from the usual bottle than outside, in nearly every pair."""
     usual, spread = np.median(drawn, axis=0), drawn.std(axis=0).mean(axis=-1) + 8
