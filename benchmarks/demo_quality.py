@@ -3,7 +3,7 @@
     python -m benchmarks.demo_quality --work out/demo --engine engines/bottle.plan
 
 WORK is the folder of make_demo.py, whose few-shot data set the engine learned from. Every step is kept in WORK/quality, and the
-same command continues there. Saves demo_quality.md, .json and .png.
+same command continues there. Saves demo_quality.md, .json and .jpg.
 """
 
 from __future__ import annotations

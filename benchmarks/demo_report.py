@@ -19,7 +19,7 @@ Scores = dict[str, list[dict[str, float]]]
 
 
 def save(engine: Path, table: dict[str, Any], scores: Scores, pairs: Drawn, judge: Oracle) -> None:
-    """Write demo_quality.md, .json and .png."""
+    """Write demo_quality.md, .json and .jpg."""
     manifest = read_bundle(engine).manifest
     facts = {
         "command": "python -m benchmarks.demo_quality --work WORK --engine ENGINE",
@@ -32,7 +32,7 @@ def save(engine: Path, table: dict[str, Any], scores: Scores, pairs: Drawn, judg
     }
     (RESULTS / "demo_quality.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     (RESULTS / "demo_quality.md").write_text("\n".join(_lines(facts)) + "\n", encoding="utf-8")
-    contact_sheet(pairs, judge).save(RESULTS / "demo_quality.png", optimize=True)
+    contact_sheet(pairs, judge).save(RESULTS / "demo_quality.jpg", quality=88, optimize=True)
 
 
 def _lines(facts: dict[str, Any]) -> list[str]:

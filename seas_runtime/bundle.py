@@ -137,9 +137,8 @@ def write_manifest(folder: Path | str, fields: Mapping[str, Any]) -> Manifest:
 def _read_manifest(folder: Path) -> Manifest:
     file = folder / MANIFEST
     if not folder.is_dir():
-        raise BundleError(
-            f"{folder}: no such bundle folder; give the path of a NAME.plan made by seas-export"
-        )
+        what = "is a file, a bundle is a folder" if folder.exists() else "no such bundle folder"
+        raise BundleError(f"{folder}: {what}; give the path of a NAME.plan made by seas-export")
     if file.is_symlink() or not file.is_file():
         raise BundleError(f"{folder}: no {MANIFEST} in it; give the path of a NAME.plan made by seas-export")
     if file.stat().st_size > MAX_MANIFEST_BYTES:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,22 +27,26 @@ class _Recorded(click.Command):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with _interrupt(ctx, "finished pairs are kept; the same command continues"):
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            click.echo("Interrupted: finished pairs are kept; the same command continues.", err=True)
-            ctx.exit(INTERRUPTED)
 
 
 class _Group(click.Group):
     """Commands that end an interrupt with the exit code of the house; none of them leaves half a thing behind."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with _interrupt(ctx, "nothing unfinished was left behind"):
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            click.echo("Interrupted: nothing unfinished was left behind.", err=True)
-            ctx.exit(INTERRUPTED)
+
+
+@contextmanager
+def _interrupt(ctx: click.Context, left: str) -> Iterator[None]:
+    """Say in what state an interrupt leaves things, and end with its exit code."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo(f"Interrupted: {left}.", err=True)
+        ctx.exit(INTERRUPTED)
 
 
 def _shard(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[int, int]:

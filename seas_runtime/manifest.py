@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, model_validator
+
+from seas_runtime.names import defect_name, folder_name
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -36,31 +37,6 @@ GRAPH_OUTPUTS: dict[GraphName, tuple[str, ...]] = {
     "mask_branch": ("probability",),
 }
 REQUIRED_GRAPHS: tuple[GraphName, ...] = ("unet", "decoder", "mask_branch")
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]{0,99}")
-_RESERVED = frozenset({"empty", "normal", "good"})  # keys of the conditioning, and MVTec AD's normal folder
-
-
-def folder_name(name: str) -> str:
-    """The name itself, if it can name a folder on every system.
-
-    Raises:
-        ValueError: it cannot.
-    """
-    if not _NAME.fullmatch(name) or name.endswith((" ", ".")):
-        raise ValueError(f"{name!r} cannot name a folder: use letters a to z, digits, '_', '-', '+', '.' and spaces")
-    return name
-
-
-def defect_name(name: str) -> str:
-    """The name itself, if it can name a defect type.
-
-    Raises:
-        ValueError: it cannot.
-    """
-    if name.casefold() in _RESERVED:
-        raise ValueError(f"a defect type cannot be called {name!r}")
-    return folder_name(name)
 
 
 def _inside(path: str) -> str:

@@ -94,6 +94,8 @@ def run(request: Request, quiet: bool) -> Summary:
     settings = resolve(manifest, request.backend, **request.settings)
     say = _silent if quiet else _say
     out = request.out or Path("out") / manifest.product
+    if out.resolve().is_relative_to(bundle.path.resolve()):
+        raise OutputError(f"{out}: lies in the bundle {bundle.path}, which must stay as it is; give another --out")
     candidates = BACKENDS if request.expect is None else OF_CORE
     begun = _begun(out)
     backend = _open(request, bundle, begun, candidates, say)

@@ -38,9 +38,9 @@ def test_preflight_names_every_unsupported_node_and_its_module(edit_graph, plan_
 
 def test_preflight_reads_the_graphs_of_which_no_engine_is_built(tmp_path):
     folder = shutil.copytree(BOTTLE, tmp_path / "bottle.plan", ignore=shutil.ignore_patterns("engines"))
-    model = onnx.load(folder / "mask_head.onnx", load_external_data=False)
+    model = onnx.load(folder / "mask_head.fp16.onnx", load_external_data=False)
     model.graph.node.append(helper.make_node("Det", ["up2"], ["odd"], name="masks.coarse/Det_9"))
-    (folder / "mask_head.onnx").write_bytes(model.SerializeToString())
+    (folder / "mask_head.fp16.onnx").write_bytes(model.SerializeToString())
     fields = read_bundle(BOTTLE).manifest.model_dump(mode="json", exclude={"files", "digest"})
     write_manifest(folder, fields)
     build_refused(BackendError, folder, "mask_head: node 'masks.coarse/Det_9' (Det, module masks.coarse)")

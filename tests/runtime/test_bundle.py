@@ -57,7 +57,7 @@ def test_engines_beside_the_core_are_left_alone(plan_folder):
 def test_missing_folder_and_missing_manifest(tmp_path):
     refused(tmp_path / "none.plan", "no such bundle folder", "seas-export")
     (tmp_path / "file.plan").write_text("x")
-    refused(tmp_path / "file.plan", "no such bundle folder")
+    refused(tmp_path / "file.plan", "is a file, a bundle is a folder")
     (tmp_path / "empty.plan").mkdir()
     refused(tmp_path / "empty.plan", "no manifest.json")
 

@@ -165,6 +165,14 @@ def test_wrong_options_are_refused_before_anything_is_written(gen, tmp_path, wor
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("inside", ["", "out", "engines/out"])
+def test_out_inside_the_bundle_leaves_it_whole(gen, plan_folder, monkeypatch, inside):
+    monkeypatch.chdir(plan_folder.parent)
+    said = gen("--count", 3, out=plan_folder / inside, plan=plan_folder.name, code=5)
+    assert "lies in the bundle" in said
+    read_bundle(plan_folder)
+
+
 def test_a_bad_bundle_writes_nothing(gen, plan_folder, tmp_path):
     assert "no such bundle folder" in gen("--count", 1, code=3, plan=tmp_path / "none.plan")
     weights = bytearray((plan_folder / "weights.bin").read_bytes())
