@@ -46,7 +46,7 @@ def make_bundle(work: Path, preset: str) -> None:
         files = {name: {"fp32": to_onnx.export(wrapper, partial, store, half=True)} for name, wrapper in found.items()}
     conditioning.write(run, partial, half=True)
     facts = bundle._facts(run, bundle.ExportSettings(half=True, defaults=defaults))
-    write_manifest(partial, {**facts, "graphs": bundle._graphs(found, files), "half": None, "parity": {}})
+    write_manifest(partial, {**facts.model_dump(), "graphs": bundle._graphs(found, files), "half": None, "parity": {}})
     partial.rename(work / f"{preset}.plan")
 
 

@@ -65,6 +65,8 @@ class OpenvinoBackend:
 
     def __init__(self, bundle: Bundle, share: Share, graphs: Sequence[GraphName] = REQUIRED_GRAPHS) -> None:
         self._openvino = load_openvino()
+        # A table that the first call makes; two lanes whose first calls meet wait for each other for ever (2026.4).
+        self._openvino.Type.f32.to_dtype()
         self._share, self.lanes = share, share.lanes
         self._graphs = {graph: bundle.manifest.graphs[graph] for graph in graphs}
         core = self._openvino.Core()

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 from seas_runtime.backends import backend_module, open_backend
@@ -28,6 +31,37 @@ def test_it_computes_in_fp32_with_the_threads_given(bundle):
         "precision": "fp32",
         "device": "CPU",
     }
+
+
+FIRST_CALLS = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+
+import numpy as np
+
+from seas_runtime.backends.openvino import OpenvinoBackend
+from seas_runtime.bundle import read_bundle
+from seas_runtime.lanes import Share
+
+bundle = read_bundle(Path(sys.argv[1]))
+backend, meeting = OpenvinoBackend(bundle, Share(4, 1), ("unet",)), Barrier(4)
+specs = bundle.manifest.graphs["unet"].inputs
+feeds = {spec.name: np.ones([n if isinstance(n, int) else 2 for n in spec.shape], spec.dtype) for spec in specs}
+sys.setswitchinterval(1e-6)
+
+def call(_):
+    meeting.wait()
+    return backend.run("unet", feeds, ("noise",))
+
+with ThreadPoolExecutor(4) as pool:
+    list(pool.map(call, range(4)))
+"""
+
+
+def test_first_calls_of_several_lanes_do_not_wait_for_each_other(bundle):
+    subprocess.run([sys.executable, "-c", FIRST_CALLS, bundle.path], check=True, timeout=100)
 
 
 def test_wrong_shapes_are_refused(bundle):
