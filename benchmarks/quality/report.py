@@ -14,15 +14,16 @@ from benchmarks.quality.generation import GenerationSettings
 from benchmarks.quality.options import division
 from benchmarks.quality.pairs import by_type, read_pairs
 from benchmarks.quality.real import Material, Real, write_learnable
-from benchmarks.quality.road import Effort, Road, seconds
+from benchmarks.quality.road import KNOWN, LAST_STEPS, Effort, Road, seconds
 from benchmarks.quality.tables import Table
 from seas_train.config import resolve
 from seas_train.errors import DataError
+from seas_train.prompts import spoken
 
 EFFORTS = {
-    "smoke": Effort(vae=30, unet=30, tune=10, masks=10, count=12, solver=8, every=10),
-    "small": Effort(vae=1200, unet=1500, tune=1000, masks=500, count=200, solver=25),
-    "paper": Effort(vae=4000, unet=10_000, tune=4000, masks=1500, count=1000, solver=25, every=200),
+    "smoke": Effort(vae=30, unet=30, tune=10, masks=10, count=12, solver=8, align=10, sharpen=10, every=10),
+    "small": Effort(vae=3000, unet=5000, tune=300, masks=600, count=400, solver=25, align=800, sharpen=800),
+    "paper": Effort(vae=6000, unet=20_000, tune=1000, masks=1500, count=1000, solver=25, align=1500, sharpen=2000, every=200),
 }
 """By budget. `paper` is what a small base can take on a CPU in a day, not the paper's training."""
 OURS = "SeaS"
@@ -40,7 +41,7 @@ def make(real: Real, road: Road, effort: Effort, base: Path | None, licence: str
         real: The product; the generator sees `few` and `normals` alone.
         road: Runs the stages in its folder.
         effort: How much of it.
-        base: A base model, or None for one that is trained here on the same normal images.
+        base: A base model, or None for one that is trained here, on `few` and `normals` too.
         licence: Of the images.
 
     Returns:
@@ -51,10 +52,11 @@ def make(real: Real, road: Road, effort: Effort, base: Path | None, licence: str
     """
     work = road.work
     data = write_learnable(real, work / "learnable")
-    start = base or road.base(data, effort, licence)
+    start = base or road.base(data, effort, licence, anomalies=True)
     run, plan, out = work / "run", work / f"{real.product.name}.plan", work / "pairs"
-    road.tune(data, start, run, effort, ("--licence", licence))
-    road.masks(data, run, effort)
+    known = ("--init-product", spoken(real.product.name), *KNOWN) if base is None else ()
+    road.tune(data, start, run, effort, ("--licence", licence, *known))
+    road.masks(data, run, effort, LAST_STEPS)
     road.export(run, plan)
     road.generate(plan, out, effort)
     return out

@@ -15,12 +15,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+import torch
 
 from seas_train.checkpoint import write_atomic
 
 TIMES = "stages.json"
 GATE_GAVE_UP = 6
 """Exit code of seas-gen where masks were empty or full: a figure to report, not a failure of the road."""
+BASE = (
+    *("--geometry", "demo", "--max-noise-weight", "8"),
+    *("--vae-whole", "0.3", "--sharpen-weight", "0.3"),  # a sharp picture, of whole images
+)
+"""Words for every base."""
+BASE_OF_ANOMALIES = ("--defects", "--vae-focus", "0.8", "--vae-anomaly-weight", "4", "--anomaly-weight", "3")
+"""Words for a base that learns from the few anomalies too: they cover little of an image and are what it is about."""
+KNOWN = ("--init-anomaly", "{defect}", "--df-separator", " ", "--unet-lr", "4e-5", "--embedding-lr", "2e-5")
+"""Words for tuning on a base that knows the types by name: close to its captions, and gently, or what it knows is lost."""
+LAST_STEPS = ("--max-timestep", "150", "--anomaly-batch", "4", "--cache-latents")
+"""Words for a mask branch that learns what the sampler asks of it, masks of the last steps alone."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +41,7 @@ class Effort:
 
     Attributes:
         vae, unet: Steps of the base model's two parts.
+        align, sharpen: Steps of its text encoder before the U-Net's, and of its decoder after them.
         tune, masks: Steps of both trainings of the generator.
         count: Pairs generated.
         solver: Solver steps of each pair.
@@ -41,6 +54,8 @@ class Effort:
     masks: int
     count: int
     solver: int
+    align: int = 0
+    sharpen: int = 0
     every: int = 100
 
 
@@ -58,12 +73,15 @@ class Road:
     say: Callable[[str], object]
     turn: bool = True
 
-    def base(self, data: Path, effort: Effort, licence: str) -> Path:
-        """Train a small base model on the normal images of `data`."""
+    def base(self, data: Path, effort: Effort, licence: str, anomalies: bool = False) -> Path:
+        """Train a small base model on the normal images of `data`, and on its anomalies if asked to."""
         out = self.work / "base"
+        precision = "bf16" if torch.cpu.get_capabilities().get("amx_bf16") else "fp32"
         self._run("seas-train", [
             *("base", str(data), "--out", str(out), "--symmetries", "8" if self.turn else "1", "--licence", licence),
-            *("--vae-steps", str(effort.vae), "--steps", str(effort.unet), "--checkpoint-every", str(effort.every)),
+            *(*BASE, *(BASE_OF_ANOMALIES if anomalies else ()), "--vae-precision", precision),
+            *("--vae-steps", str(effort.vae), "--align-steps", str(effort.align), "--steps", str(effort.unet)),
+            *("--sharpen-steps", str(effort.sharpen), "--checkpoint-every", str(effort.every)),
         ])  # fmt: skip
         return out
 
