@@ -37,8 +37,8 @@ from seas_runtime.lanes import usable_cores
 
 REQUESTS = ("unet", "mask", "decode")
 CONTESTANTS = {
-    "tiny": ("reference", "torch", "torch-compile", "torch-lanes", "cpu", "cpu+mnn"),
-    "sd14": ("reference", "torch", "cpu", "cpu+mnn"),
+    "tiny": ("reference", "torch", "torch-compile", "torch-lanes", "openvino", "cpu", "cpu+mnn"),
+    "sd14": ("reference", "torch", "openvino", "cpu", "openvino+mnn", "cpu+mnn"),
 }
 COLD = 3  # cold starts of each command
 Entry = dict[str, Any]

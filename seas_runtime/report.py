@@ -62,16 +62,16 @@ def describe_engines(engines: EngineSet) -> str:
 def describe_machine() -> Iterator[str]:
     """GPU, driver and packages; whether each backend can run and engines can be built here, else the mend."""
     for name, version in run_versions().items():
-        yield f"{name:<12}{version}"
+        yield f"{name:<14}{version}"
     gpu, driver = current_gpu(), driver_version()
-    yield f"{'gpu':<12}{f'{gpu.capability}, {gpu.name}' if gpu else 'none, or no NVIDIA driver'}"
-    yield f"{'driver':<12}{f'CUDA {driver[0]}.{driver[1]}' if driver else 'none'}"
+    yield f"{'gpu':<14}{f'{gpu.capability}, {gpu.name}' if gpu else 'none, or no NVIDIA driver'}"
+    yield f"{'driver':<14}{f'CUDA {driver[0]}.{driver[1]}' if driver else 'none'}"
     for package in PACKAGES:
-        yield f"{'package':<12}{package} {package_version(package)}"
+        yield f"{'package':<14}{package} {package_version(package)}"
     for name in BACKENDS:
-        yield f"{name:<12}{backend_module(name).missing(name) or 'ready'}"
+        yield f"{name:<14}{backend_module(name).missing(name) or 'ready'}"
     for flavour in FLAVOURS:
-        yield f"{'build':<12}{flavour}: {_builder(flavour)}"
+        yield f"{'build':<14}{flavour}: {_builder(flavour)}"
 
 
 def describe_fit(bundle: Bundle) -> Iterator[str]:
@@ -81,9 +81,9 @@ def describe_fit(bundle: Bundle) -> Iterator[str]:
     engines = find_engines(bundle)
     for found in engines:
         fit = describe_engines(found.engines) if found.engines else f"unfit: {found.unfit}"
-        yield f"{'engines':<12}{found.path.name}: {fit}"
+        yield f"{'engines':<14}{found.path.name}: {fit}"
     if not engines:
-        yield f"{'engines':<12}none in {bundle.path}"
+        yield f"{'engines':<14}none in {bundle.path}"
     gpu = current_gpu()
     for flavour in FLAVOURS:
         if gpu is None or backend_module(flavour).missing(flavour):
@@ -92,7 +92,7 @@ def describe_fit(bundle: Bundle) -> Iterator[str]:
             fits = f"{fitting_engines(bundle, load(flavour), gpu).path.name} fits"
         except SeasError as error:
             fits = error.message
-        yield f"{'fit':<12}{flavour}: {fits}"
+        yield f"{'fit':<14}{flavour}: {fits}"
 
 
 def _builder(flavour: Flavour) -> str:

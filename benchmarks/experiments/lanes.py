@@ -50,8 +50,8 @@ def measure_runs(bundle: Bundle, rounds: int) -> dict[str, Any]:
     backends: dict[str, Backend] = {
         "one part, cpu": OrtBackend(bundle, "cpu", one),
         "lanes, cpu": OrtBackend(bundle, "cpu", lanes),
-        "one part, cpu+mnn": MixedBackend(bundle, one),
-        "lanes, cpu+mnn": MixedBackend(bundle, lanes),
+        "one part, cpu+mnn": MixedBackend(bundle, "cpu+mnn", one),
+        "lanes, cpu+mnn": MixedBackend(bundle, "cpu+mnn", lanes),
     }
     defaults = manifest.defaults
     table = solver_table(manifest.schedule, defaults.steps)

@@ -17,17 +17,20 @@ if TYPE_CHECKING:
     from seas_runtime.bundle import Bundle
     from seas_runtime.manifest import GraphName
 
-# Name -> module of this package that has it (see `BackendModule`); "auto" takes the first that works. For a small model it takes
-# the mix last: that makes the pairs 4 to 6 % faster, one thread each, and takes longer to start (`benchmarks/README.md`).
+# Name -> module of this package that has it (see `BackendModule`); "auto" takes the first that works.
 TABLE = {
     "tensorrt": "trt",
     "rtx": "trt",
     "cuda": "ort",
+    "openvino+mnn": "mixed",
+    "openvino": "openvino",
     "cpu+mnn": "mixed",
     "cpu": "ort",
     "mnn": "mnn",
-    "openvino": "openvino",
 }
+# Their place is that of large models. For a small one "auto" takes them last: they start later and are no faster, or by 6 % at
+# most (`benchmarks/README.md`).
+FOR_LARGE = ("openvino+mnn", "openvino", "cpu+mnn")
 BACKENDS = tuple(TABLE)
 # Those that read nothing but the bundle's core. Engines lie beside it, MNN's models in a cache: whoever can write there can
 # swap one and its hash. So "auto" does not take them where a digest is asked for (--expect); by name they are used.
@@ -125,7 +128,7 @@ def open_backend(
     if name != "auto":
         return backend_module(name).open_graphs(name, bundle, threads)
     if is_small(bundle.manifest):
-        candidates = sorted(candidates, key=lambda candidate: candidate == "cpu+mnn")
+        candidates = sorted(candidates, key=FOR_LARGE.__contains__)
     passed: list[tuple[str, SeasError]] = []
     for candidate in candidates:
         try:

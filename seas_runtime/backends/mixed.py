@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,26 +10,33 @@ from numpy.typing import NDArray
 
 from seas_runtime.backends import Backend
 from seas_runtime.backends.mnn import MnnBackend, load_mnn
+from seas_runtime.backends.openvino import OpenvinoBackend, load_openvino
 from seas_runtime.backends.ort import OrtBackend, load_onnxruntime
 from seas_runtime.bundle import Bundle
 from seas_runtime.errors import BackendError
 from seas_runtime.lanes import Share, share_cores
 from seas_runtime.manifest import GraphName
 
-# From benchmarks/results/cpu_engines.json. A table and no race at start-up: the same machine must give the same bytes.
-ON_ORT: tuple[GraphName, ...] = ("unet",)
+# Which graphs gain by MNN: benchmarks/results/cpu_engines.json. What runs the U-Net: latency_sd14.json. A table and no race at
+# start-up: the same machine must give the same bytes.
 ON_MNN: tuple[GraphName, ...] = ("decoder", "mask_branch")
+REST: tuple[GraphName, ...] = ("unet",)
+_REST_ON: Mapping[str, tuple[Callable[[], object], Callable[[Bundle, Share], Backend]]] = {
+    "openvino+mnn": (load_openvino, lambda bundle, share: OpenvinoBackend(bundle, share, REST)),
+    "cpu+mnn": (load_onnxruntime, lambda bundle, share: OrtBackend(bundle, "cpu", share, REST)),
+}
 
 
-def open_graphs(name: str, bundle: Bundle, threads: int) -> MixedBackend:  # one name, one mix
+def open_graphs(name: str, bundle: Bundle, threads: int) -> MixedBackend:
     """Open a bundle in both engines; see `seas_runtime.backends.BackendModule`."""
-    return MixedBackend(bundle, share_cores(bundle.manifest, threads))
+    return MixedBackend(bundle, name, share_cores(bundle.manifest, threads))
 
 
 def missing(name: str) -> str | None:
     """Why one of the engines cannot be used; see `seas_runtime.backends.BackendModule`."""
+    load, _ = _REST_ON[name]
     try:
-        load_onnxruntime()
+        load()
         load_mnn()
     except BackendError as error:
         return error.message
@@ -37,7 +44,7 @@ def missing(name: str) -> str | None:
 
 
 class MixedBackend:
-    """The U-Net in ONNX Runtime, the graphs of many 3x3 convolutions in MNN; see `seas_runtime.backends.Backend`.
+    """The U-Net in OpenVINO or ONNX Runtime, the graphs of many 3x3 convolutions in MNN; see `seas_runtime.backends.Backend`.
 
     The name says both engines: a run made by one alone is not continued by the mix, nor the other way round.
 
@@ -45,13 +52,13 @@ class MixedBackend:
         BackendError: one of the engines is missing or does not take its graphs.
     """
 
-    name = "cpu+mnn"
-
-    def __init__(self, bundle: Bundle, share: Share) -> None:
-        load_mnn()  # the one more often missing
-        self._share, self.lanes = share, share.lanes
-        ort, mnn = OrtBackend(bundle, "cpu", share, ON_ORT), MnnBackend(bundle, share, ON_MNN)
-        self._engines: dict[GraphName, Backend] = {**dict.fromkeys(ON_ORT, ort), **dict.fromkeys(ON_MNN, mnn)}
+    def __init__(self, bundle: Bundle, name: str, share: Share) -> None:
+        load, open_rest = _REST_ON[name]
+        load_mnn()  # before anything large is loaded
+        load()
+        self.name, self.lanes, self._share = name, share.lanes, share
+        rest, mnn = open_rest(bundle, share), MnnBackend(bundle, share, ON_MNN)
+        self._engines: dict[GraphName, Backend] = {**dict.fromkeys(REST, rest), **dict.fromkeys(ON_MNN, mnn)}
 
     def run(
         self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]
@@ -67,7 +74,7 @@ class MixedBackend:
             "engine": " and ".join(dict.fromkeys(engine.values())),
             "precision": "fp32",
             "device": "CPU",
-            "graphs": f"{', '.join(ON_ORT)} on {engine[ON_ORT[0]]}; {', '.join(ON_MNN)} on {engine[ON_MNN[0]]}, "
+            "graphs": f"{', '.join(REST)} on {engine[REST[0]]}; {', '.join(ON_MNN)} on {engine[ON_MNN[0]]}, "
             "whose Winograd convolutions are faster there",
             **self._share.facts(),
         }

@@ -257,7 +257,7 @@ def test_lanes_that_were_left_end_the_work_in_them():
         lanes.check()
 
 
-@pytest.mark.parametrize("name", ["cpu", "openvino", "mnn", "cpu+mnn"])
+@pytest.mark.parametrize("name", ["cpu", "openvino", "mnn", "cpu+mnn", "openvino+mnn"])
 @pytest.mark.usefixtures("cores", "cache")
 def test_an_engine_gives_the_same_from_three_threads(mnn_bundle, name):
     backend = open_backend(name, mnn_bundle)

@@ -7,8 +7,8 @@ import onnxruntime
 import pytest
 
 from seas_runtime import lanes
-from seas_runtime.backends import mixed, open_backend
-from seas_runtime.backends.mixed import ON_MNN, ON_ORT
+from seas_runtime.backends import BACKENDS, mixed, open_backend
+from seas_runtime.backends.mixed import ON_MNN, REST
 from seas_runtime.bundle import read_bundle
 from seas_runtime.errors import BackendError
 from seas_runtime.manifest import REQUIRED_GRAPHS
@@ -19,12 +19,21 @@ from .test_mnn import VERSION, cache
 __all__ = ["cache"]
 
 ROOT = Path(__file__).parents[2]
+MIXES = ("openvino+mnn", "cpu+mnn")
 
 
-def test_each_graph_has_one_engine_and_gives_its_arithmetic(bundle, cache):
-    assert sorted(ON_ORT + ON_MNN) == sorted(REQUIRED_GRAPHS)
-    backend = open_backend("cpu+mnn", bundle, 1)
-    assert list(backend._engines["unet"]._sessions) == list(ON_ORT)
+@pytest.fixture(params=MIXES)
+def mix(request):
+    if request.param.startswith("openvino"):
+        pytest.importorskip("openvino")
+    return request.param
+
+
+def test_each_graph_has_one_engine_and_gives_its_arithmetic(bundle, cache, mix):
+    assert sorted(REST + ON_MNN) == sorted(REQUIRED_GRAPHS)
+    backend = open_backend(mix, bundle, 1)
+    assert backend.name == mix
+    assert list(backend._engines["unet"]._graphs) == list(REST)
     assert list(backend._engines["decoder"]._sessions) == list(ON_MNN)
     check_graphs(backend)
 
@@ -40,19 +49,28 @@ def test_the_table_follows_the_measurement():
     ]
     assert {graph for graph, _ in shares} == set(REQUIRED_GRAPHS)
     assert all(share < 1 for graph, share in shares if graph in ON_MNN)
-    assert any(share >= 1 for graph, share in shares if graph in ON_ORT)
+    assert any(share >= 1 for graph, share in shares if graph in REST)
 
 
-def test_pairs_of_the_shipped_bundle_are_those_of_onnxruntime(cache):
+def test_the_unet_of_a_large_model_runs_where_it_is_fastest():
+    """And never in an engine that is slower than the next on offer, at the size for which this order is."""
+    (entries,) = json.loads((ROOT / "benchmarks/results/latency_sd14.json").read_text())["batches"].values()
+    steps = {name: min(entries[name]["seconds"]["unet"]) for name in ("openvino", "cpu")}
+    assert steps["openvino"] < steps["cpu"]
+    order = [name for name in BACKENDS if name in {*MIXES, "openvino", "cpu"}]
+    assert order == ["openvino+mnn", "openvino", "cpu+mnn", "cpu"]
+
+
+def test_pairs_of_the_shipped_bundle_are_those_of_onnxruntime(cache, mix):
     shipped = read_bundle(ROOT / "engines/bottle.plan")
     few = {"count": 2, "steps": 6, "mask_steps": 2}
-    found, expected = pairs(shipped, "cpu+mnn", **few), pairs(shipped, "cpu", **few)
+    found, expected = pairs(shipped, mix, **few), pairs(shipped, "cpu", **few)
     check_parity(found, expected)
     assert any(sample.mask.any() for sample in expected)
 
 
-def test_the_same_bytes_again(bundle, cache):
-    first, second = pairs(bundle, "cpu+mnn"), pairs(bundle, "cpu+mnn")
+def test_the_same_bytes_again(bundle, cache, mix):
+    first, second = pairs(bundle, mix), pairs(bundle, mix)
     for one, other in zip(first, second, strict=True):
         assert (one.image == other.image).all()
         assert (one.mask == other.mask).all()
@@ -77,10 +95,18 @@ def test_auto_mixes_and_says_what_runs_where(bundle, cache):
 
 def test_auto_leaves_the_mix_alone_for_a_small_model(bundle, cache):
     said = []
-    candidates = ("cpu+mnn", "cpu", "mnn")
+    candidates = ("openvino+mnn", "openvino", "cpu+mnn", "cpu", "mnn")
     assert open_backend("auto", bundle, 1, candidates, said.append).name == "cpu"
     assert said == ["backend cpu"]
     assert not cache.exists()  # nothing was converted
+
+
+@pytest.mark.usefixtures("large")
+def test_auto_prefers_openvino_for_the_unet_of_a_large_model(bundle, cache):
+    openvino, said = pytest.importorskip("openvino"), []
+    backend = open_backend("auto", bundle, 1, say=said.append)
+    assert backend.name == "openvino+mnn"
+    assert f"unet on OpenVINO {openvino.__version__}; decoder, mask_branch on MNN {VERSION}" in said[0]
 
 
 @pytest.mark.usefixtures("large")
@@ -116,12 +142,18 @@ def test_one_engine_does_not_continue_the_others_run(gen, cache):
 
 
 @pytest.mark.parametrize(
-    ("module", "mend"), [("MNN", "pip install MNN"), ("onnxruntime", "pip install onnxruntime")]
+    ("name", "module", "mend"),
+    [
+        ("cpu+mnn", "MNN", "pip install MNN"),
+        ("cpu+mnn", "onnxruntime", "pip install onnxruntime"),
+        ("openvino+mnn", "openvino", "pip install openvino"),
+    ],
 )
-def test_without_a_package(module, mend, bundle, cache, monkeypatch):
-    assert mixed.missing("cpu+mnn") is None
-    check_missing("cpu+mnn", module, mend, bundle, monkeypatch)
-    assert mend in mixed.missing("cpu+mnn")
+def test_without_a_package(name, module, mend, bundle, cache, monkeypatch):
+    pytest.importorskip(module)
+    assert mixed.missing(name) is None
+    check_missing(name, module, mend, bundle, monkeypatch)
+    assert mend in mixed.missing(name)
 
 
 @pytest.mark.parametrize(("graph", "engine"), [("decoder", "mnn"), ("unet", "cpu")])

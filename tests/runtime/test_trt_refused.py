@@ -158,7 +158,7 @@ def test_auto_passes_over_what_does_not_fit_or_is_damaged(machine, engines):
 
 def test_auto_with_a_digest_keeps_to_what_the_digest_covers(machine, engines):
     said = []
-    assert set(BACKENDS) - set(OF_CORE) == {"tensorrt", "rtx", "cpu+mnn", "mnn"}
+    assert set(BACKENDS) - set(OF_CORE) == {"tensorrt", "rtx", "openvino+mnn", "cpu+mnn", "mnn"}
     assert open_backend("auto", engines, 1, OF_CORE, said.append).name not in ("tensorrt", "rtx")
     assert "rtx" not in said[0]
     assert open_backend("rtx", engines, candidates=OF_CORE).name == "rtx"
