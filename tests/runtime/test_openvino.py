@@ -4,10 +4,21 @@ import sys
 import pytest
 
 from seas_runtime.backends import backend_module, open_backend
+from seas_runtime.backends.openvino import OpenvinoBackend
 from seas_runtime.bundle import read_bundle
 from seas_runtime.errors import BackendError
+from seas_runtime.lanes import Share
+from seas_runtime.manifest import REQUIRED_GRAPHS
 
-from .engine_checks import check_graphs, check_missing, check_parity, check_refuses_wrong_shapes, pairs
+from .engine_checks import (
+    TIMES,
+    check_graphs,
+    check_missing,
+    check_parity,
+    check_refuses_wrong_shapes,
+    inputs,
+    pairs,
+)
 
 openvino = pytest.importorskip("openvino")
 
@@ -22,7 +33,7 @@ def test_pairs_are_those_of_onnxruntime(bundle):
 
 def test_it_computes_in_fp32_with_the_threads_given(bundle):
     backend = open_backend("openvino", bundle, 1)
-    model = backend._requests["unet"].get().get_compiled_model()
+    model = backend._models["unet"]
     assert model.get_property("INFERENCE_NUM_THREADS") == 1
     assert model.get_property("INFERENCE_PRECISION_HINT") == openvino.Type.f32
     assert backend.describe() == {
@@ -31,6 +42,23 @@ def test_it_computes_in_fp32_with_the_threads_given(bundle):
         "precision": "fp32",
         "device": "CPU",
     }
+
+
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_one_lane_gives_memory_back_before_another_graph(bundle, lanes, monkeypatch):
+    """With several another lane may be running the graph."""
+    backend, released = OpenvinoBackend(bundle, Share(lanes, 1)), []
+
+    class Model:
+        def __init__(self, graph):
+            self.release_memory = lambda: released.append(graph)
+
+    monkeypatch.setattr(backend, "_models", {graph: Model(graph) for graph in REQUIRED_GRAPHS})
+    feeds = {**inputs(1), "timestep": TIMES[:1]}
+    feeds["latent"] = feeds["sample"]
+    for graph, output in (("unet", "noise"), ("unet", "noise"), ("decoder", "image"), ("unet", "noise")):
+        backend.run(graph, feeds, (output,))
+    assert released == (["unet", "decoder"] if lanes == 1 else [])
 
 
 FIRST_CALLS = """
