@@ -14,11 +14,10 @@ from benchmarks.quality.generation import GenerationSettings
 from benchmarks.quality.options import division
 from benchmarks.quality.pairs import by_type, read_pairs
 from benchmarks.quality.real import Material, Real, write_learnable
-from benchmarks.quality.road import KNOWN, LAST_STEPS, Effort, Road, seconds
+from benchmarks.quality.road import LAST_STEPS, Effort, Road, seconds
 from benchmarks.quality.tables import Table
 from seas_train.config import resolve
 from seas_train.errors import DataError
-from seas_train.prompts import spoken
 
 EFFORTS = {
     "smoke": Effort(vae=30, unet=30, tune=10, masks=10, count=12, solver=8, align=10, sharpen=10, every=10),
@@ -54,8 +53,7 @@ def make(real: Real, road: Road, effort: Effort, base: Path | None, licence: str
     data = write_learnable(real, work / "learnable")
     start = base or road.base(data, effort, licence, anomalies=True)
     run, plan, out = work / "run", work / f"{real.product.name}.plan", work / "pairs"
-    known = ("--init-product", spoken(real.product.name), *KNOWN) if base is None else ()
-    road.tune(data, start, run, effort, ("--licence", licence, *known))
+    road.tune(data, start, run, effort, ("--licence", licence))
     road.masks(data, run, effort, LAST_STEPS)
     road.export(run, plan)
     road.generate(plan, out, effort)

@@ -18,6 +18,7 @@ import click
 import torch
 
 from seas_train.checkpoint import write_atomic
+from seas_train.prompts import spoken
 
 TIMES = "stages.json"
 GATE_GAVE_UP = 6
@@ -86,9 +87,10 @@ class Road:
         return out
 
     def tune(self, data: Path, base: Path, run: Path, effort: Effort, words: Sequence[str] = ()) -> None:
-        """Fine-tune on every anomaly of `data`."""
+        """Fine-tune on every anomaly of `data`; `words` come last and prevail."""
+        known = (*KNOWN, "--init-product", spoken(data.name)) if knows_anomalies(base) else ()
         self._run("seas-train", [
-            *("tune", str(data), "--base", str(base), "--out", str(run), "--preset", "tiny"),
+            *("tune", str(data), "--base", str(base), "--out", str(run), "--preset", "tiny", *known),
             *("--train-share", "1", "--steps", str(effort.tune), "--checkpoint-every", str(effort.every), *self._pose, *words),
         ])  # fmt: skip
 
@@ -136,6 +138,12 @@ class Road:
             taken[name] = round(taken.get(name, 0.0) + time.monotonic() - began, 1)
             self.work.mkdir(parents=True, exist_ok=True)
             write_atomic(self.work / TIMES, json.dumps(taken, indent=1) + "\n")
+
+
+def knows_anomalies(base: Path) -> bool:
+    """Whether a base was trained on anomalies too, with the names of their types in its captions."""
+    path = base / "base.json"
+    return path.is_file() and bool(json.loads(path.read_text(encoding="utf-8"))["settings"]["defects"])
 
 
 def seconds(work: Path) -> dict[str, float]:

@@ -158,6 +158,18 @@ def test_a_road_without_turns_keeps_the_pose(turn, tmp_path, monkeypatch):
     assert [settings[name]["augment"] is not False for name in ("tune", "masks")] == [turn, turn]
 
 
+@pytest.mark.parametrize("knows", [True, False])
+def test_a_base_that_knows_the_types_is_tuned_gently_and_by_their_names(knows, tmp_path, monkeypatch):
+    called = []
+    monkeypatch.setattr("benchmarks.quality.road.call", lambda _program, words: called.append(words))
+    (tmp_path / "base.json").write_text(json.dumps({"settings": {"defects": knows}}))
+    Road(tmp_path, lambda _line: None).tune(tmp_path / "magnetic_tile", tmp_path, tmp_path / "run", EFFORT, ("--unet-lr", "1e-6"))
+    found = train.commands["tune"].make_context("tune", called[0][1:]).params
+    assert (found["init_product"], found["init_anomaly"]) == (("magnetic tile", "{defect}") if knows else (None, None))
+    assert found["embedding_lr"] == (2e-5 if knows else None)
+    assert found["unet_lr"] == 1e-6
+
+
 @pytest.mark.parametrize("words", [("report",), ("ablate", "--table", 29)])
 def test_no_turn_reaches_the_road_and_the_segmenters(quality, data, tmp_path, monkeypatch, words):
     seen = []
