@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
 from benchmarks.quality import perceptual
-from benchmarks.quality.downstream import Masks
+from benchmarks.quality.fitting import Masks
 from benchmarks.quality.oracle import Drawn, Oracle
 
 Floats = npt.NDArray[np.float64]

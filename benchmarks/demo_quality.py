@@ -24,7 +24,8 @@ from benchmarks import demo_figures, demo_report
 from benchmarks.make_demo import PRODUCT, few_shot
 from benchmarks.quality import downstream, oracle
 from benchmarks.quality.comparators import COMPARATORS
-from benchmarks.quality.downstream import Images, Masks, SegmenterSettings, Source
+from benchmarks.quality.downstream import SegmenterSettings, Source
+from benchmarks.quality.fitting import Images, Masks, predict
 from benchmarks.quality.oracle import Drawn, Oracle
 from benchmarks.real_run import executable
 from seas_runtime.atomic import write_atomic
@@ -124,7 +125,7 @@ def segmenter_scores(
     path = folder / f"{arm.replace(' ', '')}-{seed}-{key}.json"
     if not path.exists():
         network = downstream.train(sources(), few.normals, SEGMENTER, seed)
-        maps = downstream.predict(network, test.images)
+        maps = predict(network, test.images)
         write_atomic(path, json.dumps(demo_figures.segmentation(maps, test.masks)).encode() + b"\n")
     return json.loads(path.read_text(encoding="utf-8"))
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchmarks.export_sd14 import make_run
 from benchmarks.job import GUIDANCE, MASK_STEPS, STEPS, THRESHOLD
+from seas_runtime.manifest import GraphName
 
 
 def prepare(work: Path, preset: str, backends: Iterable[str]) -> None:
@@ -31,6 +32,7 @@ def prepare(work: Path, preset: str, backends: Iterable[str]) -> None:
 def make_bundle(work: Path, preset: str) -> None:
     """Export the graphs that the sampler runs."""
     from seas_export import bundle, conditioning, graphs, to_onnx
+    from seas_export.parity import Files
     from seas_runtime.bundle import write_manifest
     from seas_runtime.manifest import REQUIRED_GRAPHS, Defaults
     from seas_train import run as runs
@@ -43,7 +45,7 @@ def make_bundle(work: Path, preset: str) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     with to_onnx.WeightStore(partial) as store:
-        files = {name: {"fp32": to_onnx.export(wrapper, partial, store, half=True)} for name, wrapper in found.items()}
+        files: Files = {name: {"fp32": to_onnx.export(wrapper, partial, store, half=True)} for name, wrapper in found.items()}
     conditioning.write(run, partial, half=True)
     facts = bundle._facts(run, bundle.ExportSettings(half=True, defaults=defaults))
     write_manifest(partial, {**facts.model_dump(), "graphs": bundle._graphs(found, files), "half": None, "parity": {}})
@@ -69,7 +71,8 @@ def gigaflops(work: Path) -> dict[str, float]:
     from seas_train import run as runs
 
     found, wrappers = {}, graphs.wrappers(runs.load(work / "run"))
-    for request, name, pairs in (("unet", "unet", 1), ("mask", "mask_branch", 2), ("decode", "decoder", 2)):
+    requests: tuple[tuple[str, GraphName, int], ...] = (("unet", "unet", 1), ("mask", "mask_branch", 2), ("decode", "decoder", 2))
+    for request, name, pairs in requests:
         wrapper = wrappers[name]  # with examples of two rows
         with FakeTensorMode(allow_non_fake_inputs=True) as fake, torch.no_grad():
             inputs = [fake.from_tensor(value) for value in wrapper.example.values()]

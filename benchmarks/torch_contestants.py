@@ -73,9 +73,11 @@ class Torch(Reference):
 
     def __init__(self, job: Job) -> None:
         super().__init__(job)
+        from seas_train.run import require_masks
+
         torch, model = self.torch, self.run.model
-        for module in (model.vae, self.run.rmp):
-            module.to(memory_format=torch.channels_last)
+        for module in (model.vae, require_masks(self.run)):
+            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         seconds = {}
         for layout in (torch.channels_last, torch.contiguous_format):
             model.unet.to(memory_format=layout)

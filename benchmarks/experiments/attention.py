@@ -8,6 +8,8 @@ Saves results/attention.json.
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 import numpy as np
 import onnxruntime as ort
@@ -63,7 +65,7 @@ def _model(
 @turns.ROUNDS
 def main(*, rounds: int) -> None:
     """Measure and save."""
-    results = {}
+    results: dict[str, Any] = {}
     for case, (rows, queries, keys, heads, width) in CASES.items():
         rng = np.random.default_rng(0)
         sizes = {"q": queries, "k": keys, "v": keys}

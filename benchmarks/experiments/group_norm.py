@@ -82,7 +82,8 @@ def measure(bundle: Bundle, graph: GraphName, pairs: int, rounds: int) -> dict[s
 @turns.ROUNDS
 def main(*, bundle: Path, pairs: int, rounds: int) -> None:
     """Measure and save."""
-    read, results = read_bundle(bundle), {}
+    read = read_bundle(bundle)
+    results: dict[str, Any] = {}
     for graph in REQUIRED_GRAPHS:
         results[graph] = measure(read, graph, pairs, rounds)
         click.echo(f"{graph}: {results[graph]['merged']} merged, relative L2 {results[graph]['relative_l2']:.1e}")

@@ -47,7 +47,8 @@ def measure(bundle: Bundle, graph: GraphName, pairs: int, rounds: int) -> dict[s
 @turns.ROUNDS
 def main(*, bundle: Path, pairs: int, rounds: int) -> None:
     """Measure and save."""
-    read, results = read_bundle(bundle), {}
+    read = read_bundle(bundle)
+    results: dict[str, Any] = {}
     for graph in REQUIRED_GRAPHS:
         click.echo(graph)
         results[graph] = measure(read, graph, pairs, rounds)

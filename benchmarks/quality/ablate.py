@@ -15,6 +15,7 @@ from benchmarks.quality.arms import Arm
 from benchmarks.quality.backbones import Backbones
 from benchmarks.quality.downstream import SegmenterSettings
 from benchmarks.quality.downstream_tables import PIXEL, percent
+from benchmarks.quality.fitting import Images
 from benchmarks.quality.generation import GenerationSettings, evaluate, mean_over_types
 from benchmarks.quality.options import division
 from benchmarks.quality.pairs import LoadedPairs, by_type, load_pairs, read_pairs
@@ -167,7 +168,7 @@ def _downstream(bench: Bench, name: str, made: Sequence[Sequence[Path]]) -> dict
         return dict.fromkeys(PIXEL) | numbers
     results, folder = [], bench.road.work / "trainings"
     for seed, (pairs, kept) in enumerate(zip(loaded, marked, strict=True)):
-        arm = Arm(name, pairs={product: LoadedPairs(*(part[kept] for part in pairs))})
+        arm = Arm(name, pairs={product: LoadedPairs(pairs.images[kept], pairs.masks[kept])})
         planned = [trials.Trial(name, bench.settings.network, "unified", int(kept.sum()), seed)]
         results += trials.run(planned, [arm], {product: bench.material}, bench.settings, folder, bench.road.say)
     return {column: percent(results, score) for column, score in PIXEL.items()} | numbers
@@ -176,6 +177,10 @@ def _downstream(bench: Bench, name: str, made: Sequence[Sequence[Path]]) -> dict
 def _images(bench: Bench, made: Sequence[Sequence[Path]]) -> dict[str, Seeds | None]:
     """IS and IC-LPIPS; every row's clusters are the same training anomalies."""
     side, values = bench.material.test.images.shape[1], []
+
+    def images(records: Sequence[Record]) -> Images:
+        return load_pairs(records, side).images
+
     few = by_type(bench.real.few)
     for folders in made:
         types = by_type(_records(folders))
@@ -183,7 +188,7 @@ def _images(bench: Bench, made: Sequence[Sequence[Path]]) -> dict[str, Seeds | N
         settings = GenerationSettings(side=side, splits=splits)
         try:
             scores = [
-                evaluate(*(load_pairs(part, side).images for part in (records, few[defect], ())), bench.backbones, settings)
+                evaluate(images(records), images(few[defect]), images(()), bench.backbones, settings)
                 for defect, records in types.items()
             ]
         except DataError as error:
@@ -223,9 +228,8 @@ def _verdicts(published: Published, found: dict[str, dict[str, Seeds | None]], s
             continue
         cells: list[Cell] = [f"{OURS} against {name}"]
         for column in published.columns:
-            figures = (published.figure(OURS, column), published.figure(name, column))
-            known = figures[0] is not None and figures[1] is not None
-            cells.append(verdict(found[OURS][column], own[column], figures[0] - figures[1]) if known else None)
+            whole, part = published.figure(OURS, column), published.figure(name, column)
+            cells.append(None if whole is None or part is None else verdict(found[OURS][column], own[column], whole - part))
         rows.append(tuple(cells))
     notes = (
         "Whether ours differs from the row in the paper's direction, seed by seed; - where the paper's figure is not known.",

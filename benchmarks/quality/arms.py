@@ -157,7 +157,7 @@ def sources(arm: Arm, product: str, material: Material, count: int, seed: int) -
                 "generate more or lower --count"
             )
         chosen = np.random.default_rng(seed).permutation(len(available.images))[:count]
-        images, masks = (part[chosen] for part in available)
+        images, masks = available.images[chosen], available.masks[chosen]
     if not arm.real_share:
         return (Source(images, masks),)
     return Source(images, masks, 1 - arm.real_share), Source(*material.few, arm.real_share)

@@ -137,6 +137,7 @@ def generation(
 @click.pass_context
 def downstream(
     ctx: click.Context,
+    /,
     *,
     given: Given,
     runs: tuple[Path, ...],

@@ -138,7 +138,7 @@ def train(sources: Sequence[Source], normals: Images, settings: SegmenterSetting
         TrainError: the loss is not finite.
     """
     device, network = device_of(settings), segmenters.build(settings.network, seed, settings.weights)
-    network = network.to(device, memory_format=torch.channels_last)
+    network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     tensors, weights = _tensors(sources, normals), torch.tensor([source.weight for source in sources])
 
     def loss_of(step: int) -> Tensor:

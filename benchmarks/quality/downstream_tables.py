@@ -91,8 +91,8 @@ def _by_arm(
             own = list(trials.of(results, network=network, arm=arm.name))
             rows.append((network, arm.name, *(percent(own, score) for score in columns.values())))
     for arm in arms if len(networks) > 1 else ():
-        own = [list(trials.of(results, network=network, arm=arm.name)) for network in networks]
-        rows.append((AVERAGE, arm.name, *(_mean([percent(found, score) for found in own]) for score in columns.values())))
+        each = [list(trials.of(results, network=network, arm=arm.name)) for network in networks]
+        rows.append((AVERAGE, arm.name, *(_mean([percent(found, score) for found in each]) for score in columns.values())))
     return Table(title, ("network", "learns from", *columns), tuple(rows), notes)
 
 

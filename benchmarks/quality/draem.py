@@ -136,7 +136,7 @@ def train(images: Images, masks: Masks, normals: Images, settings: DraemSettings
     device = device_of(settings)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        detector = Draem().to(device, memory_format=torch.channels_last)
+        detector = Draem().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def loss_of(step: int) -> Tensor:
         generator = step_generator(seed, step)

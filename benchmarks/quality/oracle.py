@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
-from benchmarks.quality.downstream import Images, Masks, jitter, normalise
+from benchmarks.quality.downstream import jitter
+from benchmarks.quality.fitting import Images, Masks, normalise
 from benchmarks.quality.segmenters.small import WIDTHS, SmallUNet
 from seas_train.data import demo
 from seas_train.data.dataset import draw, step_generator

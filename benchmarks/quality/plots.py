@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -101,7 +102,8 @@ def grey(values: np.ndarray) -> Image.Image:
     return Image.fromarray((np.asarray(values, np.float32) * 255 + 0.5).astype(np.uint8))
 
 
-def _figure():  # noqa: ANN202 - matplotlib's types come with matplotlib
+def _figure() -> Any:
+    """A figure and its axes."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.5, 4), layout="constrained")

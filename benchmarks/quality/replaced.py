@@ -14,7 +14,7 @@ from benchmarks.quality.arms import Arm, sources
 from benchmarks.quality.downstream_tables import IMAGE, PIXEL
 from benchmarks.quality.draem import DraemSettings
 from benchmarks.quality.real import Material, digest
-from benchmarks.quality.tables import Seeds, Table
+from benchmarks.quality.tables import Cell, Seeds, Table
 from seas_train.checkpoint import write_atomic
 from seas_train.options import require_same
 
@@ -54,7 +54,7 @@ def run(
 def table(found: list[dict[str, Rows]], arm: Arm, count: int) -> Table:
     """Both detectors, mean over products and spread over seeds."""
     titles = {"perlin": "DRAEM-like", "generated": f"{arm.name} + DRAEM-like"}
-    rows = []
+    rows: list[tuple[Cell, ...]] = []
     for key, title in titles.items():
         cells = [
             Seeds(tuple(100 * float(np.mean([rows[key][score] for rows in products.values()])) for products in found))

@@ -27,11 +27,11 @@ def _vary(image: Images, mask: Masks, rng: np.random.Generator) -> tuple[Images,
     """One augmented pair; what comes in over an edge repeats its pixels, in image and mask alike."""
     height, width = mask.shape
     angle, factor = rng.uniform(-DEGREES, DEGREES), np.exp(rng.uniform(-GROWTH, GROWTH))
-    move = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, factor)
+    move = np.asarray(cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, factor), np.float64)
     move[:, 2] += rng.uniform(-SHIFT, SHIFT, 2) * (width, height)
     cover = cv2.warpAffine(mask.astype(np.float32), move, (width, height), borderMode=cv2.BORDER_REPLICATE)
     if cover.max() > 0:  # else the move would lose the anomaly: leave it where it is
-        image = cv2.warpAffine(image, move, (width, height), borderMode=cv2.BORDER_REPLICATE)
+        image = np.asarray(cv2.warpAffine(image, move, (width, height), borderMode=cv2.BORDER_REPLICATE), np.uint8)
         mask = cover >= cover.max() / 2
     gain, offset = 1 + rng.uniform(-LIGHT, LIGHT), 127.5 * rng.uniform(-LIGHT, LIGHT)
     noise = rng.normal(0, rng.uniform(0, NOISE), image.shape)
