@@ -5,6 +5,9 @@ import io
 import json
 import shutil
 import statistics
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +15,15 @@ import pytest
 from PIL import Image
 
 from benchmarks.quality import page, paper, plots, report, tables
-from benchmarks.quality.road import Effort, Road
+from benchmarks.quality.road import Effort, Road, seconds
 from benchmarks.quality.tables import Document, Seeds, Table
 from seas_train import run as runs
 from seas_train import tune
 from seas_train.data import layouts
 from seas_train.errors import OutputError
 
-SHIPPED = Path(__file__).parents[3] / "engines" / "bottle.plan"
+ROOT = Path(__file__).parents[3]
+SHIPPED = ROOT / "engines" / "bottle.plan"
 TINY = Effort(vae=1, unet=1, tune=2, masks=2, count=12, solver=4, every=1)
 
 
@@ -86,6 +90,19 @@ def test_an_interrupt_in_a_stage_ends_the_report(quality, words, monkeypatch, tm
     assert "the same command continues" in result.stderr
     assert (tmp_path / "learnable" / "bottle" / "train").is_dir()
     assert not (tmp_path / "report").exists()
+
+
+def test_the_end_of_a_job_is_an_interrupt(data, tmp_path):
+    words = [sys.executable, "-m", "benchmarks.quality", "report", "--data", data / "bottle", "--work", tmp_path / "work"]
+    with subprocess.Popen([*words, "--budget", "small"], stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("seas-train base")
+        while process.poll() is None and not (tmp_path / "work" / "base").is_dir():
+            time.sleep(0.1)
+        process.terminate()
+        assert "the same command continues" in process.stderr.read()
+    assert process.returncode == 130
+    assert seconds(tmp_path / "work").keys() == {"seas-train base"}
 
 
 @pytest.mark.slow
