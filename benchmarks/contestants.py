@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from benchmarks.experiments.turns import random_feeds
 from benchmarks.job import GUIDANCE, MASK_STEPS, STEPS, THRESHOLD, Contestant, Job
-from benchmarks.torch_contestants import Compiled, Product, Reference, Torch, TorchLanes
+from benchmarks.torch_contestants import Compiled, Product, Reference, Rounded, Torch, TorchLanes
 from seas_runtime.backends import Backend, BatchBackend, open_backend
 from seas_runtime.bundle import Bundle, read_bundle
 from seas_runtime.lanes import Lanes
@@ -137,6 +137,7 @@ PYTORCH: dict[str, Callable[[Job], Contestant]] = {
     "torch": Torch,
     "torch-compile": Compiled,
     "torch-lanes": TorchLanes,
+    "torch-bf16": Rounded,
 }
 
 

@@ -21,9 +21,14 @@ def seconds_per_pair(entry: Entry) -> float:
     return sum(calls * median(seconds[request]) for request, calls in CALLS.items())
 
 
-def best_pytorch(entries: dict[str, Entry]) -> str | None:
-    """The fastest of the baselines that are not the plain reference."""
-    ours = [name for name in entries if name.startswith("torch")]
+def in_bf16(name: str) -> bool:
+    """Whether a contestant rounds to bf16; such are compared with one another."""
+    return name.endswith("-bf16")
+
+
+def best_pytorch(entries: dict[str, Entry], bf16: bool = False) -> str | None:
+    """The fastest of the baselines that are not the plain reference, of those in bf16 or of the others."""
+    ours = [name for name in entries if name.startswith("torch") and in_bf16(name) == bf16]
     return min(ours, key=lambda name: seconds_per_pair(entries[name])) if ours else None
 
 
@@ -47,13 +52,15 @@ def outside_graphs(entry: Entry) -> str:
 
 def rates(entries: dict[str, Entry], first: dict[str, list[float]]) -> list[str]:
     """Pairs per second and what they cost, a row for each contestant."""
-    best = best_pytorch(entries)
+    best = {bf16: best_pytorch(entries, bf16) for bf16 in (False, True)}
+    named = "; in bf16: ".join(filter(None, best.values()))
     lines = _head(
-        "", "pairs/s", "x reference", f"x best PyTorch ({best})", "first pair, s", "opening, s", "peak GiB", "outside graphs"
+        "", "pairs/s", "x reference", f"x best PyTorch ({named})", "first pair, s", "opening, s", "peak GiB", "outside graphs"
     )
     for name, entry in entries.items():
         own = seconds_per_pair(entry)
-        ratios = [f"{seconds_per_pair(entries[base]) / own:.2f}" if base in entries else "" for base in ("reference", best)]
+        bases = ("reference", best[in_bf16(name)])
+        ratios = [f"{seconds_per_pair(entries[base]) / own:.2f}" if base in entries else "" for base in bases]
         costs = [f"{median(first[name]):.1f}" if name in first else "", f"{median(entry['ready']):.1f}", f"{entry['peak_gib']:.1f}"]
         lines.append(_row(name, f"{1 / own:.4f}", *ratios, *costs, outside_graphs(entry)))
     return lines

@@ -105,6 +105,15 @@ class Torch(Reference):
         return images.permute(0, 2, 3, 1).numpy(), (probability >= THRESHOLD).byte().numpy()
 
 
+class Rounded(Torch):
+    """The same with products in bf16 (autocast): for comparison with a backend that rounds as well."""
+
+    def _call(self, name: str, *inputs: Any) -> Any:
+        with self.torch.autocast("cpu", self.torch.bfloat16):
+            found = super()._call(name, *inputs)
+        return tuple(value.float() for value in found) if isinstance(found, tuple) else found.float()
+
+
 class Compiled(Torch):
     """The same with the U-Net compiled by inductor, its weights frozen in; compiling counts as start-up."""
 

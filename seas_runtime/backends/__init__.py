@@ -27,7 +27,10 @@ TABLE = {
     "cpu+mnn": "mixed",
     "cpu": "ort",
     "mnn": "mnn",
+    "openvino-bf16": "openvino",
 }
+# By name alone, never by "auto": it rounds to three digits, and pairs are others than every other backend's.
+ROUNDS = ("openvino-bf16",)
 # Their place is that of large models. For a small one "auto" takes them last: they start later and are no faster, or by 6 % at
 # most (`benchmarks/README.md`).
 FOR_LARGE = ("openvino+mnn", "openvino", "cpu+mnn")
@@ -119,7 +122,7 @@ def open_backend(
         name: one of `BACKENDS`, or "auto" for the first of `candidates` that works here.
         bundle: a verified bundle.
         threads: CPU threads at most, see `seas_runtime.lanes.share_cores`; 0 leaves it to the engine.
-        candidates: what "auto" tries, best first.
+        candidates: what "auto" tries, best first; those in `ROUNDS` it does not.
         say: called with one line that says what "auto" took and why.
 
     Raises:
@@ -129,6 +132,7 @@ def open_backend(
         return backend_module(name).open_graphs(name, bundle, threads)
     if is_small(bundle.manifest):
         candidates = sorted(candidates, key=FOR_LARGE.__contains__)
+    candidates = [candidate for candidate in candidates if candidate not in ROUNDS]
     passed: list[tuple[str, SeasError]] = []
     for candidate in candidates:
         try:

@@ -35,10 +35,13 @@ def test_ratios_are_to_the_reference_and_to_the_best_pytorch():
         "reference": entry(SLOWER),
         "torch": entry({**SLOWER, "pairs": [0.8]}),
         "torch-lanes": entry({**SLOWER, "pairs": [0.6]}),
+        "torch-bf16": entry({**SLOWER, "pairs": [0.3]}),
+        "openvino-bf16": entry({**SLOWER, "pairs": [0.1]}),
         "cpu": entry(FASTER, outside=[0.02, 0.04]),
     }
     head, _, *rows = latency_report.rates(entries, {"cpu": [1.0, 3.0, 1.5]})
-    assert "x best PyTorch (torch-lanes)" in head
+    assert "x best PyTorch (torch-lanes; in bf16: torch-bf16)" in head
+    assert rows[-2].startswith("| openvino-bf16 | 10.0000 | 10.00 | 3.00 |")
     assert rows[-1] == "| cpu | 2.0000 | 2.00 | 1.20 | 1.5 | 3.0 | 1.5 | 3.0 % |"
 
 
@@ -107,7 +110,7 @@ def test_the_work_of_the_decoder_is_that_of_its_layers(work):
     assert random_bundle.gigaflops(work)["decode"] == pytest.approx(found / 1e9)
 
 
-@pytest.mark.parametrize("name", ["reference", "torch", "torch-lanes"])
+@pytest.mark.parametrize("name", ["reference", "torch", "torch-lanes", "torch-bf16"])
 def test_pytorch_answers_every_request(work, name):
     contestant = make(name, Job(work, "tiny", 1, 2))
     for request in ("unet", "mask", "decode", "pairs"):

@@ -1,10 +1,11 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from seas_runtime.backends import backend_module, open_backend
-from seas_runtime.backends.openvino import OpenvinoBackend
+from seas_runtime.backends.openvino import NO_BF16, OpenvinoBackend
 from seas_runtime.bundle import read_bundle
 from seas_runtime.errors import BackendError
 from seas_runtime.lanes import Share
@@ -59,6 +60,41 @@ def test_one_lane_gives_memory_back_before_another_graph(bundle, lanes, monkeypa
     for graph, output in (("unet", "noise"), ("unet", "noise"), ("decoder", "image"), ("unet", "noise")):
         backend.run(graph, feeds, (output,))
     assert released == (["unet", "decoder"] if lanes == 1 else [])
+
+
+@pytest.fixture
+def rounds():
+    if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip("this processor does not compute in bf16")
+
+
+@pytest.mark.usefixtures("rounds")
+def test_bf16_rounds_and_says_so(bundle):
+    backend, plain = (open_backend(name, bundle, 1) for name in ("openvino-bf16", "openvino"))
+    assert backend._models["unet"].get_property("INFERENCE_PRECISION_HINT") == openvino.Type.bf16
+    assert (backend.name, backend.describe()["precision"]) == ("openvino-bf16", "bf16")
+    feeds = {**inputs(3), "timestep": TIMES}
+    found, exact = (one.run("unet", feeds, ("noise",))["noise"] for one in (backend, plain))
+    assert found.dtype == np.float32
+    assert 0 < np.linalg.norm(found - exact) / np.linalg.norm(exact) < 2**-6
+
+
+@pytest.mark.usefixtures("rounds")
+def test_a_run_in_bf16_goes_on_in_it_and_never_begins_by_itself(gen, bundle):
+    gen("--count", 2, "--batch", 2, "--backend", "openvino-bf16")
+    assert "backend openvino-bf16, as the run in this folder was begun with" in gen(
+        "--count", 4, "--batch", 2, "--backend", "auto"
+    )
+    with pytest.raises(BackendError, match="no backend works here"):
+        open_backend("auto", bundle, 1, candidates=("openvino-bf16",))
+
+
+def test_bf16_on_a_processor_without_it(bundle, monkeypatch):
+    monkeypatch.setattr("seas_runtime.backends.openvino._computes", lambda _core, precision: precision == "f32")
+    assert backend_module("openvino").missing("openvino-bf16") == NO_BF16
+    assert backend_module("openvino").missing("openvino") is None
+    with pytest.raises(BackendError, match=r"does not compute in bf16 .*; use --backend openvino"):
+        open_backend("openvino-bf16", bundle, 1)
 
 
 FIRST_CALLS = """
