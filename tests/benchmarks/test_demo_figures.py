@@ -68,7 +68,7 @@ def test_a_kept_score_is_never_that_of_other_pairs(tmp_path, monkeypatch):
     pieces, normals = draw_pieces("bottle", ["contamination"] * 2, 64, 1), draw_pieces("bottle", [None], 64, 2)
     few, trained = demo_quality.Few(pieces, normals.images), []
     monkeypatch.setattr(demo_quality.downstream, "train", lambda *_: trained.append(1))
-    monkeypatch.setattr(demo_quality.downstream, "predict", lambda _, images: np.zeros(images.shape[:3], np.float32))
+    monkeypatch.setattr(demo_quality, "predict", lambda _, images: np.zeros(images.shape[:3], np.float32))
 
     def score(few, pairs):
         return demo_quality.segmenter_scores(tmp_path, "real + generated", 0, list, few, pieces, pairs)
