@@ -85,8 +85,8 @@ def table(facts: dict[str, Any], stem: str) -> str:
     whole = facts["preset"] == "tiny"
     lines = [f"# Latency, {facts['preset']}", ""]
     for n, entries in facts["batches"].items():
-        rounds = min(len(entry["seconds"]["unet"]) for entry in entries.values())
-        lines += [f"## Batch {n}, {rounds} rounds", "", *rates(entries, facts["first"]), ""]
+        rounds = sorted({len(entry["seconds"]["unet"]) for entry in entries.values()})
+        lines += [f"## Batch {n}, {' or '.join(map(str, rounds))} rounds", "", *rates(entries, facts["first"]), ""]
         lines += [*stages(entries, facts["gflop"], median(facts["product"])), ""]
     lines += ["Medians, per pair. All contestants took turns on the same machine and may use all its cores."]
     if whole:

@@ -147,7 +147,7 @@ def knows_anomalies(base: Path) -> bool:
 
 
 def seconds(work: Path) -> dict[str, float]:
-    """What each stage took, interrupted attempts included, by its command."""
+    """What each stage took by its command, interrupted attempts included; those that were killed are not."""
     path = work / TIMES
     return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
 

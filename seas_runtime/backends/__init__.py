@@ -29,7 +29,7 @@ TABLE = {
     "mnn": "mnn",
     "openvino-bf16": "openvino",
 }
-# By name alone, never by "auto": it rounds to three digits, and pairs are others than every other backend's.
+# By name alone, never by "auto": it rounds to two or three digits, and pairs are others than every other backend's.
 ROUNDS = ("openvino-bf16",)
 # Their place is that of large models. For a small one "auto" takes them last: they start later and are no faster, or by 6 % at
 # most (`benchmarks/README.md`).

@@ -53,7 +53,7 @@ def test_the_table_follows_the_measurement():
 
 
 def test_the_unet_of_a_large_model_runs_where_it_is_fastest():
-    """And never in an engine that is slower than the next on offer, at the size for which this order is."""
+    """Of the two engines that take it, by the figures for which this order is."""
     (entries,) = json.loads((ROOT / "benchmarks/results/latency_sd14.json").read_text())["batches"].values()
     steps = {name: min(entries[name]["seconds"]["unet"]) for name in ("openvino", "cpu")}
     assert steps["openvino"] < steps["cpu"]
