@@ -25,39 +25,9 @@ PROVENANCE: dict[str, object] = {
 }
 PRODUCT = "bottle"
 BASE_SETS = {"near": 0.12, "varied": 0.3}  # name -> variety; the house bottle is 0
-BASE = BaseSettings(
-    geometry="demo",
-    defects=True,
-    vae_steps=5000,
-    vae_batch=16,
-    vae_focus=0.8,
-    vae_whole=0.3,  # so that group norms and attention have seen what they see at generation
-    vae_precision="bf16",
-    vae_anomaly_weight=4.0,  # they cover a thirtieth of the image and are what it is about
-    sharpen_steps=1200,
-    sharpen_weight=0.3,
-    align_steps=1500,  # with a text encoder of random weights the prompt decided nothing
-    steps=10_000,
-    max_noise_weight=8.0,
-    anomaly_weight=3.0,
-    checkpoint_every=200,
-)
-TUNE = resolve(
-    TuneSettings,
-    "tiny",
-    None,
-    {
-        **{"init_product": PRODUCT, "init_anomaly": "{defect}", "df_separator": " "},  # close to the base's captions
-        # gentle: rows are 0.02 large, and at 1e-3 a step they are lost, and with them the defects, within 250
-        **{"steps": 300, "unet_lr": 4e-5, "embedding_lr": 2e-5, "augment": False, "checkpoint_every": 100},
-    },
-)
-MASKS = resolve(
-    MaskSettings,
-    "tiny",
-    None,
-    {"steps": 900, "anomaly_batch": 4, "max_timestep": 150, "cache_latents": True, "checkpoint_every": 100},
-)
+BASE = resolve(BaseSettings, "demo", None, {"vae_precision": "bf16", "checkpoint_every": 200})
+TUNE = resolve(TuneSettings, "demo", None, {"init_product": PRODUCT, "augment": False, "checkpoint_every": 100})
+MASKS = resolve(MaskSettings, "demo", None, {"checkpoint_every": 100})
 DEFAULTS = Defaults(steps=25, guidance=10.0, threshold=0.4, mask_steps=3)  # looked for between 3 and 12, and 0.1 and 0.5
 
 

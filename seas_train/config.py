@@ -48,6 +48,23 @@ class FineSettings(LoopSettings):
 class BaseSettings(LoopSettings):
     """`seas-train base`: autoencoder, then U-Net and text encoder, from scratch."""
 
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "demo": {
+            "geometry": "demo",
+            "defects": True,
+            "vae_steps": 5000,
+            "vae_focus": 0.8,
+            "vae_whole": 0.3,  # so that group norms and attention have seen what they see at generation
+            "vae_anomaly_weight": 4.0,  # anomalies cover a thirtieth of an image and are what it is about
+            "sharpen_steps": 1200,
+            "sharpen_weight": 0.3,
+            "align_steps": 1500,  # with a text encoder of random weights the prompt decided nothing
+            "max_noise_weight": 8.0,
+            "anomaly_weight": 3.0,
+        },
+    }
+    """demo: as the base of the shipped engine was trained."""
+
     geometry: Literal["tiny", "demo", "sd14"] = Field("tiny", description="Sizes of the networks.")
     defects: bool = Field(False, description="Learn from the anomalies of a product too, not only from its normal images.")
     symmetries: int = Field(1, ge=1, le=8, description="Quarter-turned and flipped views of each image to learn from.")
@@ -100,7 +117,15 @@ class TuneSettings(FineSettings):
             "split": "first",
         },
         "tiny": {"unet_lr": 1e-4, "embedding_lr": 1e-2, "steps_per_type": 400},
+        "demo": {
+            "init_anomaly": "{defect}",  # a prompt close to the base's captions
+            "df_separator": " ",
+            "unet_lr": 4e-5,
+            "embedding_lr": 2e-5,  # rows are 0.02 large: at 1e-3 a step they, and the defects with them, are lost within 250
+            "steps_per_type": 100,
+        },
     }
+    """published: as the authors' code; tiny: for a small base; demo: for a small base that knows the types by name, gently."""
 
     words: Literal["learned", "generic"] = Field(
         "learned",
@@ -162,14 +187,19 @@ class TuneSettings(FineSettings):
         return self
 
 
+_SMALL_BRANCH = {"up2_width": 32, "up3_width": 16, "steps_per_type": 300, "lr": 1e-3, "groups": 8}
+
+
 class MaskSettings(FineSettings):
     """`seas-train masks`: the Refined Mask Prediction branch (paper sec. 3.3)."""
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {},
         "published": {"fuse": False},
-        "tiny": {"up2_width": 32, "up3_width": 16, "steps_per_type": 300, "lr": 1e-3, "groups": 8},
+        "tiny": _SMALL_BRANCH,
+        "demo": {**_SMALL_BRANCH, "anomaly_batch": 4, "max_timestep": 150, "cache_latents": True},
     }
+    """published: as the authors' code; tiny: for a small base; demo: the same, learning from the sampler's last steps alone."""
 
     up2_width: int = Field(128, ge=1, description="Channels that the up-2 tap is compressed to.")
     up3_width: int = Field(64, ge=1, description="Channels that the up-3 tap is compressed to.")

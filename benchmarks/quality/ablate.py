@@ -30,8 +30,8 @@ from seas_train.errors import DataError
 from seas_train.options import NOT_STATED
 
 EFFORTS = {
-    "smoke": Effort(vae=30, unet=30, tune=6, masks=6, count=12, solver=6, every=10),
-    "small": Effort(vae=1200, unet=1500, tune=500, masks=250, count=60, solver=25),
+    "smoke": Effort(vae=30, unet=30, tune=6, masks=6, count=12, solver=6, align=10, sharpen=10, every=10),
+    "small": Effort(vae=3000, unet=5000, tune=300, masks=250, count=60, solver=25, align=800, sharpen=800),
 }
 IMAGES = ("IS", "IC-L")
 """Columns that judge images alone."""
@@ -135,7 +135,8 @@ def _folder(bench: Bench, variant: Variant, seed: int, defect: str | None, parts
         shutil.rmtree(partial, ignore_errors=True)
         shutil.copytree(work / "tuned" / tuned, partial)
         partial.rename(run)
-    road.masks(bench.learnable, run, effort, (*variant.masks, "--seed", str(seed)))
+    few = ("--anomaly-batch", "2")  # a type alone may have no more
+    road.masks(bench.learnable, run, effort, (*few, *variant.masks, "--seed", str(seed)))
     out = work / "pairs" / f"{run.name}-{_slug(variant.sample)}"
     road.sample(run, out, effort, effort.count, (*variant.sample, "--seed", str(seed)))
     return out
@@ -176,7 +177,8 @@ def _downstream(bench: Bench, name: str, made: Sequence[Sequence[Path]]) -> dict
 
 def _images(bench: Bench, made: Sequence[Sequence[Path]]) -> dict[str, Seeds | None]:
     """IS and IC-LPIPS; every row's clusters are the same training anomalies."""
-    side, values = bench.material.test.images.shape[1], []
+    comparable, values = bench.backbones.classifier_origin.comparable, []
+    side = GenerationSettings().side if comparable else bench.material.test.images.shape[1]  # the paper's figures are of the former
 
     def images(records: Sequence[Record]) -> Images:
         return load_pairs(records, side).images

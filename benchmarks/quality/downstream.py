@@ -177,10 +177,10 @@ def dice_loss(logits: Tensor, masks: Tensor) -> Tensor:
 def jitter(image: Tensor, strength: float, generator: torch.Generator) -> Tensor:
     """Change brightness, contrast and colour of an image (3, H, W), 0 to 255, each by a factor in 1 -+ strength."""
     brightness, contrast, colour = (1 + strength * (2 * torch.rand(3, generator=generator) - 1)).tolist()
-    image = image * brightness
-    image = image.mean() + contrast * (image - image.mean())
     grey = image.mean(dim=0)
-    return (grey + colour * (image - grey)).clamp(0, 255)
+    level = brightness * contrast
+    rest = level * (1 - colour) * grey + brightness * (1 - contrast) * grey.mean()  # the three in one pass over the image
+    return image.mul(level * colour).add_(rest).clamp_(0, 255)
 
 
 def _tensors(sources: Sequence[Source], normals: Images) -> list[tuple[Tensor, Tensor]]:
@@ -198,7 +198,7 @@ def _tensors(sources: Sequence[Source], normals: Images) -> list[tuple[Tensor, T
                 f"found images {images.shape} {images.dtype} and masks {masks.shape}, expected "
                 "(n, H, W, 3) uint8 and (n, H, W); convert them"
             )
-    return [(channels_first(images), torch.from_numpy(np.asarray(masks, bool))) for images, masks in found]
+    return [(channels_first(images).contiguous(), torch.from_numpy(np.asarray(masks, bool))) for images, masks in found]
 
 
 def _batch(

@@ -14,7 +14,7 @@ from benchmarks.quality.generation import GenerationSettings
 from benchmarks.quality.options import division
 from benchmarks.quality.pairs import by_type, read_pairs
 from benchmarks.quality.real import Material, Real, write_learnable
-from benchmarks.quality.road import LAST_STEPS, Effort, Road, seconds
+from benchmarks.quality.road import Effort, Road, seconds
 from benchmarks.quality.tables import Table
 from seas_train.config import resolve
 from seas_train.errors import DataError
@@ -40,7 +40,7 @@ def make(real: Real, road: Road, effort: Effort, base: Path | None, licence: str
         real: The product; the generator sees `few` and `normals` alone.
         road: Runs the stages in its folder.
         effort: How much of it.
-        base: A base model, or None for one that is trained here, on `few` and `normals` too.
+        base: A base model, or None for one that is trained here.
         licence: Of the images.
 
     Returns:
@@ -51,10 +51,10 @@ def make(real: Real, road: Road, effort: Effort, base: Path | None, licence: str
     """
     work = road.work
     data = write_learnable(real, work / "learnable")
-    start = base or road.base(data, effort, licence, anomalies=True)
+    start = base or road.base(data, effort, licence)
     run, plan, out = work / "run", work / f"{real.product.name}.plan", work / "pairs"
     road.tune(data, start, run, effort, ("--licence", licence))
-    road.masks(data, run, effort, LAST_STEPS)
+    road.masks(data, run, effort)
     road.export(run, plan)
     road.generate(plan, out, effort)
     return out

@@ -23,17 +23,6 @@ from seas_train.prompts import spoken
 TIMES = "stages.json"
 GATE_GAVE_UP = 6
 """Exit code of seas-gen where masks were empty or full: a figure to report, not a failure of the road."""
-BASE = (
-    *("--geometry", "demo", "--max-noise-weight", "8"),
-    *("--vae-whole", "0.3", "--sharpen-weight", "0.3"),  # a sharp picture, of whole images
-)
-"""Words for every base."""
-BASE_OF_ANOMALIES = ("--defects", "--vae-focus", "0.8", "--vae-anomaly-weight", "4", "--anomaly-weight", "3")
-"""Words for a base that learns from the few anomalies too: they cover little of an image and are what it is about."""
-KNOWN = ("--init-anomaly", "{defect}", "--df-separator", " ", "--unet-lr", "4e-5", "--embedding-lr", "2e-5")
-"""Words for tuning on a base that knows the types by name: close to its captions, and gently, or what it knows is lost."""
-LAST_STEPS = ("--max-timestep", "150", "--anomaly-batch", "4", "--cache-latents")
-"""Words for a mask branch that learns what the sampler asks of it, masks of the last steps alone."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +63,13 @@ class Road:
     say: Callable[[str], object]
     turn: bool = True
 
-    def base(self, data: Path, effort: Effort, licence: str, anomalies: bool = False) -> Path:
-        """Train a small base model on the normal images of `data`, and on its anomalies if asked to."""
+    def base(self, data: Path, effort: Effort, licence: str) -> Path:
+        """Train a small base model on all images of `data`."""
         out = self.work / "base"
         precision = "bf16" if torch.cpu.get_capabilities().get("amx_bf16") else "fp32"
         self._run("seas-train", [
             *("base", str(data), "--out", str(out), "--symmetries", "8" if self.turn else "1", "--licence", licence),
-            *(*BASE, *(BASE_OF_ANOMALIES if anomalies else ()), "--vae-precision", precision),
+            *("--preset", "demo", "--vae-precision", precision),
             *("--vae-steps", str(effort.vae), "--align-steps", str(effort.align), "--steps", str(effort.unet)),
             *("--sharpen-steps", str(effort.sharpen), "--checkpoint-every", str(effort.every)),
         ])  # fmt: skip
@@ -88,16 +77,16 @@ class Road:
 
     def tune(self, data: Path, base: Path, run: Path, effort: Effort, words: Sequence[str] = ()) -> None:
         """Fine-tune on every anomaly of `data`; `words` come last and prevail."""
-        known = (*KNOWN, "--init-product", spoken(data.name)) if knows_anomalies(base) else ()
+        how = ("demo", "--init-product", spoken(data.name)) if knows_anomalies(base) else ("tiny",)
         self._run("seas-train", [
-            *("tune", str(data), "--base", str(base), "--out", str(run), "--preset", "tiny", *known),
+            *("tune", str(data), "--base", str(base), "--out", str(run), "--preset", *how, "--cache-latents"),
             *("--train-share", "1", "--steps", str(effort.tune), "--checkpoint-every", str(effort.every), *self._pose, *words),
         ])  # fmt: skip
 
     def masks(self, data: Path, run: Path, effort: Effort, words: Sequence[str] = ()) -> None:
         """Train the mask branch."""
         self._run("seas-train", [
-            *("masks", str(run), str(data), "--preset", "tiny"),
+            *("masks", str(run), str(data), "--preset", "demo"),
             *("--steps", str(effort.masks), "--checkpoint-every", str(effort.every), *self._pose, *words),
         ])  # fmt: skip
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 import pytest
 from pydantic import ValidationError
 
-from seas_train.config import BaseSettings, MaskSettings, Settings, TuneSettings, resolve
+from seas_train.config import BaseSettings, LoopSettings, MaskSettings, Settings, TuneSettings, resolve
 from seas_train.errors import SettingsError
 
 
@@ -50,7 +50,7 @@ def test_unknown_preset_names_the_known_ones():
     message = refused(Cake, "salty", None, {})
     assert "salty" in message
     assert "sweet" in message
-    assert "none" in refused(BaseSettings, "sweet", None, {})
+    assert "none" in refused(LoopSettings, "sweet", None, {})
 
 
 def test_unknown_key_in_a_file(tmp_path):

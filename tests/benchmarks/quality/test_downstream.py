@@ -156,6 +156,16 @@ def test_jitter_keeps_the_range_and_none_changes_nothing(seed, strength):
     torch.testing.assert_close(downstream.jitter(image, 0.0, generator), image, rtol=0, atol=1e-3)
 
 
+def test_jitter_changes_brightness_then_contrast_then_colour():
+    image = torch.arange(48.0).view(3, 4, 4) + 100
+    brightness, contrast, colour = 1 + 0.1 * (2 * torch.rand(3, generator=torch.Generator().manual_seed(5)) - 1)
+    expected = image * brightness
+    expected = expected.mean() + contrast * (expected - expected.mean())
+    grey = expected.mean(dim=0)
+    expected = grey + colour * (expected - grey)
+    torch.testing.assert_close(downstream.jitter(image, 0.1, torch.Generator().manual_seed(5)), expected, rtol=1e-5, atol=0)
+
+
 def test_normalised_white_by_hand():
     white = fitting.normalise(torch.full((1, 3, 2, 2), 255.0))
     expected = [(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225]
