@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,12 +114,21 @@ def _alignment(learner: Learner, batch: Batch, settings: TuneSettings, latent_si
     return da_loss(
         levels,
         batch.masks.to(device),
-        torch.stack([learner.anomaly_positions[d] for d in batch.defects]).to(device),
-        torch.stack([learner.product_positions[d] for d in batch.defects]).to(device),
+        stacked([learner.anomaly_positions[d] for d in batch.defects]).to(device),
+        stacked([learner.product_positions[d] for d in batch.defects]).to(device),
         latent_side,
         "image" if settings.attention == "paper" else "batch",
         settings.product_term,
     )
+
+
+def stacked(positions: Sequence[Tensor]) -> Tensor:
+    """Positions (n, N) of the tokens of n prompts, which generic words may have different numbers of.
+
+    Each is repeated to the least common multiple of the numbers, which leaves means over its tokens as they are.
+    """
+    length = math.lcm(*map(len, positions))
+    return torch.stack([each.repeat(length // len(each)) for each in positions])
 
 
 def optimizer_for(learner: Learner, settings: TuneSettings) -> torch.optim.Optimizer:

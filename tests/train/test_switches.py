@@ -120,6 +120,16 @@ def test_generic_words_are_the_prompt_and_nothing_of_the_text_learns(step, produ
     torch.testing.assert_close(plain, learner.model.text_encoder(learner.ids[defect][None]).last_hidden_state)
 
 
+def test_generic_words_may_have_different_numbers_of_tokens():
+    maps = torch.rand(3, 4, 4, 6, generator=torch.Generator().manual_seed(0))
+    mask = torch.zeros(3, 1, 32, 32)
+    mask[:, 0, 3:20, 3:14] = 1
+    words, product = [torch.tensor(places) for places in ([2, 3], [4], [1, 2, 5])], torch.zeros(1, 1, dtype=torch.int64)
+    alone = [da_loss([maps[i : i + 1]], mask[i : i + 1], words[i][None], product, 8) for i in range(3)]
+    found = da_loss([maps], mask, tune.stacked(words), product.expand(3, 1), 8)
+    torch.testing.assert_close(found, torch.stack(alone).mean())
+
+
 def test_order_of_training():
     def seen(order):
         settings = TuneSettings(order=order, anomaly_batch=1, normal_batch=3)
