@@ -14,7 +14,7 @@ from benchmarks.quality import documents, generation_tables, paper, trials, vari
 from benchmarks.quality.arms import Arm
 from benchmarks.quality.backbones import Backbones
 from benchmarks.quality.downstream import SegmenterSettings
-from benchmarks.quality.downstream_tables import PIXEL, percent
+from benchmarks.quality.downstream_tables import PIXEL, chance, percent
 from benchmarks.quality.fitting import Images
 from benchmarks.quality.generation import GenerationSettings, evaluate, mean_over_types
 from benchmarks.quality.options import division
@@ -82,7 +82,7 @@ def tables(bench: Bench, number: str) -> list[Table]:
             found[name] |= _images(bench, made)
     proxies = not bench.backbones.classifier_origin.comparable
     beside = [column for column in published.columns if not (proxies and column in IMAGES)]
-    made_tables = [_beside(published, beside, found)] if beside else []
+    made_tables = [_beside(published, beside, found, chance([bench.material.test.masks], PIXEL))] if beside else []
     if proxies and set(IMAGES) & set(published.columns):
         made_tables.append(_proxy(published, found))
     return [*made_tables, _verdicts(published, found, bench.seeds)]
@@ -200,7 +200,9 @@ def _images(bench: Bench, made: Sequence[Sequence[Path]]) -> dict[str, Seeds | N
     return {column: Seeds(column_values) for column, column_values in zip(IMAGES, zip(*values, strict=True), strict=True)}
 
 
-def _beside(published: Published, columns: Sequence[str], found: dict[str, dict[str, Seeds | None]]) -> Table:
+def _beside(
+    published: Published, columns: Sequence[str], found: dict[str, dict[str, Seeds | None]], by_chance: str
+) -> Table:
     rows: list[tuple[Cell, ...]] = []
     numbers = [column for column in (EMPTY, PAIRS) if column in found[OURS]]
     for name, own in found.items():
@@ -214,7 +216,8 @@ def _beside(published: Published, columns: Sequence[str], found: dict[str, dict[
         "not the figures."
     )
     unequal = "A pair with an empty mask is left out: segmenters learn from the number of pairs in the last column, row by row."
-    return Table(f"Table {published.number}: {published.title}", names, tuple(rows), (note, *([unequal] if numbers else [])))
+    more = (by_chance, unequal) if numbers else ()
+    return Table(f"Table {published.number}: {published.title}", names, tuple(rows), (note, *more))
 
 
 def _proxy(published: Published, found: dict[str, dict[str, Seeds | None]]) -> Table:

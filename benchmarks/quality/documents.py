@@ -68,7 +68,7 @@ def write_downstream(
         more: Tables that follow ours.
         pictures: Captions of more pictures, which lie in `out`, by file name.
     """
-    tables = [*downstream_tables.tables(results, arms), *more, *paper.shown(*SCORES)]
+    tables = [*downstream_tables.tables(results, arms, materials), *more, *paper.shown(*SCORES)]
     captions = {**downstream_tables.pictures(results, materials, out / "trainings", out), **(pictures or {})}
     opening = (
         "Segmentation networks learn from pairs of each origin and from the same normal images, and are tested on real images that "

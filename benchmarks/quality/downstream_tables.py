@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.quality import plots, segmenters, trials
+from benchmarks.quality import pixels, plots, segmenters, trials
 from benchmarks.quality.arms import Arm
+from benchmarks.quality.fitting import Masks
 from benchmarks.quality.real import Material
 from benchmarks.quality.tables import Cell, Seeds, Table
 from benchmarks.quality.trials import Result
@@ -20,6 +21,7 @@ IOU = (
     "IoU is the authors' own: that of each anomalous image at its best threshold. `pixel_iou_pooled` in the trainings' files is "
     "that of one threshold for all."
 )
+MAXIMUM = "Score of an image: the maximum of its map."
 AVERAGE = "average"
 
 
@@ -30,16 +32,29 @@ def percent(results: Sequence[Result], score: str, product: str | None = None) -
     return Seeds(tuple(100 * float(np.mean([row[score] for row in found])) for found in rows)) if rows else None
 
 
-def tables(results: Sequence[Result], arms: Sequence[Arm]) -> list[Table]:
+def chance(tested: Iterable[Masks], columns: Mapping[str, str]) -> str:
+    """A sentence on what maps of one value everywhere reach: below or near it nothing was learned.
+
+    Args:
+        tested: Masks (n, H, W) of each product's test images.
+        columns: `PIXEL` or `IMAGE`.
+    """
+    rows = [pixels.score(np.zeros(masks.shape, np.float32), masks).row() for masks in tested]
+    found = ", ".join(f"{column} {100 * float(np.mean([row[name] for row in rows])):.2f}" for column, name in columns.items())
+    return f"Chance, maps of one value everywhere: {found}."
+
+
+def tables(results: Sequence[Result], arms: Sequence[Arm], materials: Mapping[str, Material]) -> list[Table]:
     """Segmentation, detection, parameters, one network or many, and each product: those that the results fill."""
     most = max(result.trial.count for result in results)
     scopes = sorted({result.trial.scope for result in results}, reverse=True)
     main = list(trials.of(results, count=most, scope=scopes[0]))
-    notes = [f"{most} pairs of each product; mean and standard deviation over seeds, in per cent. {IOU}"]
+    tested = [material.test.masks for material in materials.values()]
+    notes = [f"{most} pairs of each product; mean and standard deviation over seeds, in per cent. {IOU}", chance(tested, PIXEL)]
     notes += [note for arm in arms for note in arm.notes]
     found = [
         _by_arm("Anomaly segmentation, per pixel", main, arms, PIXEL, tuple(notes)),
-        _by_arm("Anomaly detection, per image", main, arms, IMAGE, ("Score of an image: the maximum of its map.",)),
+        _by_arm("Anomaly detection, per image", main, arms, IMAGE, (MAXIMUM, chance(tested, IMAGE))),
         _parameters(main, arms),
     ]
     if len(scopes) > 1:

@@ -127,7 +127,7 @@ def test_lost_pairs_stand_beside_the_scores_that_they_cost(tmp_path, data, monke
     assert (row["AP"], row["empty, %"], row["pairs"]) == (Seeds((25, 25)), Seeds((25, 50)), Seeds((3, 2)))
     blank = ablate._downstream(bench, "blank", [made[0], sampled(tmp_path / "blank", 4)])
     assert (blank["AP"], blank["empty, %"], blank["pairs"]) == (None, Seeds((25, 100)), Seeds((3, 0)))
-    table = ablate._beside(paper.table("5"), ("AP",), {"coarse mask alone": blank, "ours": row})
+    table = ablate._beside(paper.table("5"), ("AP",), {"coarse mask alone": blank, "ours": row}, "by chance")
     assert table.columns == ("", "AP, paper", "AP, here", "empty, %", "pairs")
     assert table.rows[0][-2:] == (Seeds((25, 100)), Seeds((3, 0)))
 

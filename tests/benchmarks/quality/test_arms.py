@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -77,7 +78,16 @@ def test_a_type_without_pairs_is_told_below_the_table(data, generated, tmp_path)
     (arm,) = collected(data, tmp_path / "nut")
     scores = dict.fromkeys((*downstream_tables.PIXEL.values(), *downstream_tables.IMAGE.values()), 0.5)
     result = Result(Trial("ours", "small", "unified", 6, 0), {"nut": scores}, 0.0)
-    assert "ours: has no pairs of nut, scratch." in downstream_tables.tables([result], [arm])[0].notes
+    materials = {"nut": real.load(divided(data)["nut"], 32)}
+    assert "ours: has no pairs of nut, scratch." in downstream_tables.tables([result], [arm], materials)[0].notes
+
+
+def test_chance_by_hand():
+    half, eighth = np.zeros((2, 4, 4), bool), np.zeros((2, 4, 4), bool)
+    half[0], eighth[0, :2, :2] = True, True
+    found = downstream_tables.chance([half, eighth], {"AUROC": "pixel_auroc", "AP": "pixel_ap", "F1-max": "pixel_f1_max"})
+    assert found.endswith(f"AUROC 50.00, AP {(50 + 12.5) / 2:.2f}, F1-max {(100 * 2 / 3 + 100 * 2 / 9) / 2:.2f}.")
+    assert downstream_tables.chance([half], {"AP": "image_ap"}).endswith("AP 50.00.")
 
 
 def test_a_flat_folder_is_of_all_types(data, generated):
