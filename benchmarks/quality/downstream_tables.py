@@ -27,7 +27,7 @@ AVERAGE = "average"
 
 def percent(results: Sequence[Result], score: str, product: str | None = None) -> Seeds | None:
     """A score in per cent by seed, of one product or the mean over products; None where there is no result."""
-    ordered = sorted(results, key=lambda result: result.trial)
+    ordered = sorted(results, key=lambda result: result.trial.seed)
     rows = [[result.scores[product]] if product else list(result.scores.values()) for result in ordered]
     return Seeds(tuple(100 * float(np.mean([row[score] for row in found])) for found in rows)) if rows else None
 

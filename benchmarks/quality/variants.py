@@ -37,7 +37,7 @@ def _masks(*words: str) -> Variant:
 
 _ABLATED: Mapping[str, Mapping[str, Variant]] = {
     "4": {
-        "with TP": _tune("--words", "generic"),
+        "with TP": _tune("--words", "generic", "--init-product", "object", "--init-anomaly", "defect"),
         "w/o Mixed": Variant(each_type=True),
         "w/o NA": _tune("--na-weight", "0"),
         "w/o ST": _tune("--product-term", "off"),
