@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from benchmarks.quality.comparators import COMPARATORS
 from benchmarks.quality.downstream import Source, Task
@@ -34,7 +35,8 @@ class Arm:
         pairs: Generated pairs of every product, by its name among the real ones; none of the masks is empty.
         left_out: Share of the generated pairs whose mask was empty or that `seas-gen` refused: they are no pairs.
         missing: Product and defect type of which there are no pairs.
-        real_share: Share of a batch's anomalies that are the few real ones; 0 in the paper.
+        enlarged: Sides of the smallest generated image and of what a network sees, where the former is smaller.
+        real_share: Share of a batch's anomalies that are the few real ones; 0 in the paper's text, though its code has them too.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Arm:
     pairs: Mapping[str, LoadedPairs] | None = None
     left_out: float = 0.0
     missing: tuple[tuple[str, str], ...] = ()
+    enlarged: tuple[int, int] | None = None
     real_share: float = 0.0
 
     @property
@@ -51,9 +54,12 @@ class Arm:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences on the pairs that there are not, for the arm's tables."""
+        """Sentences on what is wrong with the pairs, for the arm's tables."""
         lost = f"{self.name}: {self.left_out:.1%} of its pairs had an empty mask or were refused by seas-gen, and are left out."
         found = [lost] if self.left_out else []
+        if self.enlarged:
+            own, shown = self.enlarged
+            found.append(f"{self.name}: images of {own} pixels a side were enlarged to {shown}, and real ones were not.")
         return (*found, *(f"{self.name}: has no pairs of {product}, {defect}." for product, defect in self.missing))
 
 
@@ -109,13 +115,16 @@ def read_generated(given: Named, real: Mapping[str, Real], materials: Mapping[st
     products = read_pairs(given.folder)
     names = match(real, products)
     found, lost, count, missing = {}, 0, 0, []
+    smallest = side
     for name, generated in names.items():
         found[name], dropped = load_marked(products[generated], side, given.folder)
         refuse_leak(found[name].images, materials[name], f"{given.folder}: a pair of {generated}")
         refused = sum(verdicts.total() for verdicts in read_refused(products[generated]).values())
         lost, count = lost + dropped + refused, count + len(products[generated]) + refused
+        smallest = min(smallest, *(min(Image.open(record.image).size) for record in products[generated]))
         missing += [(name, defect) for defect in missing_types(real[name], products[generated])]
-    return Arm(given.name, pairs=found, left_out=lost / count, missing=tuple(missing))
+    enlarged = (smallest, side) if smallest < side else None
+    return Arm(given.name, pairs=found, left_out=lost / count, missing=tuple(missing), enlarged=enlarged)
 
 
 def load_marked(records: Sequence[Record], side: int, folder: Path) -> tuple[LoadedPairs, int]:

@@ -52,7 +52,7 @@ class Group(click.Group):
 
 @click.group(cls=Group, epilog=EXAMPLES, context_settings={"show_default": True, "max_content_width": 100})
 def main() -> None:
-    """Judge image-mask pairs, of any generator, by the protocol of the SeaS paper."""
+    """Judge image-mask pairs, of any generator, after the SeaS paper; benchmarks/README.md says where this differs from it."""
 
 
 def say(line: str) -> None:
@@ -285,7 +285,9 @@ def ablate(
     from benchmarks.quality import backbones
 
     side = options.side_of(budget, side)
-    facts, real, networks = _facts(ctx, side=side, division=given.origin()), _one(given), backbones.load(inception, vgg)
+    networks = backbones.load(inception, vgg)
+    weights = [*networks.classifier_origin.sha256, *networks.perceptual_origin.sha256]
+    facts, real = _facts(ctx, side=side, division=given.origin(), weights=weights), _one(given)
     with options.output(work):
         ablations.run(real, numbers, budget, side, seeds, base, work, networks, facts, say, turn)
 

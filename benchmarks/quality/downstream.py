@@ -62,7 +62,7 @@ class SegmenterSettings(FitSettings):
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "smoke": {"steps": 20, "batch": 8},
         "small": {},
-        "paper": {"network": "bisenet", "steps": 40_000, "lr": 5e-4, "dice": 0.0},  # steps are ours: A.7 names none
+        "paper": {"network": "bisenet", "steps": 40_000, "lr": 5e-4, "dice": 0.0},  # A.7 names the network alone
     }
 
     network: Literal["small", "bisenet", "upernet", "lfd"] = Field("small", description="Which network.")

@@ -33,7 +33,7 @@ def percent(results: Sequence[Result], score: str, product: str | None = None) -
 
 
 def chance(tested: Iterable[Masks], columns: Mapping[str, str]) -> str:
-    """A sentence on what maps of one value everywhere reach: below or near it nothing was learned.
+    """A sentence on what maps of one value everywhere reach: AUROC and AP by chance, F1-max and IoU at least.
 
     Args:
         tested: Masks (n, H, W) of each product's test images.
@@ -41,7 +41,7 @@ def chance(tested: Iterable[Masks], columns: Mapping[str, str]) -> str:
     """
     rows = [pixels.score(np.zeros(masks.shape, np.float32), masks).row() for masks in tested]
     found = ", ".join(f"{column} {100 * float(np.mean([row[name] for row in rows])):.2f}" for column, name in columns.items())
-    return f"Chance, maps of one value everywhere: {found}."
+    return f"Maps of one value everywhere reach: {found}. No map has less F1-max or IoU."
 
 
 def tables(results: Sequence[Result], arms: Sequence[Arm], materials: Mapping[str, Material]) -> list[Table]:

@@ -27,7 +27,11 @@ Floats = npt.NDArray[np.floating]
 
 
 class GenerationSettings(Settings):
-    """How the metrics are computed; the defaults are those of the published evaluations."""
+    """How the metrics are computed: side and splits as in the paper.
+
+    A cluster of IC-LPIPS is limited to 50 images as in the few-shot generation papers before it; SeaS's code keeps 140 and also
+    prints a mean that counts clusters of a single image as 0, which is left out here.
+    """
 
     side: int = Field(256, ge=32, description="Side to which images are loaded, pixels.")
     splits: int = Field(10, ge=1, description="Parts of the images whose Inception Scores are averaged.")

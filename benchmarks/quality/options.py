@@ -153,19 +153,29 @@ def named_folders(folders: Sequence[str]) -> dict[str, Path]:
     """Folders by their names: NAME=DIR, or DIR with its own name.
 
     Raises:
-        SettingsError: Two have one name, or a name cannot be one of a file.
+        SettingsError: Two have one name, or names of files that are alike, or a name cannot be one of a file.
     """
+    from benchmarks.quality.arms import REAL
+
     found: dict[str, Path] = {}
+    taken = {stem(name + end) for name in COMPARATORS for end in ("", REAL)}
     for word in folders:
         name, equals, path = word.partition("=")
         if not equals:
             name, path = Path(word).resolve().name, word
         if not re.fullmatch(r"[\w. +-]+", name):
             raise SettingsError(f"--pairs {word}: found the name {name!r}, expected letters, digits and . _ + -; give NAME=DIR")
-        if name in found or name in COMPARATORS:
+        own = {stem(name + end) for end in ("", REAL)}
+        if own & taken:
             raise SettingsError(f"--pairs {word}: the name {name!r} is taken, expected another; give NAME=DIR")
+        taken |= own
         found[name] = Path(path)
     return found
+
+
+def stem(name: str) -> str:
+    """What the files of a name are called."""
+    return re.sub(r"[^\w.]+", "_", name)
 
 
 def weights_of(words: Sequence[str], networks: Sequence[str]) -> dict[str, Path]:

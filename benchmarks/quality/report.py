@@ -102,7 +102,8 @@ def stage_table(work: Path, results: Sequence[trials.Result]) -> Table:
     """Seconds of each stage and of all trainings of segmenters."""
     taken = seconds(work) | {"segmenters": round(sum(result.seconds for result in results), 1)}
     rows = (*taken.items(), ("all", round(sum(taken.values()), 1)))
-    return Table("Seconds", ("stage", "seconds"), tuple(rows), ("Of this process; killed attempts are missing.",), digits=0)
+    notes = ("By the clock, interrupted attempts included; killed ones are missing.",)
+    return Table("Seconds", ("stage", "seconds"), tuple(rows), notes, digits=0)
 
 
 def run(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +13,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.quality.arms import Arm, tasks
+from benchmarks.quality.backbones import sha256
 from benchmarks.quality.downstream import SegmenterSettings, Task, evaluate, segment
 from benchmarks.quality.fitting import Maps
+from benchmarks.quality.options import stem
 from benchmarks.quality.real import Material, digest
 from seas_train.checkpoint import write_atomic
 from seas_train.errors import DataError
@@ -47,8 +48,7 @@ class Trial:
     @property
     def name(self) -> str:
         """Of its files."""
-        arm = re.sub(r"[^\w.]+", "_", self.arm)
-        return f"{arm}-{self.network}-{self.scope}-{self.count}-{self.seed}"
+        return f"{stem(self.arm)}-{self.network}-{self.scope}-{self.count}-{self.seed}"
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def _kept(
     posed = tasks(arm, materials, trial.count, trial.seed)
     asked = {
         **dataclasses.asdict(trial),
-        "settings": settings.model_dump(mode="json"),
+        "settings": settings.model_dump(mode="json") | {"weights": settings.weights and sha256(settings.weights)},
         "learned": {name: _learned(task) for name, task in posed.items()},
         "tested": {name: digest(task.test_images, task.test_masks) for name, task in posed.items()},
     }

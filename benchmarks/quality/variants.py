@@ -64,6 +64,23 @@ _ABLATED: Mapping[str, Mapping[str, Variant]] = {
     "28": {"MRM (a)": _masks("--mrm", "a"), "MRM (b)": _masks("--mrm", "b")},
     "29": {level: Variant(sample=(THRESHOLD, level)) for level in ("0.1", "0.3", "0.4", "0.5")},
 }
+LEGEND: Mapping[str, str] = {
+    "4": "TP: a prompt of fixed generic words. Mixed: one generator learns all defect types, not one each. NA: the loss of normal "
+    "images. ST: the term that keeps the product's token off the anomaly.",
+    "5": "Coarse mask alone: enlarged, without refinement. MRM: one mask refinement module. PM: three, one after the other. "
+    "Ours learns from the coarse mask too.",
+    "20": "N', N: tokens of the product and of each defect type; ours has 1 and 4.",
+    "21": "ST: the product's token looks away from the anomaly. AT: it looks at the background in place of that.",
+    "22": "H: anomalies of each type to learn from; ours has a third of them.",
+    "23": "Ours has anomalies and normal images in every batch.",
+    "24": "l: levels of the U-Net's encoder whose attention the DA loss uses; ours has 2, 3.",
+    "25": "y: levels of the U-Net's decoder that the coarse mask is made of; ours has 2, 3.",
+    "26": "Ours refines by features of the VAE's decoder.",
+    "27": "NIA: the losses of normal images, of the mask branch.",
+    "28": "MRM: mask refinement modules with no (a) or one (b) block of convolutions; ours has two.",
+    "29": "The probability above which a pixel is anomalous; ours has 0.2.",
+}
+"""What a table's rows are called after."""
 TABLES = tuple(_ABLATED)
 """Numbers of the paper's ablation tables."""
 

@@ -15,25 +15,33 @@ from benchmarks.quality.tables import Seeds, Table
 from benchmarks.quality.trials import Result
 from benchmarks.quality.variants import OURS, Variant
 from seas_train.cli import main as train
-from seas_train.config import MaskSettings, TuneSettings
+from seas_train.config import TuneSettings
 from seas_train.errors import DataError
 
 TINY = Effort(vae=1, unet=1, tune=6, masks=6, count=12, solver=3, every=9)
-CHANGED = {  # setting that each row changes, worked out from the paper's text
-    "with TP": "words", "w/o NA": "na_weight", "w/o ST": "product_term", "with AT": "product_term",
-    "N' = 1, N = 1": "anomaly_tokens", "N' = 4, N = 4": "product_tokens", "H = 1": "shots", "H = 2": "shots",
-    "anomalies, then normals": "order", "normals, then anomalies": "order", "l = 1, 2, 3": "levels", "l = 2, 3, 4": "levels",
-    "y = 1, 2, 3": "taps", "y = 2, 3, 4": "taps", "VAE encoder": "features", "w/o NIA": "normal_supervision",
-    "MRM (a)": "mrm", "MRM (b)": "mrm", "MRM, PM": "coarse_supervision",
+CHANGED = {  # settings that each row changes, worked out from the paper's text
+    "with TP": {"words": "generic", "init_product": "object", "init_anomaly": "defect"},
+    "w/o Mixed": {},
+    "w/o NA": {"na_weight": 0}, "w/o ST": {"product_term": "off"}, "with AT": {"product_term": "background"},
+    "coarse mask alone": {"refinement": "none", "coarse_supervision": False},
+    "MRM": {"refinement": "single", "coarse_supervision": False}, "MRM, PM": {"coarse_supervision": False},
+    "N' = 1, N = 1": {"anomaly_tokens": 1}, "N' = 4, N = 4": {"product_tokens": 4},
+    "H = 1": {"shots": 1}, "H = 2": {"shots": 2},
+    "anomalies, then normals": {"order": "anomaly-normal"}, "normals, then anomalies": {"order": "normal-anomaly"},
+    "l = 1, 2, 3": {"levels": (1, 2, 3)}, "l = 2, 3, 4": {"levels": (2, 3, 4)},
+    "y = 1, 2, 3": {"taps": (1, 2, 3)}, "y = 2, 3, 4": {"taps": (2, 3, 4)},
+    "VAE encoder": {"features": "encoder"}, "w/o NIA": {"normal_supervision": False},
+    "MRM (a)": {"mrm": "a"}, "MRM (b)": {"mrm": "b"}, "ours": {},
+    **{level: {"threshold": float(level)} for level in ("0.1", "0.3", "0.4", "0.5")},
 }  # fmt: skip
 
 
 def settings_of(command, words):
-    """What `seas-train` makes of words, by its own parser."""
-    needed = ["--out", "x", "--base", "x"] if command == "tune" else ["x"]
-    context = train.commands[command].make_context(command, [*needed, *words])
-    fields = (TuneSettings if command == "tune" else MaskSettings).model_fields
-    return {name: value for name, value in context.params.items() if name in fields and value is not None}
+    """What `seas-train` makes of words, by its own parser: the settings that were given."""
+    needed = {"tune": ["--out", "x", "--base", "x"], "masks": ["x"], "sample": ["x", "--out", "x"]}[command]
+    parser = train.commands[command]
+    plain, context = (parser.make_context(command, [*needed, *more]) for more in ((), words))
+    return {name: value for name, value in context.params.items() if value != plain.params[name]}
 
 
 @pytest.mark.parametrize("number", variants.TABLES)
@@ -42,12 +50,10 @@ def test_every_row_has_the_papers_figures_and_changes_what_it_says(number):
     assert list(rows) == list(paper.table(number).rows)
     assert rows[OURS] == Variant()
     for name, variant in rows.items():
-        changed = settings_of("tune", variant.tune) | settings_of("masks", variant.masks)
-        if name in CHANGED:
-            assert changed.keys() == {CHANGED[name]}, name
-            defaults = {**TuneSettings().model_dump(), **MaskSettings().model_dump()}
-            assert changed[CHANGED[name]] != defaults[CHANGED[name]]
-        assert changed or variant.each_type or variant.sample or name == OURS
+        words = {"tune": variant.tune, "masks": variant.masks, "sample": variant.sample}
+        changed = {key: value for command, found in words.items() for key, value in settings_of(command, found).items()}
+        assert changed == CHANGED[name], name
+        assert variant.each_type == (name == "w/o Mixed")
 
 
 def test_a_table_end_to_end(quality, base, data, tmp_path, monkeypatch):
@@ -65,6 +71,8 @@ def test_a_table_end_to_end(quality, base, data, tmp_path, monkeypatch):
     beside, proxies, conclusions = found[:3]
     assert "IS, paper" not in beside["columns"]  # the proxy's figures stand alone
     assert proxies["columns"] == ["", "IS", "IC-L"]
+    unlike = "side 64, not 256; splits 1, not 10; images of a type 4, not 1000"
+    assert f"Not comparable with the paper's table: {unlike}." in proxies["notes"]
     assert [row["AP, paper"] for row in beside["rows"]] == [66.07, 69.21]
     assert all(row["pairs"] == pytest.approx(12 * (1 - row["empty, %"] / 100)) for row in beside["rows"])
     assert set(conclusions["rows"][0].values()) <= {"ours against w/o Mixed", ablate.HOLDS, ablate.NOT, ablate.OPEN}
@@ -76,6 +84,14 @@ def test_a_table_end_to_end(quality, base, data, tmp_path, monkeypatch):
     before = {path: path.stat().st_mtime_ns for part in parts for path in part.rglob("*")}
     assert quality(*words).exit_code == 0
     assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_a_row_with_fewer_anomalies_than_a_batch_is_refused_before_training(quality, data, tmp_path):
+    words = ("ablate", "--data", data / "nut", "--work", tmp_path, "--shots", 1, "--table", 4, "--side", 64)
+    result = quality(*words)
+    assert result.exit_code == DataError.exit_code
+    assert "table 4, w/o Mixed: found 1 anomaly of" in result.stderr
+    assert not (tmp_path / "base").exists()
 
 
 def test_what_seas_train_samples_is_read(tmp_path):
@@ -114,7 +130,7 @@ def test_lost_pairs_stand_beside_the_scores_that_they_cost(tmp_path, data, monke
         (trial,), (arm,) = planned, arms
         assert arm.pairs["nut"].masks.any(axis=(1, 2)).all()
         counts.append((trial.count, len(arm.pairs["nut"].images)))
-        return [Result(trial, {"nut": dict.fromkeys(PIXEL.values(), 0.25)}, 0.0)]
+        return [Result(trial, {"nut": dict.fromkeys(PIXEL.values(), 0.25 + trial.seed / 4)}, 0.0)]
 
     monkeypatch.setattr(ablate.trials, "run", trained)
     (product,) = real.read_products(data / "nut").values()
@@ -124,7 +140,7 @@ def test_lost_pairs_stand_beside_the_scores_that_they_cost(tmp_path, data, monke
     made = [sampled(tmp_path / "first", 1), sampled(tmp_path / "second", 2)]
     row = ablate._downstream(bench, "row", made)
     assert counts == [(3, 3), (2, 2)]
-    assert (row["AP"], row["empty, %"], row["pairs"]) == (Seeds((25, 25)), Seeds((25, 50)), Seeds((3, 2)))
+    assert (row["AP"], row["empty, %"], row["pairs"]) == (Seeds((25, 50)), Seeds((25, 50)), Seeds((3, 2)))  # all in order of seeds
     blank = ablate._downstream(bench, "blank", [made[0], sampled(tmp_path / "blank", 4)])
     assert (blank["AP"], blank["empty, %"], blank["pairs"]) == (None, Seeds((25, 100)), Seeds((3, 0)))
     table = ablate._beside(paper.table("5"), ("AP",), {"coarse mask alone": blank, "ours": row}, "by chance")

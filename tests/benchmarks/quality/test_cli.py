@@ -276,6 +276,8 @@ def test_a_test_set_of_one_class_is_named(quality, data, generated, tmp_path):
         (["--data", "DATA", "--pairs", "PAIRS/nut"], 3, "bottle: has no generated pairs"),
         (["--data", "DATA", "--pairs", "a=PAIRS", "--pairs", "a=PAIRS"], 2, "the name 'a' is taken"),
         (["--data", "DATA", "--pairs", "perlin=PAIRS"], 2, "the name 'perlin' is taken"),
+        (["--data", "DATA", "--pairs", "crop_paste=PAIRS"], 2, "the name 'crop_paste' is taken"),
+        (["--data", "DATA", "--pairs", "a=PAIRS", "--pairs", "a + few real=PAIRS"], 2, "the name 'a + few real' is taken"),
         (["--data", "DATA", "--pairs", "PAIRS", "--side", "100"], 2, "expected a multiple of 32"),
         (["--data", "DATA", "--pairs", "x=PAIRS", "--side", "64", "--count", "19"], 3, "found 18 pairs of bottle with a mask"),
         (["--data", "DATA", "--pairs", "PAIRS", "--run", "DATA"], 3, "without run.json"),
