@@ -70,6 +70,7 @@ class CopyReport:
             for a single one.
         near_copies: Share of pairs nearer to a training anomaly than any two training anomalies are to each other, in
             any of their views. None for a single training anomaly.
+        area: Share of an image that the mask marks, in [0, 1].
         mask_fit: Mean of `mask_fit` over the pairs that have it; None where none has.
         fitted: How many have it.
     """
@@ -80,6 +81,7 @@ class CopyReport:
     mask_iou: float
     training_feature: float | None
     near_copies: float | None
+    area: float
     mask_fit: float | None
     fitted: int
 
@@ -118,6 +120,7 @@ def report(
         mask_iou=float(np.median(found.mask_iou)),
         training_feature=float(np.median(others)) if several else None,
         near_copies=float(np.mean(found.feature < others.min())) if several else None,
+        area=float(np.median(generated.masks.mean(axis=(1, 2)))),
         mask_fit=float(np.mean(fits)) if fits else None,
         fitted=len(fits),
     )

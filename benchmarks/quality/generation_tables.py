@@ -50,6 +50,8 @@ class Judged:
 
 
 _JUDGED = TypeAdapter(Judged)
+FORMAT = 2
+"""Of kept measurements; those of another are made again."""
 
 
 def judge(
@@ -105,7 +107,7 @@ def _kept(folder: Path | None, subject: _Subject, backbones: Backbones, settings
     if folder is None:
         return _judge(subject, backbones, settings)
     origins = [asdict(origin) for origin in (backbones.classifier_origin, backbones.perceptual_origin)]
-    asked = json.dumps([settings.model_dump(), origins, subject.masked, subject.refused], sort_keys=True)
+    asked = json.dumps([FORMAT, settings.model_dump(), origins, subject.masked, subject.refused], sort_keys=True)
     key = digest(np.array(asked), *subject.made, *subject.training, *subject.test)[:16]
     path = folder / f"{subject.product}-{subject.defect}-{key}.json"
     if path.is_file():
@@ -190,16 +192,18 @@ def _copies(found: Sequence[Judged], notes: tuple[str, ...]) -> Table:
             shares = tuple(f"{share:.1%}" for share in (s.empty, s.full, s.duplicate))
             near = None if checked.near_copies is None else f"{checked.near_copies:.1%}"
             distances = (checked.feature, checked.pixel, checked.mask_iou)
-            rows.append((judged.product, judged.defect, name, s.count, *shares, near, *distances, checked.mask_fit))
+            masks = (f"{checked.area:.1%}", checked.mask_fit)
+            rows.append((judged.product, judged.defect, name, s.count, *shares, near, *distances, *masks))
     names = (
         *("product", "type", "pairs", "number", "empty", "full", "duplicate", "near copies"),
-        *("nearest: distance", "pixels", "mask IoU", "mask fit"),
+        *("nearest: distance", "pixels", "mask IoU", "mask area", "mask fit"),
     )
     notes = (
         *notes,
         "Near copies: nearer to a training anomaly, turned and flipped too unless --no-turn, than any two of these to each other.",
         "Pairs that seas-gen refused are in the number: too small masks count as empty, too large ones as full.",
         "Nearest training anomaly, medians: perceptual distance, root mean square difference inside the masks, IoU of both masks.",
+        "Mask area: the share of an image that is marked, median.",
         "Mask fit: the share of displaced masks whose edge has less contrast, 0.5 by chance. Real pairs show what is usual.",
     )
     return Table("Copies and masks", names, tuple(rows), notes, digits=3)

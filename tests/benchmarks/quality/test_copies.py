@@ -148,6 +148,8 @@ def test_report_tells_copies_from_new_pairs(perceptual):
     assert new.training_feature == copied.training_feature > 0
     assert new.fitted == 8
     assert new.mask_fit > 0.9
+    marked = sorted(float(mask.sum()) / mask.size for mask in pieces(8, seed=5).masks)
+    assert new.area == pytest.approx((marked[3] + marked[4]) / 2)
 
 
 def test_report_finds_turned_and_flipped_copies_unless_the_pose_is_fixed(perceptual):
