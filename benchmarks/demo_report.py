@@ -76,7 +76,7 @@ def _lines(facts: dict[str, Any]) -> list[str]:
         "",
         "A small U-Net (0.4 M parameters), 400 steps, tested on the fresh anomalies; mean and range over seeds. Normals are the",
         "same in all; half of the anomalies of a batch are real where there are others. The engine's base has seen defects of",
-        "other bottles, which the first two rows have not.",
+        "other bottles, which the first two rows have not. IoU is that of all pixels together, at probability 0.5.",
         "",
         "| learns from | AP | IoU |",
         "|---|---|---|",
