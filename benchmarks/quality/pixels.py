@@ -139,7 +139,7 @@ def pro(maps: Maps, masks: Masks, limit: float = PRO_LIMIT) -> float:
     overlap = np.cumsum(_overlap_shares(masks).ravel()[order])[ends]
     false = np.cumsum(~masks.ravel()[order])[ends] / np.count_nonzero(~masks)
     false, overlap = np.insert(false, 0, 0.0), np.insert(overlap, 0, 0.0)
-    inside = false < limit
+    inside = false <= limit  # at the limit itself several overlaps may follow one another: a step upwards has no area
     cut = np.append(false[inside], limit)
     found = np.append(overlap[inside], np.interp(limit, false, overlap))
     return float(np.trapezoid(found, cut) / limit)

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import average_precision_score, jaccard_score, roc_auc_score
@@ -71,8 +71,17 @@ def test_pro_agrees_with_brute_force(seed, limit):
     assert pro(maps, masks, limit) == pytest.approx(brute_force_pro(maps, masks, limit), abs=TOLERANCE)
 
 
+def at_the_limit():
+    """Three of ten normal pixels come first, then, at the same false positive rate, an anomalous one."""
+    levels, masks = np.zeros((2, 4, 4), np.int64), np.ones((2, 4, 4), bool)
+    levels[0, 0, :3], levels[0, 3, 0] = 2, 1
+    masks[0, :2], masks[0, 2, :2] = False, False
+    return levels, masks
+
+
 @settings(max_examples=40, deadline=None)
 @given(arrays(np.int64, (2, 4, 4), elements=st.integers(0, 4)), arrays(np.bool_, (2, 4, 4)))
+@example(*at_the_limit())
 def test_pro_agrees_with_brute_force_on_anything(levels, masks):
     if masks.all() or not masks.any():
         return
