@@ -47,7 +47,7 @@ def collect(folders: Sequence[Path], defects: bool) -> tuple[list[layouts.Record
     """Find images and captions: products in a known layout by their structure, other folders by their own name.
 
     Raises:
-        DataError: a folder is missing or holds no image.
+        DataError: a folder is missing or holds no image, or there is no anomaly where there should be.
     """
     records: list[layouts.Record] = []
     captions: list[Caption] = []
@@ -62,6 +62,11 @@ def collect(folders: Sequence[Path], defects: bool) -> tuple[list[layouts.Record
             found = [layouts.Record(path) for path in images]
         records += found
         captions += [Caption(spoken(folder.name), spoken(r.defect) if r.defect else None) for r in found]
+    if defects and not any(record.defect for record in records):
+        raise DataError(
+            f"{', '.join(map(str, folders))}: found {len(records)} images and no anomaly, expected anomalies of a product, as "
+            "--defects asks for; give a product's folder, or add --no-defects"
+        )
     return records, captions
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import shutil
 from collections.abc import Callable, Sequence
@@ -10,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.quality import documents, generation_tables, paper, trials, variants
+from benchmarks.quality import ablation_tables, documents, paper, trials, variants
+from benchmarks.quality.ablation_tables import EMPTY, IMAGES, PAIRS, Found
 from benchmarks.quality.arms import Arm
 from benchmarks.quality.backbones import Backbones
 from benchmarks.quality.downstream import SegmenterSettings
@@ -19,10 +19,9 @@ from benchmarks.quality.fitting import Images
 from benchmarks.quality.generation import GenerationSettings, evaluate, mean_over_types
 from benchmarks.quality.options import division
 from benchmarks.quality.pairs import LoadedPairs, by_type, load_pairs, read_pairs
-from benchmarks.quality.paper import Published
 from benchmarks.quality.real import Material, Real, load, write_learnable
 from benchmarks.quality.road import Effort, Road, knows_anomalies, seconds
-from benchmarks.quality.tables import Cell, Document, Seeds, Table, save
+from benchmarks.quality.tables import Document, Seeds, Table, save
 from benchmarks.quality.variants import OURS, Variant
 from seas_train.config import resolve
 from seas_train.data.layouts import Record
@@ -44,13 +43,6 @@ KNOWING = (
     "one that learns from fewer anomalies (table 22) is not as short of them as it says."
 )
 UNKNOWING = "The base has learned from normal images alone."
-IMAGES = ("IS", "IC-L")
-"""Columns that judge images alone."""
-EMPTY, PAIRS = "empty, %", "pairs"
-"""Columns of the share of masks that are empty, and of the other pairs, which the segmenters learn from."""
-HOLDS, NOT, OPEN = "holds", "does not hold", "undecided"
-BEHIND = " (behind)"
-"""Follows a verdict where the paper's own figure is lower for ours than for the row."""
 
 
 @dataclass(frozen=True)
@@ -83,11 +75,10 @@ class Bench:
 def tables(bench: Bench, number: str) -> list[Table]:
     """Run a table's rows, as far as they are not done, and lay the paper's figures beside ours.
 
-    IS and IC-LPIPS stand in a table of their own, without the paper's: so few images are not comparable with its thousand of each
-    type, whatever computes the scores.
+    IS and IC-LPIPS stand in a table of their own.
     """
     published, rows = paper.table(number), variants.of(number)
-    found: dict[str, dict[str, Seeds | None]] = {name: {} for name in rows}
+    found: Found = {name: {} for name in rows}
     for name, variant in rows.items():
         made = [_pairs(bench, variant, seed) for seed in range(bench.seeds)]
         if set(PIXEL) & set(published.columns):
@@ -95,40 +86,14 @@ def tables(bench: Bench, number: str) -> list[Table]:
         if set(IMAGES) & set(published.columns):
             found[name] |= _images(bench, made)
     beside = [column for column in published.columns if column not in IMAGES]
-    made_tables = [_beside(published, beside, found, chance([bench.material.test.masks], PIXEL))] if beside else []
+    made_tables: list[Table] = []
+    if beside:
+        made_tables.append(ablation_tables.beside(published, beside, found, chance([bench.material.test.masks], PIXEL)))
     if set(IMAGES) & set(published.columns):
-        made_tables.append(_own(published, found, bench))
-    return [*made_tables, _verdicts(published, found, bench.seeds)]
-
-
-def verdict(ours: Seeds | None, other: Seeds | None, claimed: float) -> str:
-    """Whether ours differs from a row as the paper's does, seed by seed.
-
-    Args:
-        ours: Our figures with the complete method.
-        other: Our figures of the row, for the same seeds.
-        claimed: The paper's figure of the complete method less that of the row.
-
-    Returns:
-        "holds" or "does not hold" where all seeds agree, else "undecided".
-    """
-    if ours is None or other is None or len(ours.values) != len(other.values) or not claimed:
-        return OPEN
-    differences = [math.copysign(1, claimed) * (a - b) for a, b in zip(ours.values, other.values, strict=True)]
-    if all(difference > 0 for difference in differences):
-        return HOLDS
-    return NOT if all(difference < 0 for difference in differences) else OPEN
-
-
-def summary(made: Sequence[Table]) -> str:
-    """How many of the paper's conclusions hold, in a sentence."""
-    verdicts = {row for table in made if table.title.startswith("Conclusions") for row in table.rows}  # tables share rows
-    cells = [str(cell).removesuffix(BEHIND) for row in verdicts for cell in row[1:]]
-    counts = {name: cells.count(name) for name in (HOLDS, NOT, OPEN)}
-    return (
-        f"Of the {sum(counts.values())} differences that the paper reports, {counts[HOLDS]} hold here in every seed, "
-        f"{counts[NOT]} are reversed in every seed, and {counts[OPEN]} are undecided: seeds disagree, or a figure is missing."
-    )
+        unlike = paper.unlike(_image_side(bench), _splits(bench), [_each(bench)])
+        proxies = not bench.backbones.classifier_origin.comparable
+        made_tables.append(ablation_tables.of_images(published, found, unlike, proxies))
+    return [*made_tables, ablation_tables.conclusions(published, found, bench.seeds)]
 
 
 def _pairs(bench: Bench, variant: Variant, seed: int) -> list[Path]:
@@ -212,27 +177,6 @@ def _images(bench: Bench, made: Sequence[Sequence[Path]]) -> dict[str, Seeds | N
     return {column: Seeds(column_values) for column, column_values in zip(IMAGES, zip(*values, strict=True), strict=True)}
 
 
-def _beside(
-    published: Published, columns: Sequence[str], found: dict[str, dict[str, Seeds | None]], by_chance: str
-) -> Table:
-    rows: list[tuple[Cell, ...]] = []
-    numbers = [column for column in (EMPTY, PAIRS) if column in found[OURS]]
-    for name, own in found.items():
-        cells: list[Cell] = [name]
-        for column in columns:
-            cells += [published.figure(name, column), own[column]]
-        rows.append((*cells, *(own[column] for column in numbers)))
-    names = ("", *(f"{column}, {whose}" for column in columns for whose in ("paper", "here")), *numbers)
-    legend = variants.LEGEND[published.number]
-    note = (
-        f"The paper's figures are of {published.data} with Stable Diffusion v1-4 and BiSeNet V2: compare the order of the rows, "
-        "not the figures."
-    )
-    unequal = "A pair with an empty mask is left out: segmenters learn from the number of pairs in the last column, row by row."
-    more = (by_chance, unequal) if numbers else ()
-    return Table(f"Table {published.number}: {published.title}", names, tuple(rows), (legend, note, *more))
-
-
 def _image_side(bench: Bench) -> int:
     """That of the published networks, or of the segmenters for the proxy."""
     comparable = bench.backbones.classifier_origin.comparable
@@ -241,43 +185,12 @@ def _image_side(bench: Bench) -> int:
 
 def _splits(bench: Bench) -> int:
     """Of the Inception Score, ten images or more in each: a split of one has a score of 1, whatever it shows."""
-    return max(1, bench.effort.count // len(bench.real.product.defects) // 10)
+    return max(1, _each(bench) // 10)
 
 
-def _own(published: Published, found: dict[str, dict[str, Seeds | None]], bench: Bench) -> Table:
-    rows = tuple((name, *(own[column] for column in IMAGES)) for name, own in found.items())
-    each, splits = bench.effort.count // len(bench.real.product.defects), _splits(bench)
-    unlike = "; ".join(paper.unlike(_image_side(bench), splits, [each]))
-    proxies = not bench.backbones.classifier_origin.comparable
-    notes = (
-        variants.LEGEND[published.number],
-        "IC-L: IC-LPIPS, of clusters around the training anomalies.",
-        *([generation_tables.PROXY] if proxies else []),
-        f"Not comparable with the paper's table: {unlike}.",
-    )
-    return Table(f"Table {published.number}: {published.title}, images", ("", *IMAGES), rows, notes, digits=3)
-
-
-def _verdicts(published: Published, found: dict[str, dict[str, Seeds | None]], seeds: int) -> Table:
-    rows: list[tuple[Cell, ...]] = []
-    for name, own in found.items():
-        if name == OURS:
-            continue
-        cells: list[Cell] = [f"{OURS} against {name}"]
-        for column in published.columns:
-            whole, part = published.figure(OURS, column), published.figure(name, column)
-            if whole is None or part is None:
-                cells.append(None)
-                continue
-            said = verdict(found[OURS][column], own[column], whole - part)
-            cells.append(said if whole > part else f"{said}{BEHIND}")
-        rows.append(tuple(cells))
-    notes = (
-        "Whether ours differs from the row in the paper's direction, seed by seed; - where the paper's figure is not known.",
-        f"By chance alone, one figure in {2**seeds} would hold with {seeds} of {seeds} seeds, and as many would be reversed.",
-        *((f"{BEHIND.strip()}: in the paper's table too ours is behind the row.",) if BEHIND in str(rows) else ()),
-    )
-    return Table(f"Conclusions of table {published.number}", ("", *published.columns), tuple(rows), notes)
+def _each(bench: Bench) -> int:
+    """Images of each type."""
+    return bench.effort.count // len(bench.real.product.defects)
 
 
 def run(
@@ -326,7 +239,7 @@ def run(
     made: list[Table] = []
     for number in numbers:
         made += tables(bench, number)
-        opening = (OPENING, KNOWING if knows_anomalies(start) else UNKNOWING, summary(made))
+        opening = (OPENING, KNOWING if knows_anomalies(start) else UNKNOWING, ablation_tables.summary(made))
         document = Document("ablation", "Ablations", opening, tuple(made), found | {"seconds": seconds(work)})
         save(document, work / "ablation")  # after every table: the next may take hours
     documents.write(document, work / "ablation")

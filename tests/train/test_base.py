@@ -140,6 +140,13 @@ def test_collect_refuses_a_folder_without_images(tmp_path):
         base_training.collect([tmp_path], False)
 
 
+def test_a_base_of_anomalies_needs_some(tmp_path):
+    Image.new("RGB", (64, 64)).save(tmp_path / "whole.png")
+    with pytest.raises(DataError, match=r"found 1 images and no anomaly, expected anomalies of a product, as --defects asks for"):
+        base_training.collect([tmp_path], True)
+    assert len(base_training.collect([tmp_path], False)[0]) == 1
+
+
 @pytest.mark.parametrize(
     ("owner", "name", "aligned"), [(components.DDPMScheduler, "add_noise", 0), (sharpen, "balance", 2)]
 )

@@ -1,0 +1,37 @@
+"""Trainings that are kept in files."""
+
+import numpy as np
+import pytest
+
+from benchmarks.quality import real, trials
+from benchmarks.quality.arms import Arm
+from benchmarks.quality.downstream import SegmenterSettings
+from benchmarks.quality.trials import Trial
+from seas_train.config import TuneSettings
+from seas_train.errors import OutputError
+
+
+def test_a_file_of_weights_is_known_by_its_bytes(data, tmp_path, monkeypatch):
+    calls = []
+
+    def segment(posed, settings, _seed):
+        calls.append(settings.weights)
+        return {name: np.zeros(task.test_masks.shape, np.float32) for name, task in posed.items()}
+
+    monkeypatch.setattr(trials, "segment", segment)
+    first, moved = tmp_path / "first", tmp_path / "moved"
+    first.write_bytes(b"one")
+    moved.write_bytes(b"one")
+    (product,) = real.read_products(data / "nut").values()
+    materials = {"nut": real.load(real.divide(product, TuneSettings()), 32)}
+
+    def run(weights):
+        how = (materials, SegmenterSettings(), tmp_path / "kept", lambda _line: None, {"lfd": weights})
+        trials.run([Trial("perlin", "lfd", "unified", 2, 0)], [Arm("perlin", comparator="perlin")], *how)
+
+    run(first)
+    run(moved)
+    assert calls == [first]
+    first.write_bytes(b"two")
+    with pytest.raises(OutputError, match="was made with other settings"):
+        run(first)
