@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.quality import ablation_tables, documents, paper, trials, variants
+from benchmarks.quality import ablation_tables, documents, paper, report, trials, variants
 from benchmarks.quality.ablation_tables import EMPTY, IMAGES, PAIRS, Found
 from benchmarks.quality.arms import Arm
 from benchmarks.quality.backbones import Backbones
@@ -29,9 +29,10 @@ from seas_train.errors import DataError
 from seas_train.options import NOT_STATED
 
 EFFORTS = {
-    "smoke": Effort(vae=30, unet=30, tune=6, masks=6, count=12, solver=6, align=10, sharpen=10, every=10),
-    "small": Effort(vae=3000, unet=5000, tune=300, masks=250, count=60, solver=25, align=800, sharpen=800),
+    "smoke": replace(report.EFFORTS["smoke"], tune=6, masks=6, solver=6),
+    "small": replace(report.EFFORTS["small"], masks=250, count=60),
 }
+"""By budget: the base is the report's, a row's own training and pairs are fewer."""
 BATCH = 2
 """Anomalies in a batch of either training, as in the paper."""
 OPENING = (
