@@ -20,16 +20,16 @@ from typing import Any
 import click
 import numpy as np
 
-from benchmarks import demo_figures, demo_report
+from benchmarks.demo import figures, oracle, report
+from benchmarks.demo.oracle import Drawn, Oracle
 from benchmarks.make_demo import PRODUCT, few_shot
-from benchmarks.quality import downstream, oracle
-from benchmarks.quality.comparators import COMPARATORS
-from benchmarks.quality.downstream import SegmenterSettings, Source
-from benchmarks.quality.fitting import Images, Masks, predict
-from benchmarks.quality.oracle import Drawn, Oracle
+from benchmarks.quality.downstream import segmentation
+from benchmarks.quality.downstream.comparators import COMPARATORS
+from benchmarks.quality.downstream.fitting import Images, Masks, predict
+from benchmarks.quality.downstream.segmentation import SegmenterSettings, Source
 from benchmarks.real_run import executable
-from seas_runtime.atomic import write_atomic
-from seas_runtime.bundle import read_bundle
+from seas_runtime.bundle.reader import read_bundle
+from seas_runtime.files import write_atomic
 from seas_train.data import demo
 from seas_train.data.dataset import ImageSet
 from seas_train.data.layouts import Record
@@ -124,9 +124,9 @@ def segmenter_scores(
     key = key_of(few.anomalies, few.normals, test, repr(SEGMENTER), f"{BLENDS} {pairs}")
     path = folder / f"{arm.replace(' ', '')}-{seed}-{key}.json"
     if not path.exists():
-        network = downstream.train(sources(), few.normals, SEGMENTER, seed)
+        network = segmentation.train(sources(), few.normals, SEGMENTER, seed)
         maps = predict(network, test.images)
-        write_atomic(path, json.dumps(demo_figures.segmentation(maps, test.masks)).encode() + b"\n")
+        write_atomic(path, json.dumps(figures.segmentation(maps, test.masks)).encode() + b"\n")
     return json.loads(path.read_text(encoding="utf-8"))
 
 
@@ -170,9 +170,9 @@ def main(work: Path, engine: Path, count: int, seeds: int, arms: tuple[str, ...]
             scores.setdefault(arm, []).append(segmenter_scores(folder, arm, seed, sources, few, test, made))
     if not arms:
         pairs = generated()
-        found = demo_figures.measure(judge, pairs, test, whole, few.anomalies)
+        found = figures.measure(judge, pairs, test, whole, few.anomalies)
         found["empty"] = 1 - len(pairs.images) / count
-        demo_report.save(engine, found, scores, pairs, judge)
+        report.save(engine, found, scores, pairs, judge)
 
 
 if __name__ == "__main__":

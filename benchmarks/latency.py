@@ -26,14 +26,15 @@ from typing import Any
 
 import click
 
-from benchmarks import latency_report, scale
-from benchmarks.contestants import PYTORCH, Runtime, make
+from benchmarks import scale
 from benchmarks.export_sd14 import RESULTS, machine
-from benchmarks.job import Job
-from benchmarks.random_bundle import gigaflops, prepare
 from benchmarks.real_run import executable
-from benchmarks.torch_contestants import Product
-from seas_runtime.lanes import usable_cores
+from benchmarks.speed import latency_report
+from benchmarks.speed.candidates import PYTORCH, Runtime, make
+from benchmarks.speed.job import Job
+from benchmarks.speed.random_bundle import gigaflops, prepare
+from benchmarks.speed.torch_candidates import Product
+from seas_runtime.backends.workers import usable_cores
 
 REQUESTS = ("unet", "mask", "decode")
 CONTESTANTS = {

@@ -13,8 +13,9 @@ from pathlib import Path
 import click
 
 from seas_export import bundle
-from seas_runtime.manifest import Defaults
-from seas_train import base, masks, run, tune
+from seas_runtime.bundle.manifest import Defaults
+from seas_train import masks, run_folder, tune
+from seas_train.base import train as base
 from seas_train.config import BaseSettings, MaskSettings, TuneSettings, resolve
 from seas_train.data import demo, layouts
 
@@ -56,7 +57,7 @@ def train(work: Path) -> None:
     product = layouts.read(work / "few" / PRODUCT)
     if not (work / "run" / "run.json").exists():
         tune.train(product, str(work / "base"), work / "run", TUNE, PROVENANCE)
-    if run.load_facts(work / "run").masks is None:
+    if run_folder.load_facts(work / "run").masks is None:
         masks.train(work / "run", product, MASKS)
 
 
@@ -69,7 +70,7 @@ def main(work: Path, out: Path) -> None:
     draw_data(work)
     train(work)
     settings = bundle.ExportSettings(half=True, defaults=DEFAULTS)
-    manifest = bundle.export(run.load(work / "run"), out, settings, lambda stage: click.echo(stage, err=True))
+    manifest = bundle.export(run_folder.load(work / "run"), out, settings, lambda stage: click.echo(stage, err=True))
     click.echo(f"{out}: digest {manifest.digest}")
 
 

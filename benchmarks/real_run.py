@@ -25,8 +25,8 @@ from typing import Any
 import click
 from PIL import Image
 
-from seas_runtime.sheet import overlay, sheet
-from seas_train import run as runs
+from seas_runtime.dataset.sheet import overlay, sheet
+from seas_train import run_folder
 from seas_train.data.images import read_rgb
 
 
@@ -157,7 +157,7 @@ def executable(name: str) -> str:
 
 def picture(data: Path, work: Path, side: int) -> Image.Image:
     """Rows of normal image | image generated from it | the same with its mask, a few for each defect type."""
-    normals = runs.load_facts(work / "run").normals
+    normals = run_folder.load_facts(work / "run").normals
     pairs = _pairs(work)
     rows, labels = [], []
     for defect in sorted({pair["defect"] for pair in pairs}):

@@ -45,8 +45,8 @@ def measure(case: Case) -> dict[str, Any]:
     """Losses, seconds of every step and peak memory in GiB."""
     import torch
 
-    from seas_train import loop
     from seas_train.models import components
+    from seas_train.training import loop
 
     if case.threads:
         torch.set_num_threads(case.threads)
@@ -76,7 +76,7 @@ def measure(case: Case) -> dict[str, Any]:
 def _batch(side: int, defect: str) -> Any:
     import torch
 
-    from seas_train.batches import Batch
+    from seas_train.training.batches import Batch
 
     masks = torch.zeros(2, 1, side, side)
     masks[:, :, side // 4 : side // 2, side // 4 : side // 2] = 1
@@ -84,7 +84,7 @@ def _batch(side: int, defect: str) -> Any:
 
 
 def _stage(case: Case, settings: Any, modules: Any, optimizer: Any) -> Any:
-    from seas_train import compute, loop
+    from seas_train.training import compute, loop
 
     task = {"stage": case.stage}
     accelerator = compute.accelerator(settings)
@@ -115,11 +115,12 @@ def _tune(case: Case, model: Any) -> tuple[Any, Any]:
 def _masks(case: Case, model: Any) -> tuple[Any, Any]:
     import torch
 
-    from seas_train import compute, masks, prompts, run
+    from seas_train import masks, prompts, run_folder
     from seas_train.config import MaskSettings, TuneSettings, resolve
     from seas_train.data.dataset import step_generator
     from seas_train.models import components
     from seas_train.models.rmp import RefinedMaskPredictor
+    from seas_train.training import compute
 
     preset = "paper" if case.geometry == "sd14" else "tiny"
     how = {"device": case.device, "precision": case.precision, "optimizer": case.optimizer}
@@ -128,10 +129,10 @@ def _masks(case: Case, model: Any) -> tuple[Any, Any]:
     texts = prompts.compose(["defect"], ua)
     prompts.add_tokens(model.tokenizer, texts)
     prompts.attach_rows(model.text_encoder, prompts.initial_rows(model.tokenizer, model.text_encoder, texts, ua))
-    facts = run.Facts(
+    facts = run_folder.Facts(
         product="random", prompts=texts, tune=ua, provenance={}, train=(), held_out=(), normals=()
     )
-    frozen = run.Run(Path(), facts, model, torch.empty(0), torch.empty(0))
+    frozen = run_folder.Run(Path(), facts, model, torch.empty(0), torch.empty(0))
     stage = _stage(case, settings, None, None)
     components.freeze(*model.networks.values())
     for network in model.networks.values():

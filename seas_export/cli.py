@@ -15,7 +15,7 @@ import click
 from seas_runtime.errors import INTERRUPTED, BackendError, SettingsError
 
 if TYPE_CHECKING:
-    from seas_train.run import Run
+    from seas_train.run_folder import Run
 
 MEND = 'pip install ".[cpu,export]"'
 EXAMPLES = """\b
@@ -106,7 +106,7 @@ def main(
     if engines is None and gpus:
         raise SettingsError(f"--gpu {gpu} found without --engines; add --engines rtx")
     if engines is not None:
-        from seas_runtime import build
+        from seas_runtime.backends.tensorrt import build
 
         build.require(engines, gpus)
     origin = {"base": base, "data": data, "licence": licence}
@@ -125,8 +125,8 @@ def main(
 
 def _load(path: Path, origin: dict[str, Any], progress: Callable[[str], None]) -> tuple[Run, bool]:
     """The run of a folder, and whether the folder is a published checkpoint."""
-    from seas_export import published
-    from seas_train import run as runs
+    from seas_export.published import checkpoint as published
+    from seas_train import run_folder
 
     progress("run")
     if published.is_published(path):
@@ -134,14 +134,14 @@ def _load(path: Path, origin: dict[str, Any], progress: Callable[[str], None]) -
         return published.load(path, origin["base"], origin["data"], licence, progress), True
     if given := [f"--{name}" for name, value in origin.items() if value is not None]:
         raise SettingsError(f"{', '.join(given)} found, but {path} is no published checkpoint; leave it out: a run has its own")
-    return runs.load(path), False
+    return run_folder.load(path), False
 
 
 def _export(
     path: Path, out: Path, half: bool, final: str | None, origin: dict[str, Any], defaults: dict[str, float]
 ) -> None:
     from seas_export.bundle import ExportSettings, export, require_free
-    from seas_runtime.manifest import Defaults
+    from seas_runtime.bundle.manifest import Defaults
 
     began = time.monotonic()
     require_free(out)
@@ -154,8 +154,8 @@ def _export(
 
 
 def _build(out: Path, flavour: Literal["rtx", "tensorrt"], gpus: list[str]) -> None:
-    from seas_runtime import build
-    from seas_runtime.report import describe_engines
+    from seas_runtime.backends.tensorrt import build
+    from seas_runtime.doctor import describe_engines
 
     began = time.monotonic()
     found = build.build(out, flavour, gpus, progress=_progress())

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from seas_export.graphs import Wrapper
-from seas_runtime.manifest import GRAPH_OUTPUTS, WEIGHTS
-from seas_train.errors import DataError
+from seas_runtime.bundle.manifest import GRAPH_OUTPUTS, WEIGHTS
+from seas_runtime.errors import DataError
 
 OPSET = 20
 INLINE_BYTES = 1024  # smaller tensors stay inside the graph file

@@ -12,8 +12,8 @@ from typing import Any
 import click
 
 from seas_runtime.backends import BACKENDS
+from seas_runtime.backends.tensorrt.library import FLAVOURS, Flavour
 from seas_runtime.errors import INTERRUPTED
-from seas_runtime.flavours import FLAVOURS, Flavour
 
 BUNDLE = click.Path(path_type=Path)
 SEED = click.IntRange(0, (1 << 64) - 1)
@@ -211,14 +211,14 @@ def generate(
     **asked: Any,
 ) -> None:
     """Generate pairs of anomaly images and masks from a bundle."""
-    from seas_runtime.run import Request, run
+    from seas_runtime.generate import Request, run
 
     command = ["seas-gen", *ctx.meta["words"]]
     summary = run(Request(engine, out, backend, threads, expect, command, asked), quiet)
     if not quiet:
         click.echo(summary.line())
     if sheet and summary.types:
-        from seas_runtime.sheet import write
+        from seas_runtime.dataset.sheet import write
 
         path = write(summary.out)
         if not quiet:
@@ -236,8 +236,8 @@ def engine() -> None:
 @click.argument("bundle", type=BUNDLE)
 def inspect(bundle: Path) -> None:
     """Verify BUNDLE and say what it makes, and from what."""
-    from seas_runtime.bundle import read_bundle
-    from seas_runtime.report import describe_bundle
+    from seas_runtime.bundle.reader import read_bundle
+    from seas_runtime.doctor import describe_bundle
 
     click.echo("\n".join(describe_bundle(read_bundle(bundle))))
 
@@ -247,7 +247,7 @@ def inspect(bundle: Path) -> None:
 @click.option("--expect", metavar="DIGEST", help="The digest it must have: proof of where it comes from.")
 def verify(bundle: Path, expect: str | None) -> None:
     """Verify every file of BUNDLE and print its digest."""
-    from seas_runtime.bundle import read_bundle
+    from seas_runtime.bundle.reader import read_bundle
 
     click.echo(f"ok {read_bundle(bundle, expect).manifest.digest}")
 
@@ -296,8 +296,8 @@ def build(
     replace: bool,
 ) -> None:
     """Build TensorRT engines beside the core of BUNDLE."""
-    from seas_runtime.build import build as build_engines
-    from seas_runtime.report import describe_engines
+    from seas_runtime.backends.tensorrt.build import build as build_engines
+    from seas_runtime.doctor import describe_engines
 
     began = time.monotonic()
 
@@ -313,10 +313,10 @@ def build(
 @click.argument("bundle", type=BUNDLE, required=False)
 def doctor(bundle: Path | None) -> None:
     """Say what works on this machine, which engines of BUNDLE fit it, and the mend for what does not."""
-    from seas_runtime.report import describe_fit, describe_machine
+    from seas_runtime.doctor import describe_fit, describe_machine
 
     click.echo("\n".join(describe_machine()))
     if bundle is not None:
-        from seas_runtime.bundle import read_bundle
+        from seas_runtime.bundle.reader import read_bundle
 
         click.echo("\n".join(describe_fit(read_bundle(bundle))))

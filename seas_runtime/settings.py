@@ -8,12 +8,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from seas_runtime.bundle.manifest import Manifest
 from seas_runtime.errors import SettingsError
-from seas_runtime.manifest import Manifest
-from seas_runtime.masks import Gate
-from seas_runtime.pairs import Plan
-from seas_runtime.sampler import Sampling
-from seas_runtime.schedule import solver_table
+from seas_runtime.sampling.masks import Gate
+from seas_runtime.sampling.pairs import Plan
+from seas_runtime.sampling.sampler import Sampling
+from seas_runtime.sampling.solver import solver_table
 
 
 class Settings(BaseModel):

@@ -15,8 +15,8 @@ import click
 from pydantic.fields import FieldInfo
 from safetensors import SafetensorError
 
+from seas_runtime.errors import OutputError
 from seas_train.config import Settings, resolve
-from seas_train.errors import OutputError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 NOT_STATED = "not stated"

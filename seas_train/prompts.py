@@ -10,8 +10,8 @@ from tokenizers import AddedToken
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from seas_runtime.errors import SettingsError
 from seas_train.config import TuneSettings
-from seas_train.errors import SettingsError
 
 
 class Prompts(BaseModel):

@@ -18,9 +18,9 @@ from seas_runtime.backends import Backend
 from seas_runtime.backends.mnn import MnnBackend
 from seas_runtime.backends.openvino import OpenvinoBackend
 from seas_runtime.backends.ort import OrtBackend
-from seas_runtime.bundle import Bundle, read_bundle
-from seas_runtime.lanes import Share
-from seas_runtime.manifest import GRAPH_OUTPUTS, REQUIRED_GRAPHS, GraphName
+from seas_runtime.backends.workers import Share
+from seas_runtime.bundle.manifest import GRAPH_OUTPUTS, REQUIRED_GRAPHS, GraphName
+from seas_runtime.bundle.reader import Bundle, read_bundle
 
 ONE = Share(lanes=1, threads=1)
 

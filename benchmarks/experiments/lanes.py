@@ -17,13 +17,13 @@ from benchmarks.experiments import turns
 from seas_runtime.backends import Backend
 from seas_runtime.backends.mixed import MixedBackend
 from seas_runtime.backends.ort import OrtBackend
-from seas_runtime.bundle import Bundle, read_bundle
-from seas_runtime.lanes import Share, usable_cores
-from seas_runtime.manifest import GRAPH_OUTPUTS, REQUIRED_GRAPHS
-from seas_runtime.masks import Gate
-from seas_runtime.pairs import Plan
-from seas_runtime.sampler import Model, Sampling, generate
-from seas_runtime.schedule import solver_table
+from seas_runtime.backends.workers import Share, usable_cores
+from seas_runtime.bundle.manifest import GRAPH_OUTPUTS, REQUIRED_GRAPHS
+from seas_runtime.bundle.reader import Bundle, read_bundle
+from seas_runtime.sampling.masks import Gate
+from seas_runtime.sampling.pairs import Plan
+from seas_runtime.sampling.sampler import Model, Sampling, generate
+from seas_runtime.sampling.solver import solver_table
 
 RUNS = ((1, 1), (8, 1), (8, 4))  # pairs, batch
 

@@ -14,8 +14,8 @@ import numpy as np
 import onnxruntime
 
 from benchmarks.export_sd14 import RESULTS, machine
-from seas_runtime.bundle import Bundle
-from seas_runtime.manifest import GraphName
+from seas_runtime.bundle.manifest import GraphName
+from seas_runtime.bundle.reader import Bundle
 
 Calls = Mapping[str, Callable[[], object]]
 PAUSE = 0.1

@@ -8,11 +8,12 @@ from typing import Any
 
 import click
 
-from benchmarks.quality import downstream_tables, page, paper
-from benchmarks.quality.arms import Arm
+from benchmarks.quality import page, paper
+from benchmarks.quality.downstream import tables as downstream_tables
+from benchmarks.quality.downstream.sources import Arm
+from benchmarks.quality.downstream.trials import Result
 from benchmarks.quality.real import Material
 from benchmarks.quality.tables import Document, Table, save
-from benchmarks.quality.trials import Result
 
 OWN = "The generator was trained on what this division has for training and on nothing else, but for a base given with --base."
 SCORES = ("2", "3", "9", "10", "12", "19", "31", "32")

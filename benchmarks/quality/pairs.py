@@ -24,14 +24,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from seas_runtime.records import Journal
-from seas_runtime.writer import REFUSED
+from seas_runtime.dataset.records import Journal
+from seas_runtime.dataset.writer import REFUSED
+from seas_runtime.errors import DataError, SettingsError
 from seas_train.data.dataset import resize_mask
 from seas_train.data.images import MaskKind, read_levels, read_mask, read_rgb
 from seas_train.data.layouts import Record
 from seas_train.data.layouts.files import Pairs, images, subfolders
 from seas_train.data.layouts.folders import ONLY_TYPE
-from seas_train.errors import DataError, SettingsError
 
 Products = dict[str, tuple[Record, ...]]
 """Records by the name of their product, in file order by defect type."""

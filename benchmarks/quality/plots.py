@@ -10,10 +10,10 @@ import numpy as np
 from PIL import Image
 from sklearn.metrics import precision_recall_curve
 
-from benchmarks.quality.fitting import Maps, Masks
+from benchmarks.quality.downstream.fitting import Maps, Masks
 from benchmarks.quality.real import Material
 from benchmarks.quality.tables import Seeds
-from seas_runtime.sheet import overlay, sheet
+from seas_runtime.dataset.sheet import overlay, sheet
 
 POINTS = 500
 """Most points of a curve that are drawn."""

@@ -6,18 +6,21 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.quality import arms, backbones, documents, generation_tables, trials
-from benchmarks.quality.arms import Arm
-from benchmarks.quality.comparators import COMPARATORS
-from benchmarks.quality.downstream import SegmenterSettings
-from benchmarks.quality.generation import GenerationSettings
+from benchmarks.quality import documents
+from benchmarks.quality.downstream import sources, trials
+from benchmarks.quality.downstream.comparators import COMPARATORS
+from benchmarks.quality.downstream.segmentation import SegmenterSettings
+from benchmarks.quality.downstream.sources import Arm
+from benchmarks.quality.metrics import backbones
+from benchmarks.quality.metrics import tables as generation_tables
+from benchmarks.quality.metrics.generation import GenerationSettings
 from benchmarks.quality.options import division
 from benchmarks.quality.pairs import by_type, read_pairs
+from benchmarks.quality.pipeline import Effort, Road, seconds
 from benchmarks.quality.real import Material, Real, write_learnable
-from benchmarks.quality.road import Effort, Road, seconds
 from benchmarks.quality.tables import Table
+from seas_runtime.errors import DataError
 from seas_train.config import resolve
-from seas_train.errors import DataError
 
 EFFORTS = {
     "smoke": Effort(vae=30, unet=30, tune=10, masks=10, count=12, solver=8, align=10, sharpen=10, every=10),
@@ -75,9 +78,9 @@ def compare(
         DataError, TrainError, OutputError: as `trials.run`.
     """
     name = real.product.name
-    materials, found = arms.collect({name: real}, side, {OURS: pairs}, tuple(COMPARATORS), FEW_REAL)
+    materials, found = sources.collect({name: real}, side, {OURS: pairs}, tuple(COMPARATORS), FEW_REAL)
     kept = [arm for arm in found if arm.comparator is None or arm.real_share == 0 or arm.comparator == "crop-paste"]
-    most = arms.count_of(kept)
+    most = sources.count_of(kept)
     if most < max(CURVE):
         raise DataError(f"{pairs}: found {most} pairs with a mask, expected at least {max(CURVE)}; train the generator longer")
     counts = (most, *(most // part for part in CURVE))

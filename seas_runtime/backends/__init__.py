@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
+from seas_runtime.backends.workers import is_small
 from seas_runtime.errors import BackendError, BundleError, SeasError
-from seas_runtime.lanes import is_small
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from seas_runtime.bundle import Bundle
-    from seas_runtime.manifest import GraphName
+    from seas_runtime.bundle.manifest import GraphName
+    from seas_runtime.bundle.reader import Bundle
 
 # Name -> module of this package that has it (see `BackendModule`); "auto" takes the first that works.
 TABLE = {
-    "tensorrt": "trt",
-    "rtx": "trt",
+    "tensorrt": "tensorrt.backend",
+    "rtx": "tensorrt.backend",
     "cuda": "ort",
     "openvino+mnn": "mixed",
     "openvino": "openvino",
@@ -121,7 +121,7 @@ def open_backend(
     Args:
         name: one of `BACKENDS`, or "auto" for the first of `candidates` that works here.
         bundle: a verified bundle.
-        threads: CPU threads at most, see `seas_runtime.lanes.share_cores`; 0 leaves it to the engine.
+        threads: CPU threads at most, see `seas_runtime.backends.workers.share_cores`; 0 leaves it to the engine.
         candidates: what "auto" tries, best first; those in `ROUNDS` it does not.
         say: called with one line that says what "auto" took and why.
 

@@ -12,10 +12,10 @@ from seas_runtime.backends import Backend
 from seas_runtime.backends.mnn import MnnBackend, load_mnn
 from seas_runtime.backends.openvino import OpenvinoBackend, load_openvino
 from seas_runtime.backends.ort import OrtBackend, load_onnxruntime
-from seas_runtime.bundle import Bundle
+from seas_runtime.backends.workers import Share, share_cores
+from seas_runtime.bundle.manifest import GraphName
+from seas_runtime.bundle.reader import Bundle
 from seas_runtime.errors import BackendError
-from seas_runtime.lanes import Share, share_cores
-from seas_runtime.manifest import GraphName
 
 # Which graphs gain by MNN: benchmarks/results/cpu_engines.json. What runs the U-Net: latency_sd14.json. A table and no race at
 # start-up: the same machine must give the same bytes.

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from seas_runtime.backends.mnn_convert import model_file
 from seas_runtime.backends.ort import OrtBackend
-from seas_runtime.bundle import Bundle
+from seas_runtime.backends.workers import Share, borrowed, share_cores, usable_cores
+from seas_runtime.bundle.manifest import REQUIRED_GRAPHS, Graph, GraphName, TensorSpec
+from seas_runtime.bundle.reader import Bundle
 from seas_runtime.errors import BackendError
-from seas_runtime.lanes import Share, borrowed, share_cores, usable_cores
-from seas_runtime.manifest import REQUIRED_GRAPHS, Graph, GraphName, TensorSpec
-from seas_runtime.mnn_models import model_file
 
 MEND = "pip install MNN"
 TOLERANCE = 1e-2  # as for fp16 graphs; 1e-5 to 1e-3 have been seen

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seas_runtime.bundle import Bundle
+from seas_runtime.backends.workers import Share, borrowed, share_cores
+from seas_runtime.bundle.manifest import REQUIRED_GRAPHS, GraphName
+from seas_runtime.bundle.reader import Bundle
 from seas_runtime.errors import BackendError
-from seas_runtime.lanes import Share, borrowed, share_cores
-from seas_runtime.manifest import REQUIRED_GRAPHS, GraphName
 
 MEND = "pip install openvino"
 DEVICE = "CPU"

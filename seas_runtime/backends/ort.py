@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seas_runtime.backends import Backend
-from seas_runtime.bundle import Bundle
+from seas_runtime.backends.workers import Share, share_cores
+from seas_runtime.bundle.manifest import REQUIRED_GRAPHS, Graph, GraphName, Precision
+from seas_runtime.bundle.reader import Bundle
 from seas_runtime.device import NO_GPU, current_gpu
 from seas_runtime.errors import BackendError, DeviceMemoryError
-from seas_runtime.lanes import Share, share_cores
-from seas_runtime.manifest import REQUIRED_GRAPHS, Graph, GraphName, Precision
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _MEND = {

@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from seas_runtime.schedule import Table
+from seas_runtime.sampling.solver import Table
 
 Floats = NDArray[np.float32]
 Storage = TypeVar("Storage", np.float16, np.float32)

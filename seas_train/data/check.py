@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from seas_runtime.names import defect_name, folder_name
+from seas_runtime.bundle.names import defect_name, folder_name
+from seas_runtime.errors import DataError
 from seas_train.data.images import read_mask, read_rgb, require_blank
 from seas_train.data.layouts.records import Product, Record
-from seas_train.errors import DataError
 
 Progress = Callable[[int], object]
 

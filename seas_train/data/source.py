@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 import click
 
+from seas_runtime.errors import SettingsError
 from seas_train.data import layouts
 from seas_train.data.layouts import Product
-from seas_train.errors import SettingsError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 _PATH = click.Path(path_type=Path)

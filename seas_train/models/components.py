@@ -23,7 +23,7 @@ from tokenizers.trainers import BpeTrainer
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from seas_train.errors import DataError
+from seas_runtime.errors import DataError
 
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 WORD_END = "</w>"  # of CLIP: what marks the last symbol of a word

@@ -13,7 +13,7 @@ from diffusers.models.attention_processor import Attention
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
-from seas_train.errors import SettingsError
+from seas_runtime.errors import SettingsError
 from seas_train.losses import at_least_single
 
 Softmax = Literal["paper", "published"]

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import demo_figures, demo_quality
-from benchmarks.quality.oracle import Drawn, Oracle, draw_pieces
+from benchmarks import demo_quality
+from benchmarks.demo import figures
+from benchmarks.demo.oracle import Drawn, Oracle, draw_pieces
 
 
 def _mask(rows):
@@ -15,14 +16,14 @@ def _mask(rows):
 def test_iou_of_one_image_by_hand():
     found = _mask([[1, 1, 0], [0, 0, 0]])
     true = _mask([[0, 1, 1], [0, 0, 0]])
-    assert demo_figures.ious(found, true) == pytest.approx([1 / 3])
-    assert demo_figures.ious(found & ~found, true & ~true) == pytest.approx([1.0])
+    assert figures.ious(found, true) == pytest.approx([1 / 3])
+    assert figures.ious(found & ~found, true & ~true) == pytest.approx([1.0])
 
 
 def test_segmentation_by_hand():
     maps = np.array([[[0.9, 0.8], [0.7, 0.1]]], np.float32)
     masks = _mask([[1, 0], [1, 0]])
-    scores = demo_figures.segmentation(maps, masks)
+    scores = figures.segmentation(maps, masks)
     assert scores["iou"] == pytest.approx(2 / 3)
     assert scores["ap"] == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)  # precision at each new recall
 
@@ -36,16 +37,16 @@ def test_distance_is_that_of_unit_channel_vectors():
             for a, b in zip(first, second, strict=True):
                 x, y = a[i] / a[i].norm(dim=0), b[j] / b[j].norm(dim=0)
                 expected[i, j] += float(((x - y) ** 2).sum(dim=0).mean())
-    np.testing.assert_allclose(demo_figures.distances(first, second), expected, atol=1e-5)
+    np.testing.assert_allclose(figures.distances(first, second), expected, atol=1e-5)
 
 
 def test_frechet_of_two_normal_distributions():
     rng = np.random.default_rng(0)
     first = rng.standard_normal((200_000, 2))
     second = first * [2.0, 3.0] + [1.0, -2.0]
-    assert demo_figures.frechet(first, first) == pytest.approx(0, abs=1e-6)
+    assert figures.frechet(first, first) == pytest.approx(0, abs=1e-6)
     expected = 1 + 4 + (2 - 1) ** 2 + (3 - 1) ** 2  # of diagonal covariances: means, and spreads one by one
-    assert demo_figures.frechet(first, second) == pytest.approx(expected, rel=0.02)
+    assert figures.frechet(first, second) == pytest.approx(expected, rel=0.02)
 
 
 def test_copies_of_the_training_anomalies_are_found():
@@ -58,7 +59,7 @@ def test_copies_of_the_training_anomalies_are_found():
     made = draw_pieces("bottle", defects, 64, seed=4)
     mixed = Drawn(*(np.concatenate(parts) for parts in zip(
         (few.images[:3], few.masks[:3], few.types[:3]), (made.images, made.masks, made.types), strict=True)))
-    table = demo_figures.measure(judge, mixed, fresh, whole, few)
+    table = figures.measure(judge, mixed, fresh, whole, few)
     assert 0.5 <= table["generated"]["copies"] < 1
     assert np.array(table["generated"]["nearest"][:3]) == pytest.approx(0, abs=1e-4)
     assert table["real"]["iou by type"].keys() == set(defects)

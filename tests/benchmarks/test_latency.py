@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import latency, latency_report, random_bundle
-from benchmarks.contestants import Runtime, make
-from benchmarks.job import Job
-from seas_runtime import lanes
-from seas_runtime.bundle import read_bundle
-from seas_train import run as runs
+from benchmarks import latency
+from benchmarks.speed import latency_report, random_bundle
+from benchmarks.speed.candidates import Runtime, make
+from benchmarks.speed.job import Job
+from seas_runtime.backends import workers
+from seas_runtime.bundle.reader import read_bundle
+from seas_train import run_folder
 from seas_train.models import taps
 
 FASTER = {"unet": [0.02, 0.04, 0.03], "mask": [0.1], "decode": [0.05], "pairs": [0.5, 0.4, 0.9]}
@@ -89,7 +90,7 @@ def test_the_unchecked_bundle_has_the_graphs_of_the_checked_one(work, plan):
 
 def test_the_work_of_the_decoder_is_that_of_its_layers(work):
     """Convolutions, linear layers and the attention of the middle block, counted by hand from the shapes that pass by."""
-    model, found = runs.load(work / "run").model, 0
+    model, found = run_folder.load(work / "run").model, 0
 
     def count(module, inputs, output):
         nonlocal found
@@ -129,7 +130,7 @@ def test_the_best_pytorch_makes_the_pairs_of_the_reference(work):
 
 @pytest.mark.parametrize("cores", [1, 2])
 def test_the_runtime_answers_every_request_in_its_lanes(work, cores, monkeypatch):
-    monkeypatch.setattr(lanes, "usable_cores", lambda: cores)
+    monkeypatch.setattr(workers, "usable_cores", lambda: cores)
     runtime = make("cpu", Job(work, "tiny", 2, 4))
     assert isinstance(runtime, Runtime)
     assert runtime.backend.lanes == cores

@@ -6,7 +6,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from seas_export import half, ranges, rounding
+from seas_export import fp16, fp16_ranges, fp16_rounding
 from seas_export.session import open_graph
 
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
@@ -28,7 +28,7 @@ def save(folder, nodes, outputs, constants=(), inputs=("x",), name="graph.onnx")
 
 def run(path, **feeds):
     """The fp16 graph with every rounding, as it is measured."""
-    return open_graph(rounding.spell_out(path), path.parent).run(None, feeds)
+    return open_graph(fp16_rounding.spell_out(path), path.parent).run(None, feeds)
 
 
 def dtype_of(path, tensor):
@@ -46,7 +46,7 @@ CONSTANTS = {"w": [3.0, 1 / 3, 0.1, 7.0], "b": [0.1, 0.2, 0.3, 0.4]}
 
 def test_arithmetic_is_that_of_float16(tmp_path):
     source = save(tmp_path, SCALE_AND_SHIFT, ["z"], CONSTANTS)
-    half.convert(source, tmp_path / "half.onnx", set())
+    fp16.convert(source, tmp_path / "half.onnx", set())
     x = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
     (found,) = run(tmp_path / "half.onnx", x=x)
     w, b = (np.asarray(CONSTANTS[key], np.float16) for key in "wb")
@@ -57,7 +57,7 @@ def test_arithmetic_is_that_of_float16(tmp_path):
 
 def test_kept_modules_compute_in_fp32(tmp_path):
     source = save(tmp_path, SCALE_AND_SHIFT, ["z"], CONSTANTS)
-    kept = half.convert(source, tmp_path / "half.onnx", {"a", "elsewhere"})
+    kept = fp16.convert(source, tmp_path / "half.onnx", {"a", "elsewhere"})
     assert kept == {"a"}
     assert dtype_of(tmp_path / "half.onnx", "y") == FLOAT
     x = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
@@ -73,7 +73,7 @@ def test_angles_stay_in_fp32(tmp_path):
         helper.make_node("Mul", ["s", "b"], ["z"], name="later/Mul"),
     ]
     source = save(tmp_path, nodes, ["z"], CONSTANTS)
-    assert half.convert(source, tmp_path / "half.onnx", set()) == {"time"}
+    assert fp16.convert(source, tmp_path / "half.onnx", set()) == {"time"}
     x = np.full((1, 4), 977.0, np.float32)
     (found,) = run(tmp_path / "half.onnx", x=x)
     exact = np.sin(x * np.asarray(CONSTANTS["w"], np.float32)) * np.asarray(CONSTANTS["b"])
@@ -91,7 +91,7 @@ def test_scales_of_a_resize_stay_float32(tmp_path):
     for name, value in (("shape", [-1, 4, 1, 1]), ("axes", [2, 3])):
         model.graph.initializer.append(numpy_helper.from_array(np.asarray(value, np.int64), name))
     onnx.save(onnx.shape_inference.infer_shapes(model), path)
-    half.convert(path, tmp_path / "half.onnx", set())
+    fp16.convert(path, tmp_path / "half.onnx", set())
     x = np.arange(8, dtype=np.float32).reshape(2, 4)
     (found,) = run(tmp_path / "half.onnx", x=x)
     np.testing.assert_array_equal(found, x)
@@ -101,16 +101,16 @@ def test_scales_of_a_resize_stay_float32(tmp_path):
 def test_magnitudes_are_those_of_every_tensor(tmp_path):
     source = save(tmp_path, SCALE_AND_SHIFT, ["z"], CONSTANTS)
     inputs = [{"x": torch.tensor([[1.0, 2.0, -4.0, 3.0]])}, {"x": torch.tensor([[-100.0, 0.0, 0.0, 0.0]])}]
-    found = ranges.largest(source, inputs)
+    found = fp16_ranges.largest(source, inputs)
     assert found == {"a": pytest.approx(300.0), "b": pytest.approx(300.0)}  # |3 * -100|, made by a and read by b
     assert sorted(p.name for p in tmp_path.iterdir()) == ["graph.onnx"]
 
 
 def test_magnitude_of_what_is_no_number_is_infinite(tmp_path):
     nodes = [helper.make_node("Log", ["x"], ["z"], name="a/Log")]
-    found = ranges.largest(save(tmp_path, nodes, ["z"]), [{"x": torch.tensor([[-1.0, 1.0, 1.0, 1.0]])}])
+    found = fp16_ranges.largest(save(tmp_path, nodes, ["z"]), [{"x": torch.tensor([[-1.0, 1.0, 1.0, 1.0]])}])
     assert found == {"a": np.inf}
-    assert ranges.overflowing(found) == {"a": np.inf}
+    assert fp16_ranges.overflowing(found) == {"a": np.inf}
 
 
 def test_a_module_that_would_overflow_is_found_and_survives(tmp_path):
@@ -122,13 +122,13 @@ def test_a_module_that_would_overflow_is_found_and_survives(tmp_path):
     ]
     source = save(tmp_path, nodes, ["z"], {"w": [0.5, 0.5, 0.5, 0.5]})
     x = torch.tensor([[300.0, 200.0, 2.0, 1.0]])
-    places = set(ranges.overflowing(ranges.largest(source, [{"x": x}])))
+    places = set(fp16_ranges.overflowing(fp16_ranges.largest(source, [{"x": x}])))
     assert places == {"mrm"}
     for name, kept in (("careless", set()), ("careful", places)):
-        half.convert(source, tmp_path / f"{name}.onnx", kept)
+        fp16.convert(source, tmp_path / f"{name}.onnx", kept)
     assert np.isinf(run(tmp_path / "careless.onnx", x=x.numpy())[0][0, 0])
     np.testing.assert_allclose(run(tmp_path / "careful.onnx", x=x.numpy())[0], x.numpy() / 2)
 
 
 def test_headroom_is_sixteen():
-    assert ranges.overflowing({"below": 65504 / 16, "above": 65504 / 16 + 1}) == {"above": 65504 / 16 + 1}
+    assert fp16_ranges.overflowing({"below": 65504 / 16, "above": 65504 / 16 + 1}) == {"above": 65504 / 16 + 1}

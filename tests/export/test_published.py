@@ -9,29 +9,29 @@ import torch
 from diffusers import AutoencoderKL
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from seas_export import published
+from seas_export.published import checkpoint
 from seas_train.data.dataset import load_image
-from seas_train.run import Facts
+from seas_train.run_folder import Facts
 
 from .published_checkpoint import DEFECTS, load
 
 
 @pytest.mark.parametrize("pointed", ["", "generation-checkpoint", "mask-checkpoint", "mask-checkpoint/rmp"])
 def test_recognised_wherever_the_user_points(root, pointed, monkeypatch):
-    assert published.is_published(root / "checkpoint" / pointed)
+    assert checkpoint.is_published(root / "checkpoint" / pointed)
     monkeypatch.chdir(root / "checkpoint")
-    assert published.is_published(type(root)(pointed or "."))
+    assert checkpoint.is_published(type(root)(pointed or "."))
 
 
 @pytest.mark.parametrize("other", ["base", "data/bottle", "absent", ""])
 def test_other_folders_are_not_taken_for_one(root, other):
-    assert not published.is_published(root / other)
+    assert not checkpoint.is_published(root / other)
 
 
 @pytest.mark.parametrize("part", ["generation-checkpoint", "mask-checkpoint"])
 def test_half_a_checkpoint_is_one_so_that_its_error_names_the_other_half(copy, part):
     shutil.rmtree(copy / "checkpoint" / part)
-    assert published.is_published(copy / "checkpoint")
+    assert checkpoint.is_published(copy / "checkpoint")
 
 
 def test_each_placeholder_is_one_token_and_each_type_has_its_four(run):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from seas_export import published, published_rmp
+from seas_export.published import checkpoint, mask_branch
 from seas_train.data import layouts
 from seas_train.data.dataset import load_image
 from seas_train.models import components, taps
@@ -23,7 +23,7 @@ def random_batch(n=3, side=4):
 
 
 def fold(path, up2, up3, features):
-    return published_rmp.fold(published_rmp.load(path), up2, up3, [list(f.split(1)) for f in features])
+    return mask_branch.fold(mask_branch.load(path), up2, up3, [list(f.split(1)) for f in features])
 
 
 @torch.no_grad()
@@ -48,7 +48,7 @@ def test_folded_branch_no_longer_depends_on_the_neighbours(root, state):
 
 @torch.no_grad()
 def test_the_run_is_calibrated_on_what_its_mask_branch_meets(root, run, state):
-    up2, up3, features = published.calibration_batch(run, layouts.read(root / "data" / "bottle"))
+    up2, up3, features = checkpoint.calibration_batch(run, layouts.read(root / "data" / "bottle"))
     assert [len(feature) for feature in features] == [10, 10, 10]
     features = [torch.cat(feature) for feature in features]
     expected = published_forward(state, up2, up3, features)[1]
@@ -62,7 +62,7 @@ def test_the_run_is_calibrated_on_what_its_mask_branch_meets(root, run, state):
 def test_calibration_stands_at_the_last_three_steps_with_every_type(root, run):
     calls = []
     hook = run.model.unet.register_forward_pre_hook(lambda _module, inputs: calls.append(inputs))
-    published.calibration_batch(run, layouts.read(root / "data" / "bottle"))
+    checkpoint.calibration_batch(run, layouts.read(root / "data" / "bottle"))
     hook.remove()
     steps = np.linspace(0, 999, 26).round()[::-1][:25][-3:]
     assert [int(timestep) for _, timestep, _ in calls] == [*[steps[0]] * 4, *[steps[1]] * 3, *[steps[2]] * 3]
@@ -82,5 +82,5 @@ def test_published_sizes():
         fuse=False, align_corners=True, norm="folded",
     )  # fmt: skip
     expected = published_shapes(1280, 640, 128, 64, (512, 512, 256), layers=4)
-    assert published_rmp.shapes(config) == expected
+    assert mask_branch.shapes(config) == expected
     assert sum(math.prod(shape) for shape in expected.values()) == 6_459_010

@@ -3,8 +3,8 @@
 from click.testing import CliRunner
 
 from seas_export.cli import main as export_command
-from seas_runtime.bundle import read_bundle
-from seas_runtime.engines import find_engines
+from seas_runtime.backends.tensorrt.engine_set import find_engines
+from seas_runtime.bundle.reader import read_bundle
 
 
 def test_export_of_a_published_checkpoint(root, tmp_path):

@@ -6,8 +6,8 @@ import pickle
 import pytest
 import torch
 
-from seas_export import published_rmp
-from seas_train.errors import DataError
+from seas_export.published import mask_branch
+from seas_runtime.errors import DataError
 
 from .published_checkpoint import refused
 
@@ -24,7 +24,7 @@ class Malicious:
 
 def refused_rmp(path):
     with pytest.raises(DataError) as caught:
-        published_rmp.load(path)
+        mask_branch.load(path)
     assert caught.value.exit_code == 3
     message = caught.value.format_message()
     assert message.startswith(f"{path}: ")

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from seas_train.errors import DataError, SettingsError
+from seas_runtime.errors import DataError, SettingsError
 from seas_train.models import components
 from tests.smallest import GEOMETRY
 

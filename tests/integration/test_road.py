@@ -11,13 +11,13 @@ from PIL import Image
 
 from seas_export import to_onnx
 from seas_runtime.backends import open_backend
-from seas_runtime.bundle import read_bundle
-from seas_runtime.masks import Gate
-from seas_runtime.noise import POSTERIOR, START
-from seas_runtime.pairs import Plan, draw_pair
-from seas_runtime.sampler import Model, Sampling, generate
-from seas_runtime.schedule import solver_table
-from seas_train import reference, run
+from seas_runtime.bundle.reader import read_bundle
+from seas_runtime.sampling.masks import Gate
+from seas_runtime.sampling.noise import POSTERIOR, START
+from seas_runtime.sampling.pairs import Plan, draw_pair
+from seas_runtime.sampling.sampler import Model, Sampling, generate
+from seas_runtime.sampling.solver import solver_table
+from seas_train import reference, run_folder
 
 STEPS = 6
 GUIDANCE = 3.0
@@ -41,7 +41,7 @@ def iou(a, b):
 def truth(tuned, plan):
     """What the PyTorch sampler makes of the same rounded weights, latents and noise, for eight pairs."""
     conditioning = read_bundle(plan).conditioning
-    rounded = run.load(tuned)
+    rounded = run_folder.load(tuned)
     to_onnx.round_to_half([rounded.model.unet, rounded.model.vae, rounded.rmp])
     order = Plan(rounded.facts.defects, seed=3, count=8, batch=8)
     drawn = [draw_pair(order, i, 0, len(conditioning.mean)) for i in range(8)]

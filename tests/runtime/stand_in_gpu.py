@@ -19,11 +19,10 @@ from cuda.core import LegacyPinnedMemoryResource as RealPinned
 from cuda.core import Stream as RealStream
 from cuda.core.graph import Graph, GraphBuilder
 
-from seas_runtime import flavours
-from seas_runtime.backends import trt as backend
-from seas_runtime.bundle import read_bundle
+from seas_runtime.backends.tensorrt import backend, library
+from seas_runtime.backends.tensorrt.library import Library
+from seas_runtime.bundle.reader import read_bundle
 from seas_runtime.device import Gpu as Device
-from seas_runtime.flavours import Library
 from seas_runtime.kernels import reference
 from seas_runtime.kernels.loader import Kernels
 
@@ -67,7 +66,7 @@ class Machine:
         self.capturable, self.refuse_capture = True, False
         self.limit = 1 << 30  # bytes of device memory
         self.in_use = 0
-        self.log = flavours.load("rtx").log
+        self.log = library.load("rtx").log
         self.caches = []
 
     def strict(self, real, inner):

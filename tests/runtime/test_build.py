@@ -15,14 +15,14 @@ import pytest
 import tensorrt_rtx
 from onnx import TensorProto, helper, numpy_helper
 
-from seas_runtime import device, flavours
-from seas_runtime.atomic import TEMPORARY_SUFFIX
-from seas_runtime.build import build, precision_of, preflight, profiles
-from seas_runtime.bundle import read_bundle, write_manifest
-from seas_runtime.compiler import _late_interrupt
-from seas_runtime.engines import find_engines, read_engines
+from seas_runtime import device
+from seas_runtime.backends.tensorrt import library
+from seas_runtime.backends.tensorrt.build import build, precision_of, preflight, profiles
+from seas_runtime.backends.tensorrt.compiler import _late_interrupt
+from seas_runtime.backends.tensorrt.engine_set import find_engines, read_engines
+from seas_runtime.bundle.reader import read_bundle, write_manifest
 from seas_runtime.errors import OutputError
-from seas_runtime.lock import locked
+from seas_runtime.files import TEMPORARY_SUFFIX, locked
 
 from .building import BOTTLE, GENERATIONS, GRAPHS, RTX, check_engine, seas_engine, start_build
 from .small_bundle import RGB, manifest_fields
@@ -103,7 +103,7 @@ def test_profiles_take_every_number_of_pairs_once(batches):
 def test_an_engine_cannot_be_opened_without_a_driver(built):
     """With a GPU it is opened, and has the inputs and profiles of engines.json."""
     engines, _ = built
-    runtime = tensorrt_rtx.Runtime(flavours.load("rtx").log)
+    runtime = tensorrt_rtx.Runtime(library.load("rtx").log)
     opened = runtime.deserialize_cuda_engine(engines.file("unet").read_bytes())
     if device.current_gpu() is None:
         assert opened is None

@@ -5,8 +5,8 @@ import shutil
 
 import onnx
 
-from seas_runtime.build import build, preflight
-from seas_runtime.bundle import read_bundle
+from seas_runtime.backends.tensorrt.build import build, preflight
+from seas_runtime.bundle.reader import read_bundle
 
 from .building import GENERATIONS, GRAPHS, check_engine
 

@@ -9,8 +9,8 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from seas_runtime.build import build, preflight
-from seas_runtime.bundle import read_bundle, write_manifest
+from seas_runtime.backends.tensorrt.build import build, preflight
+from seas_runtime.bundle.reader import read_bundle, write_manifest
 from seas_runtime.errors import BackendError, BundleError, OutputError, SettingsError
 
 from .building import BOTTLE, build_refused, seas_engine, start_build

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
-from seas_runtime.bundle import canonical_digest, read_bundle, write_manifest
+from seas_runtime.bundle.manifest import canonical_digest
+from seas_runtime.bundle.reader import read_bundle, write_manifest
 
 from .small_bundle import DEFECTS, conditioning, manifest_fields
 from .spoiled import refused

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from seas_runtime.bundle import write_manifest
+from seas_runtime.bundle.reader import write_manifest
 from seas_runtime.errors import BundleError
 
 from .small_bundle import conditioning, manifest_fields, write_parts

@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from seas_runtime import device, flavours
+from seas_runtime import device
 from seas_runtime.backends import BACKENDS
-from seas_runtime.backends import trt as backend
+from seas_runtime.backends.tensorrt import backend, library
 from seas_runtime.device import Gpu, current_gpu
 
 from . import stand_in_gpu
@@ -28,9 +28,9 @@ def lines(*words):
 
 @pytest.fixture
 def machine(monkeypatch, tmp_path):
-    monkeypatch.setattr("seas_runtime.report.current_gpu", lambda: stand_in_gpu.DEVICE)
-    monkeypatch.setattr("seas_runtime.report.driver_version", lambda: (13, 1))
-    monkeypatch.setattr("seas_runtime.report.load", flavours.load)
+    monkeypatch.setattr("seas_runtime.doctor.current_gpu", lambda: stand_in_gpu.DEVICE)
+    monkeypatch.setattr("seas_runtime.doctor.driver_version", lambda: (13, 1))
+    monkeypatch.setattr("seas_runtime.doctor.load", library.load)
     return stand_in_gpu.install(monkeypatch, tmp_path / "cache")
 
 
@@ -62,7 +62,7 @@ def test_a_machine_with_a_gpu_and_engines_that_fit(machine, plan_folder):
 
 def test_engines_that_do_not_fit_have_a_mend(machine, plan_folder, monkeypatch):
     bundle = stand_in_gpu.with_engines(plan_folder)
-    monkeypatch.setattr("seas_runtime.report.current_gpu", lambda: Gpu("sm89", "NVIDIA L4"))
+    monkeypatch.setattr("seas_runtime.doctor.current_gpu", lambda: Gpu("sm89", "NVIDIA L4"))
     (fit,) = [line for line in lines(plan_folder)["fit"] if line.startswith("rtx")]
     assert f"run: seas-engine build {bundle.path} --flavour rtx --gpu sm89 --replace" in fit
     (plan_folder / "engines" / f"rtx-{VERSION}" / "unet.engine").write_bytes(b"x")
@@ -80,11 +80,11 @@ def test_a_driver_too_old_for_the_packages(machine, monkeypatch):
 
 def test_a_package_that_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
-    flavours.load.cache_clear()
+    library.load.cache_clear()
     try:
         told = lines()
     finally:
-        flavours.load.cache_clear()
+        library.load.cache_clear()
     assert 'pip install "tensorrt-rtx-cu13' in told["rtx"][0]
     assert any("is not installed" in line for line in told["build"] if line.startswith("rtx"))
 

@@ -7,8 +7,8 @@ import shutil
 
 import pytest
 
-from seas_runtime.bundle import read_bundle
-from seas_runtime.engines import find_engines, read_engines
+from seas_runtime.backends.tensorrt.engine_set import find_engines, read_engines
+from seas_runtime.bundle.reader import read_bundle
 from seas_runtime.errors import BackendError, BundleError
 
 VERSION = "1.7.1.116"

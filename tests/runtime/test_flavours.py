@@ -8,8 +8,9 @@ import sys
 import pytest
 import tensorrt_rtx
 
-from seas_runtime import device, flavours
-from seas_runtime.build import build
+from seas_runtime import device
+from seas_runtime.backends.tensorrt import library
+from seas_runtime.backends.tensorrt.build import build
 from seas_runtime.device import Gpu
 from seas_runtime.errors import BackendError, SettingsError
 
@@ -22,17 +23,17 @@ def module(monkeypatch):
 
     def put(name, stand_in):
         monkeypatch.setitem(sys.modules, name, stand_in)
-        flavours.load.cache_clear()
+        library.load.cache_clear()
 
     yield put
-    flavours.load.cache_clear()
+    library.load.cache_clear()
 
 
 @pytest.mark.parametrize(
     ("flavour", "mend"), [("rtx", 'pip install "tensorrt-rtx-cu13'), ("tensorrt", 'pip install "tensorrt>=')]
 )
 def test_a_package_that_is_missing(plan_folder, module, flavour, mend):
-    module(flavours.PACKAGES[flavour].module, None)
+    module(library.PACKAGES[flavour].module, None)
     build_refused(BackendError, plan_folder, "is not installed", mend, flavour=flavour)
     result = seas_engine("build", plan_folder, "--flavour", flavour)
     assert (result.exit_code, mend in result.output) == (4, True)
@@ -42,9 +43,9 @@ def test_a_package_that_is_missing(plan_folder, module, flavour, mend):
 
 def test_tensorrt_wants_the_gpu_itself(plan_folder, module, monkeypatch):
     module("tensorrt", tensorrt_rtx)
-    monkeypatch.setattr("seas_runtime.build.current_gpu", lambda: None)
+    monkeypatch.setattr("seas_runtime.backends.tensorrt.build.current_gpu", lambda: None)
     build_refused(BackendError, plan_folder, "there is none here", "build --flavour rtx", flavour="tensorrt")
-    monkeypatch.setattr("seas_runtime.build.current_gpu", lambda: Gpu("sm90", "NVIDIA H100"))
+    monkeypatch.setattr("seas_runtime.backends.tensorrt.build.current_gpu", lambda: Gpu("sm90", "NVIDIA H100"))
     words = ("sm90 (NVIDIA H100)", "on a machine with sm80")
     build_refused(BackendError, plan_folder, *words, flavour="tensorrt", gpus=["sm90", "sm80"])
     build_refused(
@@ -56,7 +57,7 @@ def test_tensorrt_wants_the_gpu_itself(plan_folder, module, monkeypatch):
 def test_a_tensorrt_build_as_far_as_its_sibling_stands_in(plan_folder, module, monkeypatch, tmp_path):
     """TensorRT-RTX has TensorRT's interface, with a timing cache that holds nothing."""
     module("tensorrt", tensorrt_rtx)
-    monkeypatch.setattr("seas_runtime.build.current_gpu", lambda: Gpu("sm90", "NVIDIA H100 80GB"))
+    monkeypatch.setattr("seas_runtime.backends.tensorrt.build.current_gpu", lambda: Gpu("sm90", "NVIDIA H100 80GB"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for _ in range(2):  # the second time with a timing cache to read
         engines = build(plan_folder, "tensorrt", batches=[1], replace=True)

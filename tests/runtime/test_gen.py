@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from seas_runtime.bundle import read_bundle
+from seas_runtime.bundle.reader import read_bundle
 from seas_runtime.cli import engine, generate
 
 from .written import check_pairs, lines, settings, tree
@@ -247,7 +247,7 @@ def test_an_interrupt_has_its_exit_code(command, pristine, monkeypatch):
     def interrupted(*_words):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("seas_runtime.bundle.read_bundle", interrupted)
+    monkeypatch.setattr("seas_runtime.bundle.reader.read_bundle", interrupted)
     result = seas_engine(command, pristine)
     assert (result.exit_code, result.stderr) == (130, "Interrupted: nothing unfinished was left behind.\n")
 

@@ -9,10 +9,10 @@ from diffusers import DPMSolverMultistepScheduler
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from seas_runtime.bundle.manifest import Schedule
 from seas_runtime.kernels import reference
-from seas_runtime.manifest import Schedule
-from seas_runtime.masks import threshold_mask
-from seas_runtime.schedule import solver_table
+from seas_runtime.sampling.masks import threshold_mask
+from seas_runtime.sampling.solver import solver_table
 
 from . import kernels_on_host
 

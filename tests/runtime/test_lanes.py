@@ -8,13 +8,12 @@ from concurrent.futures import CancelledError
 import numpy as np
 import pytest
 
-from seas_runtime import lanes as module
-from seas_runtime.backends import open_backend
+from seas_runtime.backends import open_backend, workers
+from seas_runtime.backends.workers import Lanes, Share, share_cores
 from seas_runtime.errors import BackendError, DeviceMemoryError
-from seas_runtime.lanes import Lanes, Share, share_cores
-from seas_runtime.masks import Gate
-from seas_runtime.pairs import Plan
-from seas_runtime.sampler import Model, cut, generate
+from seas_runtime.sampling.masks import Gate
+from seas_runtime.sampling.pairs import Plan
+from seas_runtime.sampling.sampler import Model, cut, generate
 
 from . import small_bundle
 from .engine_checks import inputs
@@ -29,8 +28,8 @@ __all__ = ["cache", "mnn_bundle"]
 @pytest.fixture
 def cores(monkeypatch):
     """A machine of three cores."""
-    monkeypatch.setattr(module, "usable_cores", lambda: 3)
-    monkeypatch.setattr(module.os, "cpu_count", lambda: 3)
+    monkeypatch.setattr(workers, "usable_cores", lambda: 3)
+    monkeypatch.setattr(workers.os, "cpu_count", lambda: 3)
 
 
 def own_threads():
@@ -75,8 +74,8 @@ def test_a_small_model_has_a_lane_for_each_core_that_it_may_use(bundle, threads,
 
 @pytest.mark.parametrize(("there", "threads"), [(1, 0), (8, 1)])
 def test_one_core_has_one_lane_and_no_thread_on_a_core_of_others(bundle, monkeypatch, there, threads):
-    monkeypatch.setattr(module, "usable_cores", lambda: 1)
-    monkeypatch.setattr(module.os, "cpu_count", lambda: there)
+    monkeypatch.setattr(workers, "usable_cores", lambda: 1)
+    monkeypatch.setattr(workers.os, "cpu_count", lambda: there)
     assert share_cores(bundle.manifest, 0) == Share(1, threads)
 
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from seas_runtime.masks import Gate, area, bounding_box, threshold_mask
+from seas_runtime.sampling.masks import Gate, area, bounding_box, threshold_mask
 
 
 @given(arrays(np.float32, (3, 2, 4, 5), elements=st.floats(0, 1, width=32)), st.floats(0.05, 0.95))

@@ -6,12 +6,11 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from seas_runtime import lanes
-from seas_runtime.backends import BACKENDS, mixed, open_backend
+from seas_runtime.backends import BACKENDS, mixed, open_backend, workers
 from seas_runtime.backends.mixed import ON_MNN, REST
-from seas_runtime.bundle import read_bundle
+from seas_runtime.bundle.manifest import REQUIRED_GRAPHS
+from seas_runtime.bundle.reader import read_bundle
 from seas_runtime.errors import BackendError
-from seas_runtime.manifest import REQUIRED_GRAPHS
 
 from .engine_checks import check_graphs, check_missing, check_parity, inputs, pairs
 from .test_mnn import VERSION, cache
@@ -79,7 +78,7 @@ def test_the_same_bytes_again(bundle, cache, mix):
 @pytest.fixture
 def large(monkeypatch):
     """Every bundle counts as a large one."""
-    monkeypatch.setattr(lanes, "SMALL", 0)
+    monkeypatch.setattr(workers, "SMALL", 0)
 
 
 @pytest.mark.usefixtures("large")

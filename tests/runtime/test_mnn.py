@@ -8,11 +8,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from seas_runtime import mnn_models
-from seas_runtime.backends import backend_module, open_backend
-from seas_runtime.bundle import read_bundle, write_manifest
+from seas_runtime.backends import backend_module, mnn_convert, open_backend
+from seas_runtime.bundle.onnx_inline import external_bytes, write_inline
+from seas_runtime.bundle.reader import read_bundle, write_manifest
 from seas_runtime.errors import BackendError
-from seas_runtime.onnx_inline import external_bytes, write_inline
 
 from . import small_bundle
 from .engine_checks import (
@@ -130,7 +129,7 @@ def test_what_is_converted_is_kept_and_used_again(bundle, cache, monkeypatch):
     assert [(file.parent, file.name.split("-")[0], file.suffix) for file in files] == [
         (folder, graph, ".mnn") for graph in ("decoder", "mask_branch", "unet")
     ]
-    monkeypatch.setattr(mnn_models, "_convert", lambda *_: pytest.fail("converted again"))
+    monkeypatch.setattr(mnn_convert, "_convert", lambda *_: pytest.fail("converted again"))
     check_graphs(open_backend("mnn", bundle, 1))
     assert kept(cache) == files
 
@@ -145,7 +144,7 @@ def test_a_damaged_cache_is_made_again(bundle, cache, spoil):
     files[0].write_bytes(spoil(whole))
     check_graphs(open_backend("mnn", bundle, 1))
     assert len(kept(cache)) == 3
-    assert all(file.stem.endswith(mnn_models._sha256(file)) for file in kept(cache))
+    assert all(file.stem.endswith(mnn_convert._sha256(file)) for file in kept(cache))
 
 
 def test_another_bundle_gets_its_own(bundle, cache):
@@ -188,7 +187,7 @@ def test_no_room_for_the_model(bundle, cache, monkeypatch):
     def full(_source, _scratch):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(mnn_models, "_convert", full)
+    monkeypatch.setattr(mnn_convert, "_convert", full)
     with pytest.raises(BackendError, match="No space left on device; make room in ") as caught:
         open_backend("mnn", bundle, 1)
     assert caught.value.exit_code == 4
@@ -197,7 +196,7 @@ def test_no_room_for_the_model(bundle, cache, monkeypatch):
 
 def test_a_graph_too_large_for_its_format(bundle, cache, monkeypatch):
     """Its files have offsets of 31 bits; the converter would work for minutes and leave an empty file."""
-    monkeypatch.setattr(mnn_models, "MAX_BYTES", 15)
+    monkeypatch.setattr(mnn_convert, "MAX_BYTES", 15)
     with pytest.raises(
         BackendError, match=r"unet\.onnx: .* GB of fp32 weights found.*use --backend cpu\+mnn"
     ):
@@ -241,7 +240,7 @@ def test_a_user_without_a_home(bundle, monkeypatch):
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.setattr(Path, "home", homeless)
-    assert mnn_models.cache_folder(VERSION, "0" * 64) is None
+    assert mnn_convert.cache_folder(VERSION, "0" * 64) is None
     check_graphs(open_backend("mnn", bundle, 1))
 
 

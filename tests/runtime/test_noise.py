@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from seas_runtime.errors import SettingsError
-from seas_runtime.noise import NORMAL_IMAGE, POSTERIOR, START, Stream
+from seas_runtime.sampling.noise import NORMAL_IMAGE, POSTERIOR, START, Stream
 
 # Known answers of philox4x64-10, from kat_vectors of the Random123 library: counter, key, result.
 PI = (0x243F6A8885A308D3, 0x13198A2E03707344, 0xA4093822299F31D0, 0x082EFA98EC4E6C89)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from seas_runtime.onnx_paths import MAX_DEPTH, external_paths, graph_values
+from seas_runtime.bundle.onnx_wire import MAX_DEPTH, external_paths, graph_values
 
 
 def outside(path="../../etc/passwd"):

@@ -6,10 +6,10 @@ import pytest
 
 from seas_runtime.backends import backend_module, open_backend
 from seas_runtime.backends.openvino import NO_BF16, OpenvinoBackend
-from seas_runtime.bundle import read_bundle
+from seas_runtime.backends.workers import Share
+from seas_runtime.bundle.manifest import REQUIRED_GRAPHS
+from seas_runtime.bundle.reader import read_bundle
 from seas_runtime.errors import BackendError
-from seas_runtime.lanes import Share
-from seas_runtime.manifest import REQUIRED_GRAPHS
 
 from .engine_checks import (
     TIMES,

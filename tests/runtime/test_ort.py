@@ -5,7 +5,7 @@ import pytest
 from onnx import helper
 
 from seas_runtime.backends import open_backend, ort
-from seas_runtime.bundle import read_bundle, write_manifest
+from seas_runtime.bundle.reader import read_bundle, write_manifest
 from seas_runtime.errors import BackendError, DeviceMemoryError
 
 from . import small_bundle

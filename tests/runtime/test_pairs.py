@@ -2,9 +2,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seas_runtime.manifest import Start
-from seas_runtime.noise import NORMAL_IMAGE, POSTERIOR, START, Stream
-from seas_runtime.pairs import Plan, draw_pair, start_latent
+from seas_runtime.bundle.manifest import Start
+from seas_runtime.sampling.noise import NORMAL_IMAGE, POSTERIOR, START, Stream
+from seas_runtime.sampling.pairs import Plan, draw_pair, start_latent
 
 
 @given(count=st.integers(1, 200), batch=st.integers(1, 20), parts=st.integers(1, 6))

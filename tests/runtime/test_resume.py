@@ -13,7 +13,7 @@ from functools import partial
 
 import pytest
 
-from seas_runtime.lock import locked
+from seas_runtime.files import locked
 
 from .written import check_pairs, lines, settings, tree
 

@@ -5,10 +5,10 @@ from diffusers import DPMSolverMultistepScheduler
 
 from seas_runtime.backends import open_backend
 from seas_runtime.errors import BackendError
-from seas_runtime.masks import Gate
-from seas_runtime.pairs import Plan, draw_pair, start_latent
-from seas_runtime.sampler import Model, Sampling, generate, to_pixels
-from seas_runtime.schedule import solver_table
+from seas_runtime.sampling.masks import Gate
+from seas_runtime.sampling.pairs import Plan, draw_pair, start_latent
+from seas_runtime.sampling.sampler import Model, Sampling, generate, to_pixels
+from seas_runtime.sampling.solver import solver_table
 
 from . import small_bundle
 

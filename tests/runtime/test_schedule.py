@@ -3,9 +3,9 @@ import pytest
 import torch
 from diffusers import DPMSolverMultistepScheduler
 
+from seas_runtime.bundle.manifest import Schedule
 from seas_runtime.errors import SettingsError
-from seas_runtime.manifest import Schedule
-from seas_runtime.schedule import solver_table
+from seas_runtime.sampling.solver import solver_table
 
 FINAL = {"zero": "zero", "published": "sigma_min"}
 

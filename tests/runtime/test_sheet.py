@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from seas_runtime.dataset.sheet import from_dataset, overlay, sheet
 from seas_runtime.errors import OutputError
-from seas_runtime.sheet import from_dataset, overlay, sheet
 
 GREY = (100, 100, 100)
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import tensorrt_rtx
 
-from seas_runtime import flavours
 from seas_runtime.backends import open_backend
-from seas_runtime.backends.jit_cache import JitCache, cache_file
-from seas_runtime.compiler import Source, compile_graph
-from seas_runtime.engines import BuildSettings, Profile
+from seas_runtime.backends.tensorrt import library as flavours
+from seas_runtime.backends.tensorrt.compiler import Source, compile_graph
+from seas_runtime.backends.tensorrt.engine_set import BuildSettings, Profile
+from seas_runtime.backends.tensorrt.jit_cache import JitCache, cache_file
 from seas_runtime.errors import BackendError
 
 from . import small_bundle, stand_in_gpu

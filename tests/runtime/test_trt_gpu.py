@@ -5,17 +5,16 @@ import shutil
 import numpy as np
 import pytest
 
-from seas_runtime import flavours
 from seas_runtime.backends import BatchBackend, open_backend
-from seas_runtime.backends import trt as backend
-from seas_runtime.build import build
-from seas_runtime.bundle import read_bundle
+from seas_runtime.backends.tensorrt import backend, library
+from seas_runtime.backends.tensorrt.build import build
+from seas_runtime.bundle.reader import read_bundle
 from seas_runtime.device import current_gpu
 from seas_runtime.errors import BackendError
-from seas_runtime.masks import Gate
-from seas_runtime.pairs import Plan
-from seas_runtime.sampler import Model, Sampling, generate
-from seas_runtime.schedule import solver_table
+from seas_runtime.sampling.masks import Gate
+from seas_runtime.sampling.pairs import Plan
+from seas_runtime.sampling.sampler import Model, Sampling, generate
+from seas_runtime.sampling.solver import solver_table
 
 from .building import BOTTLE
 
@@ -26,7 +25,7 @@ pytestmark = pytest.mark.gpu
 def flavour():
     device = current_gpu()
     assert device is not None, "-m gpu needs a GPU with a driver"
-    return "rtx" if device.capability in flavours.load("rtx").gpus else "tensorrt"
+    return "rtx" if device.capability in library.load("rtx").gpus else "tensorrt"
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,10 @@ import sys
 import numpy as np
 import pytest
 
-from seas_runtime import flavours
 from seas_runtime.backends import BACKENDS, OF_CORE, open_backend
-from seas_runtime.backends import trt as backend
-from seas_runtime.backends.gpu import Gpu
-from seas_runtime.bundle import read_bundle
+from seas_runtime.backends.tensorrt import backend, library
+from seas_runtime.backends.tensorrt.cuda import Gpu
+from seas_runtime.bundle.reader import read_bundle
 from seas_runtime.device import Gpu as Device
 from seas_runtime.device import current_gpu
 from seas_runtime.errors import BackendError, BundleError, DeviceMemoryError
@@ -40,11 +39,11 @@ def test_without_a_driver_both_the_module_and_cuda_say_so(engines):
 @pytest.mark.parametrize(("flavour", "module"), [("rtx", "tensorrt_rtx"), ("tensorrt", "tensorrt")])
 def test_a_missing_package_is_named_with_its_mend(engines, monkeypatch, flavour, module):
     monkeypatch.setitem(sys.modules, module, None)
-    flavours.load.cache_clear()
+    library.load.cache_clear()
     try:
         refused(BackendError, lambda: open_backend(flavour, engines), "is not installed", "pip install")
     finally:
-        flavours.load.cache_clear()
+        library.load.cache_clear()
 
 
 def test_missing_cuda_packages_are_named_with_their_mend(engines, monkeypatch):
@@ -97,7 +96,7 @@ def test_an_engine_that_tensorrt_does_not_load(machine, engines, monkeypatch):
 
 
 def test_the_real_library_refuses_what_is_no_engine(machine, engines, monkeypatch):
-    monkeypatch.setattr(backend, "load", flavours.load)
+    monkeypatch.setattr(backend, "load", library.load)
     words = ("loading unet.engine failed", "Error Code 1", "--backend cpu")
     error = refused(BackendError, lambda: open_backend("rtx", engines), *words)
     assert error.exit_code == 4

@@ -8,13 +8,13 @@ import pytest
 from PIL import Image
 
 from seas_runtime.backends import BatchBackend, open_backend
-from seas_runtime.backends import trt as backend
-from seas_runtime.bundle import read_bundle
+from seas_runtime.backends.tensorrt import backend
+from seas_runtime.bundle.reader import read_bundle
 from seas_runtime.errors import BackendError
-from seas_runtime.masks import Gate
-from seas_runtime.pairs import Plan
-from seas_runtime.sampler import Model, Sampling, generate
-from seas_runtime.schedule import solver_table
+from seas_runtime.sampling.masks import Gate
+from seas_runtime.sampling.pairs import Plan
+from seas_runtime.sampling.sampler import Model, Sampling, generate
+from seas_runtime.sampling.solver import solver_table
 
 from . import small_bundle, stand_in_gpu
 from .stand_in_gpu import Context

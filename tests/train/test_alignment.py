@@ -5,7 +5,8 @@ import math
 import torch
 from torch.nn import functional as F  # noqa: N812
 
-from seas_train import alignment, prompts
+from seas_train import prompts
+from seas_train.base import text_encoder
 from seas_train.config import BaseSettings
 
 
@@ -24,7 +25,7 @@ def test_contrastive_loss_by_loops():
         return total / 4
 
     expected = (direction(images, texts) + direction(texts, images)) / 2
-    assert math.isclose(float(alignment.contrastive(images, texts, captions)), expected, rel_tol=1e-9)
+    assert math.isclose(float(text_encoder.contrastive(images, texts, captions)), expected, rel_tol=1e-9)
 
 
 def test_captions_of_images_that_differ_come_apart(model):
@@ -42,7 +43,7 @@ def test_captions_of_images_that_differ_come_apart(model):
         return float(F.cosine_similarity(first[ends[0]], second[ends[1]], dim=0))
 
     before = likeness()
-    losses = alignment.train(model, latents, lambda i, _: captions[i // 20], BaseSettings(align_steps=40))
+    losses = text_encoder.train(model, latents, lambda i, _: captions[i // 20], BaseSettings(align_steps=40))
     assert len(losses) == 40
     assert losses[-1] < losses[0] - 0.5
     assert likeness() < before - 0.2

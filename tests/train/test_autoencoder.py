@@ -7,8 +7,9 @@ import torch
 from PIL import Image
 from torch.nn import functional as F  # noqa: N812
 
-from seas_train import autoencoder, sharpen
-from seas_train import base as base_training
+from seas_train.base import decoder_gan
+from seas_train.base import train as base_training
+from seas_train.base import vae as autoencoder
 from seas_train.config import BaseSettings
 
 
@@ -98,7 +99,7 @@ def test_the_autoencoder_computes_in_the_asked_precision(precision, dtype, tmp_p
 def test_the_factor_balances_the_gradients_of_two_losses():
     weights = torch.tensor([3.0, 4.0], requires_grad=True)
     first, second = (weights**2).sum(), 5 * weights.sum()  # gradients (6, 8), of length 10, and (5, 5)
-    torch.testing.assert_close(sharpen.balance(first, second, weights), torch.tensor(10 / 50**0.5), rtol=1e-5, atol=0)
+    torch.testing.assert_close(decoder_gan.balance(first, second, weights), torch.tensor(10 / 50**0.5), rtol=1e-5, atol=0)
 
 
 def test_sharpening_moves_the_decoder_by_both_losses_and_the_discriminator_by_its_own(model):
@@ -107,13 +108,13 @@ def test_sharpening_moves_the_decoder_by_both_losses_and_the_discriminator_by_it
     images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1)) * 2 - 1
     masks = torch.zeros(2, 1, 64, 64)
     torch.manual_seed(0)
-    judge = sharpen.Discriminator(8)
+    judge = decoder_gan.Discriminator(8)
 
     def gradients(step, pick):
         vae, own = copy.deepcopy(model.vae), copy.deepcopy(judge)
         vae.requires_grad_(False)
         vae.decoder.requires_grad_(True)
-        terms = sharpen.losses(vae, own, images, masks, step, settings, torch.Generator().manual_seed(2))
+        terms = decoder_gan.losses(vae, own, images, masks, step, settings, torch.Generator().manual_seed(2))
         pick(terms).backward()
         return [[p.grad for p in part.parameters()] for part in (vae.decoder, own, vae.encoder)]
 
@@ -138,10 +139,10 @@ def test_sharpening_moves_the_decoder_by_both_losses_and_the_discriminator_by_it
 
 def test_the_discriminator_sees_patches():
     images = torch.zeros(1, 3, 64, 64, requires_grad=True)
-    found = sharpen.Discriminator(8)(images)
+    found = decoder_gan.Discriminator(8)(images)
     assert found.shape == (1, 1, 14, 14)
     with torch.no_grad():  # no norm, which looks at the whole image: what is left is the reach of the convolutions
-        layers = [layer for layer in sharpen.Discriminator(8) if not isinstance(layer, torch.nn.GroupNorm)]
+        layers = [layer for layer in decoder_gan.Discriminator(8) if not isinstance(layer, torch.nn.GroupNorm)]
     torch.nn.Sequential(*layers)(images)[0, 0, 7, 7].backward()
     rows = images.grad[0].abs().sum(dim=(0, 2)).nonzero().ravel()
     assert int(rows[-1] - rows[0]) + 1 == 18

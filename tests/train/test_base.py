@@ -11,11 +11,11 @@ import torch
 from PIL import Image
 from torch.nn import functional as F  # noqa: N812
 
-from seas_train import base as base_training
-from seas_train import sharpen
-from seas_train.base import Caption
+from seas_runtime.errors import DataError
+from seas_train.base import decoder_gan
+from seas_train.base import train as base_training
+from seas_train.base.train import Caption
 from seas_train.config import BaseSettings
-from seas_train.errors import DataError
 from seas_train.models import components
 from tests.smallest import GEOMETRY
 from tests.train.refusals import data_error
@@ -148,7 +148,7 @@ def test_a_base_of_anomalies_needs_some(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("owner", "name", "aligned"), [(components.DDPMScheduler, "add_noise", 0), (sharpen, "balance", 2)]
+    ("owner", "name", "aligned"), [(components.DDPMScheduler, "add_noise", 0), (decoder_gan, "balance", 2)]
 )
 def test_a_base_model_from_scratch_is_the_same_after_a_break(owner, name, aligned, product, tmp_path, monkeypatch):
     monkeypatch.setitem(components.GEOMETRIES, "tiny", GEOMETRY)

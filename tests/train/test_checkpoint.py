@@ -6,8 +6,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from seas_train import checkpoint, loop, tune
-from seas_train.errors import DataError, OutputError, TrainError
+from seas_runtime.errors import DataError, OutputError, TrainError
+from seas_train import tune
+from seas_train.training import checkpoint, loop
 from tests.limits import files_of_at_most
 
 

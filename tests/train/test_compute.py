@@ -11,13 +11,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from seas_train import cli, compute, loop, masks, run, tune
+from seas_runtime.errors import SettingsError
+from seas_train import cli, masks, run_folder, tune
 from seas_train import prompts as ua
 from seas_train.config import MaskSettings, TuneSettings
 from seas_train.data import layouts
 from seas_train.data.dataset import ImageSet, step_generator
-from seas_train.errors import SettingsError
 from seas_train.models import components
+from seas_train.training import compute, loop
 from tests.smallest import MASKS, TUNE
 
 ROOT = Path(__file__).parents[2]
@@ -88,7 +89,7 @@ def test_bf16_is_near_fp32_and_keeps_fp32_weights(
     error = torch.cat([(found[n] - exact[n]).flatten() for n in start])
     assert all(value.dtype == torch.float32 for value in found.values())
     assert 0 < error.norm() < 0.5 * moved.norm()
-    run.require_masks(run.load(tmp_path / "run"))
+    run_folder.require_masks(run_folder.load(tmp_path / "run"))
 
 
 def test_ema_is_the_average_of_the_weights(base, product, tune_settings, tmp_path, monkeypatch):

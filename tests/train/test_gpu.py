@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from seas_train import masks, run, tune
+from seas_train import masks, run_folder, tune
 
 from .test_checkpoint import killed_at
 
@@ -29,7 +29,7 @@ def test_a_run_on_the_gpu_is_near_the_one_on_the_cpu(
             assert found[term] == pytest.approx(expected[term], rel=0.1)
     file = "unet/diffusion_pytorch_model.safetensors"
     assert all(v.dtype == torch.float32 and v.isfinite().all() for v in load_file(tmp_path / "run" / file).values())
-    run.require_masks(run.load(tmp_path / "run"))
+    run_folder.require_masks(run_folder.load(tmp_path / "run"))
 
 
 def test_8_bit_adamw_learns_and_resumes(base, product, tune_settings, tmp_path, monkeypatch):

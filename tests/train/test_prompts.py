@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from seas_runtime.errors import SettingsError
 from seas_train import prompts as ua
 from seas_train.config import TuneSettings
-from seas_train.errors import SettingsError
 
 
 @pytest.fixture

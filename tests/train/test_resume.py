@@ -14,9 +14,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from seas_train import checkpoint, loop, masks, tune
-from seas_train.errors import OutputError, TrainError
+from seas_runtime.errors import OutputError, TrainError
+from seas_train import masks, tune
 from seas_train.models import components
+from seas_train.training import checkpoint, loop
 from tests.smallest import TUNE
 
 from .test_checkpoint import Killed, killed_at, losses_of, stage, weights

@@ -9,7 +9,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch.nn import functional as F  # noqa: N812
 
-from seas_train import masks, run, tune
+from seas_train import masks, run_folder, tune
 from seas_train.config import TuneSettings
 from seas_train.data.dataset import ImageSet, step_generator
 from seas_train.models import components
@@ -20,7 +20,7 @@ UNET = "unet/diffusion_pytorch_model.safetensors"
 
 def batch_of(folder, product):
     """The images of step 0, its generator left where noise is drawn, and the run's facts."""
-    facts = run.load_facts(folder)
+    facts = run_folder.load_facts(folder)
     by_name = {
         r.image.relative_to(product.root).as_posix(): r for r in (*product.anomalies, *product.normals)
     }
@@ -177,7 +177,7 @@ def test_a_step_of_masks(tuned, double, product, mask_settings, tmp_path, monkey
     )
     masks.train(folder, product, settings)
 
-    loaded = run.load(tuned)
+    loaded = run_folder.load(tuned)
     batch, generator, facts = batch_of(tuned, product)
     model = loaded.model
     noisy, _, t, alpha = noised(model, batch.images, generator)

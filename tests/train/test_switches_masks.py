@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812
 
-from seas_train import masks, reference, run, tune
+from seas_runtime.errors import DataError
+from seas_train import masks, reference, run_folder, tune
 from seas_train.data.dataset import step_generator
-from seas_train.errors import DataError
 from seas_train.losses import focal_loss
 from seas_train.models.rmp import RefinedMaskPredictor
 
@@ -22,7 +22,7 @@ def values(terms) -> dict[str, float]:
 
 @pytest.fixture(scope="module")
 def frozen(tuned):
-    return run.load(tuned)
+    return run_folder.load(tuned)
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ def test_a_variant_trains_is_read_back_and_samples(tuned, product, mask_settings
     folder = shutil.copytree(tuned, tmp_path / "run")
     shutil.rmtree(folder / "rmp")
     masks.train(folder, product, mask_settings.model_copy(update={**switch, "steps": 1}))
-    loaded = run.load(folder)
+    loaded = run_folder.load(folder)
     settings = reference.SampleSettings(steps=2, mask_steps=1)
     noise = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     made = reference.sample(loaded, [product.defects[0]], loaded.normal_mean[:1], noise, settings)
@@ -161,13 +161,13 @@ def test_a_variant_trains_is_read_back_and_samples(tuned, product, mask_settings
     if switch in VARIANTS:
         (name,) = switch
         with pytest.raises(DataError, match=f"{name} .* cannot be exported") as caught:
-            run.require_graphs(loaded)
+            run_folder.require_graphs(loaded)
         assert "\n" not in caught.value.format_message()
     else:
-        assert run.require_graphs(loaded) is loaded.rmp
+        assert run_folder.require_graphs(loaded) is loaded.rmp
 
 
 def test_the_paper_s_branch_can_be_exported_and_one_that_is_missing_cannot(frozen):
-    assert run.require_graphs(frozen) is frozen.rmp
+    assert run_folder.require_graphs(frozen) is frozen.rmp
     with pytest.raises(DataError, match="train it with `seas-train masks"):
-        run.require_graphs(dataclasses.replace(frozen, rmp=None))
+        run_folder.require_graphs(dataclasses.replace(frozen, rmp=None))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
-from seas_train.errors import SettingsError
+from seas_runtime.errors import SettingsError
 from seas_train.models import taps
 
 

@@ -7,12 +7,13 @@ import pytest
 import torch
 from PIL import Image
 
-from seas_runtime.sheet import GAP, TEXT
-from seas_train import masks, tune, watch
+from seas_runtime.dataset.sheet import GAP, TEXT
+from seas_runtime.errors import SettingsError
+from seas_train import masks, tune
 from seas_train import prompts as ua
 from seas_train.config import TuneSettings
 from seas_train.data.dataset import step_generator
-from seas_train.errors import SettingsError
+from seas_train.training import tensorboard
 
 accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
 
@@ -52,7 +53,7 @@ def test_the_sheet_shows_image_mask_and_where_each_token_looks(model, product, i
     maps[0, 0, 0, learner.product_positions[batch.defects[0]]] = 1
     maps[0, 3, 3, learner.anomaly_positions[batch.defects[0]]] = 1
     learner.maps.layers[2] = [maps]
-    picture = np.asarray(watch.attention_sheet(learner, batch, settings).convert("L"))
+    picture = np.asarray(tensorboard.attention_sheet(learner, batch, settings).convert("L"))
     top = GAP + TEXT
     cells = [picture[top : top + 128, GAP + i * (128 + GAP) :][:, :128] for i in range(4)]
     assert (cells[1] > 127).mean() == pytest.approx(float(batch.masks[0].mean()), abs=0.02)
@@ -63,14 +64,14 @@ def test_the_sheet_shows_image_mask_and_where_each_token_looks(model, product, i
 
 
 def test_a_continued_run_hides_what_the_killed_one_wrote(tmp_path):
-    watch.Board(tmp_path, "tune").show(2, {"loss": 1.0}, None)
-    watch.Board(tmp_path, "tune").show(4, {"loss": 2.0}, None)
-    watch.Board(tmp_path, "tune").show(3, {"loss": 3.0}, None)
+    tensorboard.Board(tmp_path, "tune").show(2, {"loss": 1.0}, None)
+    tensorboard.Board(tmp_path, "tune").show(4, {"loss": 2.0}, None)
+    tensorboard.Board(tmp_path, "tune").show(3, {"loss": 3.0}, None)
     assert [(e.step, e.value) for e in read(tmp_path / "tensorboard" / "tune").Scalars("loss")] == [(2, 1), (3, 3)]
 
 
 def test_without_tensorboard(monkeypatch, tmp_path):
     monkeypatch.setitem(__import__("sys").modules, "torch.utils.tensorboard", None)
     with pytest.raises(SettingsError, match="needs tensorboard") as caught:
-        watch.Board(tmp_path, "tune")
+        tensorboard.Board(tmp_path, "tune")
     assert "\n" not in caught.value.format_message()

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from seas_runtime.errors import DataError
 from seas_train.data.images import EXTENSIONS, MaskKind
 from seas_train.data.layouts.records import Record
-from seas_train.errors import DataError
 
 EXTENSION_NAMES = " ".join(extension.removeprefix(".") for extension in EXTENSIONS)
 

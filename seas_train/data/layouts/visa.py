@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
+from seas_runtime.errors import DataError
 from seas_train.data.layouts import files
 from seas_train.data.layouts.records import Product, Record
-from seas_train.errors import DataError
 
 COMBINED = "combined"
 """The defect type of an image with several kinds of defects, as in MVTec AD and in the paper's data."""

@@ -5,18 +5,20 @@ import json
 import pytest
 from PIL import Image
 
-from benchmarks.quality import ablate, ablation_tables, backbones, paper, real, variants
-from benchmarks.quality.ablate import Bench
-from benchmarks.quality.downstream import SegmenterSettings
-from benchmarks.quality.downstream_tables import PIXEL
+from benchmarks.quality import paper, real
+from benchmarks.quality.ablation import run, tables, variants
+from benchmarks.quality.ablation.run import Bench
+from benchmarks.quality.ablation.variants import OURS, Variant
+from benchmarks.quality.downstream.segmentation import SegmenterSettings
+from benchmarks.quality.downstream.tables import PIXEL
+from benchmarks.quality.downstream.trials import Result
+from benchmarks.quality.metrics import backbones
 from benchmarks.quality.pairs import read_pairs
-from benchmarks.quality.road import Effort, Road
+from benchmarks.quality.pipeline import Effort, Road
 from benchmarks.quality.tables import Seeds, Table
-from benchmarks.quality.trials import Result
-from benchmarks.quality.variants import OURS, Variant
+from seas_runtime.errors import DataError
 from seas_train.cli import main as train
 from seas_train.config import TuneSettings
-from seas_train.errors import DataError
 
 TINY = Effort(vae=1, unet=1, tune=6, masks=6, count=12, solver=3, every=9)
 CHANGED = {  # settings that each row changes, worked out from the paper's text
@@ -59,7 +61,7 @@ def test_every_row_has_the_papers_figures_and_changes_what_it_says(number):
 def test_a_table_end_to_end(quality, base, data, tmp_path, monkeypatch):
     rows = {"w/o Mixed": Variant(each_type=True)}
     monkeypatch.setattr(variants, "_ABLATED", {"4": rows, "29": {"0.1": Variant(sample=("--threshold", "0.1"))}})
-    monkeypatch.setitem(ablate.EFFORTS, "smoke", TINY)
+    monkeypatch.setitem(run.EFFORTS, "smoke", TINY)
     words = ("ablate", "--data", data / "bottle", "--work", tmp_path, "--base", base, "--table", 4, "--table", 29)
     words = (*words, "--budget", "smoke", "--side", 64, "--seeds", 1)
     result = quality(*words)
@@ -135,18 +137,18 @@ def test_lost_pairs_stand_beside_the_scores_that_they_cost(tmp_path, data, monke
         counts.append((trial.count, len(arm.pairs["nut"].images)))
         return [Result(trial, {"nut": dict.fromkeys(PIXEL.values(), 0.25 + trial.seed / 4)}, 0.0)]
 
-    monkeypatch.setattr(ablate.trials, "run", trained)
+    monkeypatch.setattr(run.trials, "run", trained)
     (product,) = real.read_products(data / "nut").values()
     divided = real.divide(product, TuneSettings())
     road = Road(tmp_path, lambda _line: None)
     bench = Bench(divided, real.load(divided, 32), tmp_path, tmp_path, TINY, SegmenterSettings(), 2, backbones.load(), road)
     made = [sampled(tmp_path / "first", 1), sampled(tmp_path / "second", 2)]
-    row = ablate._downstream(bench, "row", made)
+    row = run._downstream(bench, "row", made)
     assert counts == [(3, 3), (2, 2)]
     assert (row["AP"], row["empty, %"], row["pairs"]) == (Seeds((25, 50)), Seeds((25, 50)), Seeds((3, 2)))  # all in order of seeds
-    blank = ablate._downstream(bench, "blank", [made[0], sampled(tmp_path / "blank", 4)])
+    blank = run._downstream(bench, "blank", [made[0], sampled(tmp_path / "blank", 4)])
     assert (blank["AP"], blank["empty, %"], blank["pairs"]) == (None, Seeds((25, 100)), Seeds((3, 0)))
-    table = ablation_tables.beside(paper.table("5"), ("AP",), {"coarse mask alone": blank, "ours": row}, "by chance")
+    table = tables.beside(paper.table("5"), ("AP",), {"coarse mask alone": blank, "ours": row}, "by chance")
     assert table.columns == ("", "AP, paper", "AP, here", "empty, %", "pairs")
     assert table.rows[0][-2:] == (Seeds((25, 100)), Seeds((3, 0)))
 
@@ -154,34 +156,34 @@ def test_lost_pairs_stand_beside_the_scores_that_they_cost(tmp_path, data, monke
 def test_a_conclusion_says_where_the_papers_own_figure_is_behind():
     figures = {"MRM (a)": (1, 1), "MRM (b)": (1, 3), "ours": (2, 2)}
     found = {name: dict.fromkeys(("AUROC", "AP", "F1-max", "IoU"), Seeds(values)) for name, values in figures.items()}
-    first, second = ablation_tables.conclusions(paper.table("28"), found, 2).rows
+    first, second = tables.conclusions(paper.table("28"), found, 2).rows
     assert first == ("ours against MRM (a)", "holds", "holds", "holds", "does not hold (behind)")  # 55.28 against 55.51
     assert second == ("ours against MRM (b)", *["undecided"] * 4)
-    made = [ablation_tables.conclusions(paper.table("28"), found, 2)]
-    assert "3 hold here in every seed, 1 are reversed in every seed, and 4 are undecided" in ablation_tables.summary(made * 2)
+    made = [tables.conclusions(paper.table("28"), found, 2)]
+    assert "3 hold here in every seed, 1 are reversed in every seed, and 4 are undecided" in tables.summary(made * 2)
 
 
 @pytest.mark.parametrize(
     ("ours", "other", "claimed", "expected"),
     [
-        ((3, 4, 5), (2, 3, 4), 1.0, ablation_tables.HOLDS),
-        ((3, 4, 5), (2, 3, 4), -0.1, ablation_tables.NOT),
-        ((2, 3, 4), (3, 4, 5), 1.0, ablation_tables.NOT),
-        ((2, 3, 4), (3, 4, 5), -1.0, ablation_tables.HOLDS),
-        ((3, 4, 5), (2, 5, 4), 1.0, ablation_tables.OPEN),
-        ((3, 4, 5), (3, 3, 4), 1.0, ablation_tables.OPEN),
-        ((3, 4, 5), None, 1.0, ablation_tables.OPEN),
-        ((3, 4, 5), (2, 3, 4), 0.0, ablation_tables.OPEN),
+        ((3, 4, 5), (2, 3, 4), 1.0, tables.HOLDS),
+        ((3, 4, 5), (2, 3, 4), -0.1, tables.NOT),
+        ((2, 3, 4), (3, 4, 5), 1.0, tables.NOT),
+        ((2, 3, 4), (3, 4, 5), -1.0, tables.HOLDS),
+        ((3, 4, 5), (2, 5, 4), 1.0, tables.OPEN),
+        ((3, 4, 5), (3, 3, 4), 1.0, tables.OPEN),
+        ((3, 4, 5), None, 1.0, tables.OPEN),
+        ((3, 4, 5), (2, 3, 4), 0.0, tables.OPEN),
     ],
 )
 def test_a_conclusion_holds_where_all_seeds_agree_with_the_paper(ours, other, claimed, expected):
-    assert ablation_tables.verdict(Seeds(ours), None if other is None else Seeds(other), claimed) == expected
+    assert tables.verdict(Seeds(ours), None if other is None else Seeds(other), claimed) == expected
 
 
 def test_the_summary_counts_every_conclusion():
-    rows = (("ours against a", ablation_tables.HOLDS, ablation_tables.NOT), ("ours against b", ablation_tables.HOLDS, None))
+    rows = (("ours against a", tables.HOLDS, tables.NOT), ("ours against b", tables.HOLDS, None))
     made = [Table("Table 4: x", ("", "AP"), (("a", 1.0),)), Table("Conclusions of table 4", ("", "AP", "IoU"), rows)]
-    text = ablation_tables.summary(made)
+    text = tables.summary(made)
     assert text.startswith("Of the 3 differences that the paper reports, 2 hold here in every seed, 1 are reversed")
 
 

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.quality import arms, downstream_tables, real
+from benchmarks.quality import real
+from benchmarks.quality.downstream import sources, tables
+from benchmarks.quality.downstream.trials import Result, Trial
 from benchmarks.quality.pairs import by_type, read_pairs
-from benchmarks.quality.trials import Result, Trial
+from seas_runtime.errors import DataError
 from seas_train.config import TuneSettings
-from seas_train.errors import DataError
 
 SIDE = 64
 EMPTY = {"index": 0, "defect": "scratch", "seed": 0, "attempt": 0, "verdict": "empty"}
@@ -22,7 +23,7 @@ def divided(data, product="nut"):
 
 
 def collected(data, folder, few_real=None):
-    return arms.collect(divided(data), SIDE, {"ours": folder}, few_real=few_real)[1]
+    return sources.collect(divided(data), SIDE, {"ours": folder}, few_real=few_real)[1]
 
 
 @pytest.fixture
@@ -76,15 +77,15 @@ def test_a_type_without_pairs_is_told_below_the_table(data, generated, tmp_path)
     for part in ("test", "ground_truth"):
         shutil.rmtree(tmp_path / "nut" / part / "scratch")
     (arm,) = collected(data, tmp_path / "nut")
-    scores = dict.fromkeys((*downstream_tables.PIXEL.values(), *downstream_tables.IMAGE.values()), 0.5)
+    scores = dict.fromkeys((*tables.PIXEL.values(), *tables.IMAGE.values()), 0.5)
     result = Result(Trial("ours", "small", "unified", 6, 0), {"nut": scores}, 0.0)
     materials = {"nut": real.load(divided(data)["nut"], 32)}
-    assert "ours: has no pairs of nut, scratch." in downstream_tables.tables([result], [arm], materials)[0].notes
+    assert "ours: has no pairs of nut, scratch." in tables.tables([result], [arm], materials)[0].notes
 
 
 def test_enlarged_pairs_are_told_below_the_table(data, generated):
-    (small,) = arms.collect(divided(data), 64, {"ours": generated / "nut"})[1]
-    (large,) = arms.collect(divided(data), 256, {"ours": generated / "nut"})[1]
+    (small,) = sources.collect(divided(data), 64, {"ours": generated / "nut"})[1]
+    (large,) = sources.collect(divided(data), 256, {"ours": generated / "nut"})[1]
     native = min(min(Image.open(path).size) for path in (generated / "nut" / "test").rglob("*.png"))
     assert native < 256
     assert large.notes == (f"ours: images of {native} pixels a side were enlarged to 256, and real ones were not.",)
@@ -94,9 +95,9 @@ def test_enlarged_pairs_are_told_below_the_table(data, generated):
 def test_chance_by_hand():
     half, eighth = np.zeros((2, 4, 4), bool), np.zeros((2, 4, 4), bool)
     half[0], eighth[0, :2, :2] = True, True
-    found = downstream_tables.chance([half, eighth], {"AUROC": "pixel_auroc", "AP": "pixel_ap", "F1-max": "pixel_f1_max"})
+    found = tables.chance([half, eighth], {"AUROC": "pixel_auroc", "AP": "pixel_ap", "F1-max": "pixel_f1_max"})
     assert f"AUROC 50.00, AP {(50 + 12.5) / 2:.2f}, F1-max {(100 * 2 / 3 + 100 * 2 / 9) / 2:.2f}." in found
-    assert "AP 50.00." in downstream_tables.chance([half], {"AP": "image_ap"})
+    assert "AP 50.00." in tables.chance([half], {"AP": "image_ap"})
 
 
 def test_a_flat_folder_is_of_all_types(data, generated):

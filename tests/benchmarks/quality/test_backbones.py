@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
-from benchmarks.quality import backbones, proxy
-from benchmarks.quality.inception import Inception, resize_as_tensorflow_1
-from benchmarks.quality.perceptual import Perceptual, Vgg16, distances, lpips_heads, select
-from seas_train.errors import DataError, SettingsError
+from benchmarks.quality.metrics import backbones, proxy
+from benchmarks.quality.metrics.inception import Inception, resize_as_tensorflow_1
+from benchmarks.quality.metrics.perceptual import Perceptual, Vgg16, distances, lpips_heads, select
+from seas_runtime.errors import DataError, SettingsError
 
 
 def made_up(number: int, shape: tuple[int, ...]) -> torch.Tensor:

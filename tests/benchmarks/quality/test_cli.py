@@ -11,10 +11,11 @@ import pytest
 from PIL import Image
 from sklearn.metrics import average_precision_score
 
-from benchmarks.quality import comparators, options, real, segmenters, trials
-from seas_train import run as runs
+from benchmarks.quality import options, real
+from benchmarks.quality.downstream import comparators, segmenters, trials
+from seas_runtime.errors import DataError, OutputError
+from seas_train import run_folder
 from seas_train.config import TuneSettings
-from seas_train.errors import DataError, OutputError
 
 DOWNSTREAM = ("--budget", "smoke", "--steps", 2, "--side", 64, "--seeds", 2, "--comparator", "perlin", "--count", 6, "--count", 3)
 
@@ -163,7 +164,7 @@ def test_replaced_compares_both_detectors(quality, data, generated, tmp_path):
 
 
 def test_a_run_decides_what_is_held_out(data, tuned):
-    facts = runs.load_facts(tuned)
+    facts = run_folder.load_facts(tuned)
     product = real.read_products(data / "bottle")["bottle"]
     names = {record.image.relative_to(product.root).as_posix(): record for record in product.anomalies}
     chosen = sorted(names)[:4]

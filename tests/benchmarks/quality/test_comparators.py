@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.quality.comparators import COMPARATORS, crop_paste, perlin, poisson, standard
-from seas_train.errors import DataError
+from benchmarks.quality.downstream.comparators import COMPARATORS, crop_paste, perlin, poisson, standard
+from seas_runtime.errors import DataError
 
 SIDE = 48
 RED = (250, 20, 20)

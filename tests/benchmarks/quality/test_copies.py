@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from benchmarks.quality import backbones
-from benchmarks.quality.copies import mask_fit, nearest, report, shares, symmetric_views
+from benchmarks.quality.metrics import backbones
+from benchmarks.quality.metrics.copies import mask_fit, nearest, report, shares, symmetric_views
+from benchmarks.quality.metrics.perceptual import Perceptual
 from benchmarks.quality.pairs import LoadedPairs
-from benchmarks.quality.perceptual import Perceptual
 from seas_train.data import demo
 
 SIDE = 64
@@ -168,7 +168,7 @@ def test_report_finds_turned_and_flipped_copies_unless_the_pose_is_fixed(percept
 def test_training_images_come_in_parts(perceptual, monkeypatch):
     training, generated = pieces(3, seed=1), pieces(2, seed=2)
     whole = nearest(perceptual, generated, training)
-    monkeypatch.setattr("benchmarks.quality.copies._HELD", 2)
+    monkeypatch.setattr("benchmarks.quality.metrics.copies._HELD", 2)
     parts = nearest(perceptual, generated, training)
     assert parts.index.tolist() == whole.index.tolist()
     assert parts.feature == pytest.approx(whole.feature, abs=1e-5)

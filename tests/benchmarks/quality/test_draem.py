@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.quality import draem, fitting
-from benchmarks.quality.comparators import perlin
-from benchmarks.quality.draem import DraemSettings
+from benchmarks.quality.downstream import draem, fitting
+from benchmarks.quality.downstream.comparators import perlin
+from benchmarks.quality.downstream.draem import DraemSettings
+from seas_runtime.errors import DataError
 from seas_train.config import resolve
-from seas_train.errors import DataError
 
 SIDE = 32
 

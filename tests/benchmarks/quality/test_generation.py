@@ -9,8 +9,8 @@ from scipy.stats import entropy
 from torchmetrics.image.inception import InceptionScore
 from torchmetrics.image.kid import poly_mmd
 
-from benchmarks.quality import backbones
-from benchmarks.quality.generation import (
+from benchmarks.quality.metrics import backbones
+from benchmarks.quality.metrics.generation import (
     GenerationSettings,
     evaluate,
     frechet_distance,
@@ -20,9 +20,9 @@ from benchmarks.quality.generation import (
     mean_over_types,
     mean_pairwise,
 )
-from benchmarks.quality.perceptual import Perceptual
+from benchmarks.quality.metrics.perceptual import Perceptual
+from seas_runtime.errors import DataError
 from seas_train.data import demo
-from seas_train.errors import DataError
 
 RED, YELLOW, BLUE = (255, 0, 0), (255, 255, 0), (0, 0, 255)
 COLOURS = Perceptual(lambda images: [images.float()], [torch.ones(3)])

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import average_precision_score, jaccard_score, roc_auc_score
 
-from benchmarks.quality.pixels import pro, score, score_images, score_pixels
-from seas_train.errors import DataError
+from benchmarks.quality.metrics.segmentation import pro, score, score_images, score_pixels
+from seas_runtime.errors import DataError
 
 TOLERANCE = 1e-6
 

@@ -15,12 +15,11 @@ import pytest
 from PIL import Image
 
 from benchmarks.quality import page, paper, plots, report, tables
-from benchmarks.quality.road import Effort, Road, seconds
+from benchmarks.quality.pipeline import Effort, Road, seconds
 from benchmarks.quality.tables import Document, Seeds, Table
-from seas_train import run as runs
-from seas_train import tune
+from seas_runtime.errors import OutputError
+from seas_train import run_folder, tune
 from seas_train.data import layouts
-from seas_train.errors import OutputError
 
 ROOT = Path(__file__).parents[3]
 SHIPPED = ROOT / "engines" / "bottle.plan"
@@ -58,7 +57,7 @@ def test_report_runs_the_whole_road_and_resumes(quality, words, exported, data, 
     assert seconds.pop("all") == pytest.approx(sum(seconds.values()), abs=0.2)
     assert (tmp_path / "report" / "index.html").is_file()
 
-    facts = runs.load_facts(tmp_path / "run")  # the generator saw what may be learned from, and nothing else
+    facts = run_folder.load_facts(tmp_path / "run")  # the generator saw what may be learned from, and nothing else
     split = layouts.split(layouts.read(data / "bottle"))
     assert sorted(facts.train) == sorted(f"test/{r.defect}/{r.image.name}" for r in split.train)
     assert facts.held_out == ()

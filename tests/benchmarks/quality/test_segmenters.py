@@ -8,8 +8,8 @@ from safetensors.torch import save_file
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
 from transformers import ResNetConfig, ResNetForImageClassification
 
-from benchmarks.quality import segmenters
-from seas_train.errors import DataError, SettingsError
+from benchmarks.quality.downstream import segmenters
+from seas_runtime.errors import DataError, SettingsError
 
 NAMES = sorted(segmenters.NETWORKS)
 CANCELLED = {"context.mean.1.bias"}

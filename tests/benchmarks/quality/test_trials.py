@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
-from benchmarks.quality import real, trials
-from benchmarks.quality.arms import Arm
-from benchmarks.quality.downstream import SegmenterSettings
-from benchmarks.quality.trials import Trial
+from benchmarks.quality import real
+from benchmarks.quality.downstream import trials
+from benchmarks.quality.downstream.segmentation import SegmenterSettings
+from benchmarks.quality.downstream.sources import Arm
+from benchmarks.quality.downstream.trials import Trial
+from seas_runtime.errors import OutputError
 from seas_train.config import TuneSettings
-from seas_train.errors import OutputError
 
 
 def test_a_file_of_weights_is_known_by_its_bytes(data, tmp_path, monkeypatch):

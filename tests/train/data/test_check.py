@@ -8,10 +8,10 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from seas_runtime.errors import DataError
 from seas_train.cli import main
 from seas_train.data.check import check, inspect
 from seas_train.data.layouts import read, scan
-from seas_train.errors import DataError
 from tests.train.data import trees
 from tests.train.data.trees import TREES, mask, photograph, save
 

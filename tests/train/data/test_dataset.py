@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from seas_runtime.errors import DataError
 from seas_train.data.dataset import (
     ImageSet,
     augment,
@@ -20,7 +21,6 @@ from seas_train.data.dataset import (
     step_generator,
 )
 from seas_train.data.layouts import Record
-from seas_train.errors import DataError
 
 SIDE = 16
 masks = hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, max_side=40))

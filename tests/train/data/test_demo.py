@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from seas_runtime.errors import OutputError, SettingsError
 from seas_train.data.demo import PRODUCTS, draw, vary, write
 from seas_train.data.demo.canvas import Canvas
 from seas_train.data.demo.outlines import depth_in, jagged, rounded, stroke
-from seas_train.errors import OutputError, SettingsError
 
 DEFECTS = [(product, defect) for product, line in PRODUCTS.items() for defect in line.defects]
 

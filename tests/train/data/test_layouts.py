@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from seas_runtime.errors import DataError, SettingsError
 from seas_train.data.check import check
 from seas_train.data.layouts import (
     LAYOUTS,
@@ -15,7 +16,6 @@ from seas_train.data.layouts import (
     require_batch,
     split,
 )
-from seas_train.errors import DataError, SettingsError
 from tests.train.data.trees import save
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from seas_runtime.errors import DataError
 from seas_train.data.check import check, inspect
 from seas_train.data.dataset import ImageSet
 from seas_train.data.layouts import LAYOUTS, Product, faultless, read, scan, scan_folders
-from seas_train.errors import DataError
 from tests.train.data import trees
 from tests.train.data.trees import TREES, mask, photograph, save, write_csv
 
