@@ -1,4 +1,4 @@
-"""The whole road on a real data set: base, tune, masks, export, gen, each a command of its own.
+"""The whole pipeline on a real data set: base, tune, masks, export, gen, each a command of its own.
 
     python benchmarks/real_run.py --data DIR --work DIR --budget smoke
 
@@ -56,7 +56,7 @@ RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("seas", "torch", "diffusers", "transformers", "onnx", "onnxruntime", "numpy", "pillow")
 ROWS_PER_TYPE = 3
 PNG_LIMIT = 1_000_000
-GATE_GAVE_UP = 6  # seas-gen's exit code where masks were empty: a result to report, not a failure of the road
+GATE_GAVE_UP = 6  # seas-gen's exit code where masks were empty: a result to report, not a failure of the pipeline
 Stages = dict[str, list[str]]
 
 

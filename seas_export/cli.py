@@ -17,7 +17,7 @@ from seas_runtime.errors import INTERRUPTED, BackendError, SettingsError
 if TYPE_CHECKING:
     from seas_train.run_folder import Run
 
-MEND = 'pip install ".[cpu,export]"'
+HINT = 'pip install ".[cpu,export]"'
 EXAMPLES = """\b
 Examples:
   seas-export runs/bottle --out engines/bottle.plan --fp16
@@ -153,12 +153,12 @@ def _export(
     click.echo(f"{out}: {size / 1e6:.1f} MB, {time.monotonic() - began:.0f} s, digest {manifest.digest}")
 
 
-def _build(out: Path, flavour: Literal["rtx", "tensorrt"], gpus: list[str]) -> None:
+def _build(out: Path, variant: Literal["rtx", "tensorrt"], gpus: list[str]) -> None:
     from seas_runtime.backends.tensorrt import build
     from seas_runtime.doctor import describe_engines
 
     began = time.monotonic()
-    found = build.build(out, flavour, gpus, progress=_progress())
+    found = build.build(out, variant, gpus, progress=_progress())
     click.echo(f"{found.path}: {describe_engines(found)}, {time.monotonic() - began:.0f} s")
 
 
@@ -200,7 +200,7 @@ def _packages() -> Iterator[None]:
         import torch  # noqa: F401
         import transformers
     except ImportError as error:
-        raise BackendError(f"seas-export needs the export packages ({error}); run: {MEND}") from error
+        raise BackendError(f"seas-export needs the export packages ({error}); run: {HINT}") from error
     for library in (diffusers, transformers):
         library.utils.logging.disable_progress_bar()
         library.utils.logging.set_verbosity_error()

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from seas_runtime.backends import BACKENDS
-from seas_runtime.backends.tensorrt.library import FLAVOURS, Flavour
+from seas_runtime.backends.tensorrt.library import VARIANTS, Variant
 from seas_runtime.errors import INTERRUPTED
 
 BUNDLE = click.Path(path_type=Path)
@@ -257,18 +257,18 @@ Examples:
   seas-engine build tile.plan                              # RTX, every GPU from Ampere on
   seas-engine build tile.plan --gpu sm86,sm89,sm120 --batch 4
   seas-engine build tile.plan --gpu sm75                   # Turing: best alone
-  seas-engine build tile.plan --flavour tensorrt           # A100, H100: on that machine
+  seas-engine build tile.plan --variant tensorrt           # A100, H100: on that machine
 
 \b
-Flavour rtx needs neither GPU nor driver (pip install tensorrt-rtx-cu13). The engines lie in
-tile.plan/engines/<flavour>-<version> and fit this bundle alone. An engine takes any number of pairs up
+Variant rtx needs neither GPU nor driver (pip install tensorrt-rtx-cu13). The engines lie in
+tile.plan/engines/<variant>-<version> and fit this bundle alone. An engine takes any number of pairs up
 to its largest batch; four batches take about three times as long to build as one."""
 
 
 @engine.command(epilog=BUILD_EXAMPLES, context_settings={"show_default": True, "max_content_width": 100})
 @click.argument("bundle", type=BUNDLE)
 @click.option(
-    "--flavour", type=click.Choice(FLAVOURS), default="rtx", help="TensorRT-RTX, or TensorRT for this GPU."
+    "--variant", "--flavour", type=click.Choice(VARIANTS), default="rtx", help="TensorRT-RTX, or TensorRT for this GPU."
 )
 @click.option(
     "--gpu",
@@ -286,11 +286,11 @@ to its largest batch; four batches take about three times as long to build as on
     metavar="N[,N...]",
     help="Numbers of pairs to tune for.",
 )
-@click.option("--replace", is_flag=True, help="Build again what is there of this flavour and version.")
+@click.option("--replace", is_flag=True, help="Build again what is there of this variant and version.")
 def build(
     *,
     bundle: Path,
-    flavour: Flavour,
+    variant: Variant,
     gpus: list[str],
     batches: list[int],
     replace: bool,
@@ -305,14 +305,14 @@ def build(
         if sys.stderr.isatty():
             click.echo(f"{time.monotonic() - began:6.1f} s  {line}", err=True)
 
-    engines = build_engines(bundle, flavour, gpus, batches, progress, replace=replace)
+    engines = build_engines(bundle, variant, gpus, batches, progress, replace=replace)
     click.echo(f"{engines.path}: {describe_engines(engines)}, {time.monotonic() - began:.0f} s")
 
 
 @engine.command()
 @click.argument("bundle", type=BUNDLE, required=False)
 def doctor(bundle: Path | None) -> None:
-    """Say what works on this machine, which engines of BUNDLE fit it, and the mend for what does not."""
+    """Say what works on this machine, which engines of BUNDLE fit it, and the hint for what does not."""
     from seas_runtime.doctor import describe_fit, describe_machine
 
     click.echo("\n".join(describe_machine()))

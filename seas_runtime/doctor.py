@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from seas_runtime.backends import BACKENDS, backend_module
 from seas_runtime.backends.tensorrt.engine_set import EngineSet, find_engines
-from seas_runtime.backends.tensorrt.library import FLAVOURS, Flavour, load
+from seas_runtime.backends.tensorrt.library import VARIANTS, Variant, load
 from seas_runtime.bundle.reader import Bundle
 from seas_runtime.device import current_gpu, driver_version
 from seas_runtime.errors import BackendError, SeasError
@@ -60,7 +60,7 @@ def describe_engines(engines: EngineSet) -> str:
 
 
 def describe_machine() -> Iterator[str]:
-    """GPU, driver and packages; whether each backend can run and engines can be built here, else the mend."""
+    """GPU, driver and packages; whether each backend can run and engines can be built here, else the hint."""
     for name, version in run_versions().items():
         yield f"{name:<14}{version}"
     gpu, driver = current_gpu(), driver_version()
@@ -70,12 +70,12 @@ def describe_machine() -> Iterator[str]:
         yield f"{'package':<14}{package} {package_version(package)}"
     for name in BACKENDS:
         yield f"{name:<14}{backend_module(name).missing(name) or 'ready'}"
-    for flavour in FLAVOURS:
-        yield f"{'build':<14}{flavour}: {_builder(flavour)}"
+    for variant in VARIANTS:
+        yield f"{'build':<14}{variant}: {_builder(variant)}"
 
 
 def describe_fit(bundle: Bundle) -> Iterator[str]:
-    """Which engines lie beside a bundle, which of them fit this machine, and the mend where none do."""
+    """Which engines lie beside a bundle, which of them fit this machine, and the hint where none do."""
     from seas_runtime.backends.tensorrt.backend import fitting_engines  # noqa: PLC0415  # the table of backends knows it
 
     engines = find_engines(bundle)
@@ -85,23 +85,23 @@ def describe_fit(bundle: Bundle) -> Iterator[str]:
     if not engines:
         yield f"{'engines':<14}none in {bundle.path}"
     gpu = current_gpu()
-    for flavour in FLAVOURS:
-        if gpu is None or backend_module(flavour).missing(flavour):
+    for variant in VARIANTS:
+        if gpu is None or backend_module(variant).missing(variant):
             continue  # which describe_machine says
         try:
-            fits = f"{fitting_engines(bundle, load(flavour), gpu).path.name} fits"
+            fits = f"{fitting_engines(bundle, load(variant), gpu).path.name} fits"
         except SeasError as error:
             fits = error.message
-        yield f"{'fit':<14}{flavour}: {fits}"
+        yield f"{'fit':<14}{variant}: {fits}"
 
 
-def _builder(flavour: Flavour) -> str:
-    """Whether engines of a flavour can be built here."""
+def _builder(variant: Variant) -> str:
+    """Whether engines of a variant can be built here."""
     try:
-        title = load(flavour).title
+        title = load(variant).title
     except BackendError as error:
         return error.message
-    if flavour == "rtx":
+    if variant == "rtx":
         return f"{title}, needs no GPU"
     return f"{title}, for this GPU" if current_gpu() else f"{title}, only on the GPU that runs the engines"
 

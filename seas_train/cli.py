@@ -103,7 +103,7 @@ def check(source: Source) -> None:
             click.echo(f"{kind}: {line}")
     click.echo(f"problems: {len(report.problems)}, warnings: {len(report.warnings)}")
     if report.problems:
-        raise DataError(f"{product.root}: problems found ({len(report.problems)}), expected none; mend them and check again")
+        raise DataError(f"{product.root}: problems found ({len(report.problems)}), expected none; hint them and check again")
 
 
 @main.command(epilog="Example: seas-train base photographs/tile photographs/nut --out out/base")

@@ -80,7 +80,7 @@ def _lines(facts: dict[str, Any]) -> list[str]:
         "",
         "| learns from | AP | IoU |",
         "|---|---|---|",
-        *(f"| {arm} | {_range(runs, 'ap')} | {_range(runs, 'iou')} |" for arm, runs in facts["segmenters"].items()),
+        *(f"| {method} | {_range(runs, 'ap')} | {_range(runs, 'iou')} |" for method, runs in facts["segmenters"].items()),
         "",
         f"`{facts['command']}`, commit {facts['commit']}, {facts['machine']['cpu']}, {facts['machine']['cores']} cores.",
         f"Engine {facts['engine'][:16]}, {facts['defaults']}.",

@@ -18,11 +18,11 @@ from seas_runtime.backends import Backend
 from seas_runtime.backends.mnn import MnnBackend
 from seas_runtime.backends.openvino import OpenvinoBackend
 from seas_runtime.backends.ort import OrtBackend
-from seas_runtime.backends.workers import Share
+from seas_runtime.backends.workers import CoreSplit
 from seas_runtime.bundle.manifest import GRAPH_OUTPUTS, REQUIRED_GRAPHS, GraphName
 from seas_runtime.bundle.reader import Bundle, read_bundle
 
-ONE = Share(lanes=1, threads=1)
+ONE = CoreSplit(workers=1, threads=1)
 
 
 def measure(bundle: Bundle, graph: GraphName, pairs: int, rounds: int, openvino: bool) -> dict[str, Any]:

@@ -219,10 +219,10 @@ def replaced(
     tested = "Two detectors that differ in the anomalies they learn from alone, tested on held-out real images."
     opening, tables = (f"{tested} {documents.divided(runs)}",), []
     with options.output(out):
-        for arm in compared:
-            number = count or sources.count_of([arm])
-            found = test.run(arm, materials, settings, number, seeds, out / "trainings", say)
-            tables.append(test.table(found, arm, number))
+        for method in compared:
+            number = count or sources.count_of([method])
+            found = test.run(method, materials, settings, number, seeds, out / "trainings", say)
+            tables.append(test.table(found, method, number))
         tables += paper.shown("33")
         documents.write(Document("replaced", "The generator of another method, replaced", opening, tuple(tables), facts), out)
 
@@ -251,12 +251,12 @@ def report(
 ) -> None:
     """Train, export and generate on one product, then compare with every comparator; all of it resumes."""
     from benchmarks.quality import report as everything
-    from benchmarks.quality.pipeline import Road
+    from benchmarks.quality.pipeline import Pipeline
 
     side = options.side_of(budget, side)
     facts, real = _facts(ctx, side=side, division=given.origin()), _one(given)
     with options.output(work):
-        everything.run(real, Road(work, say, turn), budget, side, seeds, base, licence, facts)
+        everything.run(real, Pipeline(work, say, turn), budget, side, seeds, base, licence, facts)
 
 
 @main.command(epilog="Example: python -m benchmarks.quality ablate --data data/tile --work out/ablate --table 4 --table 21")

@@ -1,4 +1,4 @@
-"""The road from real images to generated pairs, each stage one of this project's commands, called in this process.
+"""The pipeline from real images to generated pairs, each stage one of this project's commands, called in this process.
 
 Every command skips what is done and continues what was interrupted. All of them see the folder that `real.write_learnable` wrote
 and nothing else, so no test image can reach a generator.
@@ -22,7 +22,7 @@ from seas_train.prompts import spoken
 
 TIMES = "stages.json"
 GATE_GAVE_UP = 6
-"""Exit code of seas-gen where masks were empty or full: a figure to report, not a failure of the road."""
+"""Exit code of seas-gen where masks were empty or full: a figure to report, not a failure of the pipeline."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Effort:
 
 
 @dataclass
-class Road:
+class Pipeline:
     """Runs stages and keeps their seconds.
 
     Attributes:

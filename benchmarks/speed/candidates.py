@@ -1,6 +1,6 @@
 """What the latency benchmark compares: PyTorch as it comes, PyTorch at its best, and the runtime on each of its backends.
 
-Every contestant answers the same requests, each for all pairs of a job, and may use all cores: `unet` (a guided step of each
+Every candidate answers the same requests, each for all pairs of a job, and may use all cores: `unet` (a guided step of each
 pair, taps included), `mask` (the mask branch from the entering latent), `decode` (latent to image) and `pairs` (everything, as
 arrays in memory).
 """
@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.experiments.turns import random_feeds
-from benchmarks.speed.job import GUIDANCE, MASK_STEPS, STEPS, THRESHOLD, Contestant, Job
-from benchmarks.speed.torch_candidates import Compiled, Product, Reference, Rounded, Torch, TorchLanes
+from benchmarks.speed.job import GUIDANCE, MASK_STEPS, STEPS, THRESHOLD, Candidate, Job
+from benchmarks.speed.torch_candidates import Compiled, Product, Reference, Rounded, Torch, TorchWorkers
 from seas_runtime.backends import Backend, BatchBackend, open_backend
-from seas_runtime.backends.workers import Lanes
+from seas_runtime.backends.workers import Workers
 from seas_runtime.bundle.manifest import REQUIRED_GRAPHS, GraphName
 from seas_runtime.bundle.reader import Bundle, read_bundle
 from seas_runtime.dataset.records import RunRecord
@@ -32,10 +32,10 @@ from seas_runtime.settings import resolve
 
 
 class Timed:
-    """A backend that adds up the seconds spent in its graphs, in all lanes."""
+    """A backend that adds up the seconds spent in its graphs, in all workers."""
 
     def __init__(self, backend: Backend) -> None:
-        self.name, self.lanes, self.describe = backend.name, backend.lanes, backend.describe
+        self.name, self.workers, self.describe = backend.name, backend.workers, backend.describe
         self.seconds = 0.0
         self._backend, self._lock = backend, Lock()
 
@@ -57,7 +57,7 @@ class Canned:
     name = "canned"
 
     def __init__(self, backend: Backend, bundle: Bundle) -> None:
-        self.lanes, self.describe, self._graphs = backend.lanes, backend.describe, bundle.manifest.graphs
+        self.workers, self.describe, self._graphs = backend.workers, backend.describe, bundle.manifest.graphs
 
     def run(
         self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]
@@ -70,7 +70,7 @@ class Canned:
 
 
 class Runtime:
-    """`seas_runtime` on one backend: what `seas-gen` runs, in its lanes where it has some."""
+    """`seas_runtime` on one backend: what `seas-gen` runs, in its workers where it has some."""
 
     def __init__(self, job: Job, backend: str) -> None:
         self.bundle = read_bundle(job.work / f"{job.preset}.plan")
@@ -81,7 +81,7 @@ class Runtime:
         options = {"seed": 0, "batch": job.batch, "shard": (0, 1), "steps": STEPS, "guidance": GUIDANCE, "retries": 0}
         options |= {"threshold": THRESHOLD, "mask_steps": MASK_STEPS, "min_area": 1, "max_area": 1.0}
         self.settings = resolve(self.bundle.manifest, backend, defects=(), count=job.count, per_type=None, **options)
-        self.parts = [[len(part) for part in cut(batch, self.backend.lanes)] for batch in self.settings.plan().batches()]
+        self.parts = [[len(part) for part in cut(batch, self.backend.workers)] for batch in self.settings.plan().batches()]
         sizes = {size for batch in self.parts for size in batch}
         self.feeds = {(graph, size): random_feeds(self.bundle, graph, size) for graph in REQUIRED_GRAPHS for size in sizes}
         self.made: list[list[Sample]] = []
@@ -117,9 +117,9 @@ class Runtime:
         return len(self.made)
 
     def outside(self, seconds: float) -> float | None:
-        """Share of the latest `pairs`, which took so many seconds, that its lanes spent outside graphs or idle, if known."""
+        """CoreSplit of the latest `pairs`, which took so many seconds, that its workers spent outside graphs or idle, if known."""
         known = self.model.backend is self.backend
-        return 1 - self.backend.seconds / (seconds * self.backend.lanes) if known else None
+        return 1 - self.backend.seconds / (seconds * self.backend.workers) if known else None
 
     def _sample(self, model: Model) -> list[list[Sample]]:
         return list(generate(model, self.settings.plan(), self.settings.sampling(self.bundle.manifest)))
@@ -128,21 +128,21 @@ class Runtime:
         def one(pairs: int) -> object:
             return self.backend.run(graph, self.feeds[graph, pairs], outputs)
 
-        with Lanes(self.backend.lanes) as lanes:
-            return list(lanes.in_order(one, self.parts))
+        with Workers(self.backend.workers) as workers:
+            return list(workers.in_order(one, self.parts))
 
 
-PYTORCH: dict[str, Callable[[Job], Contestant]] = {
+PYTORCH: dict[str, Callable[[Job], Candidate]] = {
     "reference": Reference,
     "torch": Torch,
     "torch-compile": Compiled,
-    "torch-lanes": TorchLanes,
+    "torch-workers": TorchWorkers,
     "torch-bf16": Rounded,
 }
 
 
 def make(name: str, job: Job) -> Any:
-    """A `Contestant` by its name, a key of `PYTORCH` or a backend's name; or `Product`, the measure of the machine."""
+    """A `Candidate` by its name, a key of `PYTORCH` or a backend's name; or `Product`, the measure of the machine."""
     if name == "product":
         return Product(job)
     return PYTORCH[name](job) if name in PYTORCH else Runtime(job, name)

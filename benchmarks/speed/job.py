@@ -1,4 +1,4 @@
-"""What a contestant of the latency benchmark is asked to do."""
+"""What a candidate of the latency benchmark is asked to do."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Job:
         return self.count // self.batch
 
 
-class Contestant(Protocol):
+class Candidate(Protocol):
     """Ready to work; the methods are timed."""
 
     def unet(self) -> object:

@@ -22,7 +22,7 @@ def seconds_per_pair(entry: Entry) -> float:
 
 
 def in_bf16(name: str) -> bool:
-    """Whether a contestant rounds to bf16; such are compared with one another."""
+    """Whether a candidate rounds to bf16; such are compared with one another."""
     return name.endswith("-bf16")
 
 
@@ -51,7 +51,7 @@ def outside_graphs(entry: Entry) -> str:
 
 
 def rates(entries: dict[str, Entry], first: dict[str, list[float]]) -> list[str]:
-    """Pairs per second and what they cost, a row for each contestant."""
+    """Pairs per second and what they cost, a row for each candidate."""
     best = {bf16: best_pytorch(entries, bf16) for bf16 in (False, True)}
     named = "; in bf16: ".join(filter(None, best.values()))
     lines = _head(
@@ -67,7 +67,7 @@ def rates(entries: dict[str, Entry], first: dict[str, list[float]]) -> list[str]
 
 
 def stages(entries: dict[str, Entry], gflop: dict[str, float], product: float) -> list[str]:
-    """Milliseconds per pair and GFLOP/s of each stage, a row for each contestant."""
+    """Milliseconds per pair and GFLOP/s of each stage, a row for each candidate."""
     names = {"unet": "U-Net step", "mask": "mask", "decode": "decode"}
     rates = [f"{name}, GFLOP/s (of {product:.0f})" for name in names.values()]
     lines = _head("", *(f"{name}, ms" for name in names.values()), "composed, ms", "writing, ms", *rates)
@@ -88,10 +88,10 @@ def table(facts: dict[str, Any], stem: str) -> str:
         rounds = sorted({len(entry["seconds"]["unet"]) for entry in entries.values()})
         lines += [f"## Batch {n}, {' or '.join(map(str, rounds))} rounds", "", *rates(entries, facts["first"]), ""]
         lines += [*stages(entries, facts["gflop"], median(facts["product"])), ""]
-    lines += ["Medians, per pair. All contestants took turns on the same machine and may use all its cores."]
+    lines += ["Medians, per pair. All candidates took turns on the same machine and may use all its cores."]
     if whole:
         lines += ["First pair: from the start of the command (`seas-gen --count 1`; `seas-train sample --count 1` until it ends)."]
-        lines += ["Outside graphs: share of all lanes' time, idle lanes included. Writing: alone; a run does it beside the graphs."]
+        lines += ["Outside graphs: share of all workers' time, idle workers included. Writing: alone; a run does it beside the graphs."]
     else:
         lines += [f"A pair is composed of {STEPS} U-Net steps, {MASK_STEPS} masks and a decode, not measured whole."]
         lines += ["Outside graphs: the sampler's loop with graphs that take no time, against a pair."]
@@ -103,7 +103,7 @@ def table(facts: dict[str, Any], stem: str) -> str:
 
 
 def plot(facts: dict[str, Any], path: Path) -> None:
-    """Bars of pairs per second by batch and contestant."""
+    """Bars of pairs per second by batch and candidate."""
     import matplotlib as mpl
 
     mpl.use("Agg")

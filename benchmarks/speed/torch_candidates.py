@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.speed.job import GUIDANCE, MASK_STEPS, STEPS, THRESHOLD, Job
-from seas_runtime.backends.workers import Lanes, borrowed, usable_cores
+from seas_runtime.backends.workers import Workers, borrowed, usable_cores
 
 
 class Reference:
@@ -129,7 +129,7 @@ class Compiled(Torch):
         self.unet()
 
 
-class TorchLanes:
+class TorchWorkers:
     """`Torch` side by side in as many threads as there are cores, each with modules of its own and one thread of PyTorch's."""
 
     def __init__(self, job: Job) -> None:
@@ -159,11 +159,11 @@ class TorchLanes:
 
     def _all(self, request: str) -> object:
         def one(_batch: int) -> object:
-            with borrowed(self.free) as contestant:
-                return getattr(contestant, request)()
+            with borrowed(self.free) as candidate:
+                return getattr(candidate, request)()
 
-        with Lanes(usable_cores()) as lanes:
-            return list(lanes.in_order(one, [range(self.batches)]))
+        with Workers(usable_cores()) as workers:
+            return list(workers.in_order(one, [range(self.batches)]))
 
 
 class Product:

@@ -48,7 +48,7 @@ class Backend(Protocol):
         """The name `--backend` knows it by."""
 
     @property
-    def lanes(self) -> int:
+    def workers(self) -> int:
         """How many calls of `run` may be made at the same time, each from a thread of its own."""
 
     def run(
@@ -106,7 +106,7 @@ class BackendModule(Protocol):
         """
 
     def missing(self, name: str) -> str | None:
-        """Why backend `name` cannot run on this machine whatever the bundle, with its mend; None if it can."""
+        """Why backend `name` cannot run on this machine whatever the bundle, with its hint; None if it can."""
 
 
 def open_backend(
@@ -143,9 +143,9 @@ def open_backend(
         if say is not None:
             reasons = "; ".join(f"{other}: {_cause(error)}" for other, error in passed)
             facts = backend.describe()
-            lanes = f", lanes: {facts['lanes']}" if "lanes" in facts else ""
+            workers = f", workers: {facts['lanes']}" if "lanes" in facts else ""
             graphs = f": {facts['graphs']}" if "graphs" in facts else ""
-            say(f"backend {backend.name}{lanes}{graphs}{f' (not {reasons})' if reasons else ''}")
+            say(f"backend {backend.name}{workers}{graphs}{f' (not {reasons})' if reasons else ''}")
         return backend
     reasons = "; ".join(f"{other}: {_cause(error)}" for other, error in passed)
     raise BackendError(
@@ -159,5 +159,5 @@ def backend_module(name: str) -> BackendModule:
 
 
 def _cause(error: SeasError) -> str:
-    """What went wrong, without the mend."""
+    """What went wrong, without the hint."""
     return error.message.split("; ")[0]

@@ -32,18 +32,18 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Share:
-    """How a CPU is used: `lanes` graphs at the same time, each on `threads` threads, 0 for the engine's choice."""
+class CoreSplit:
+    """How a CPU is used: `workers` graphs at the same time, each on `threads` threads, 0 for the engine's choice."""
 
-    lanes: int
+    workers: int
     threads: int
 
     def facts(self) -> dict[str, str]:
-        """The lanes in words, for `Backend.describe`; nothing where there is but one."""
-        return {"lanes": f"{self.lanes}, one thread each"} if self.lanes > 1 else {}
+        """The workers in words, for `Backend.describe`; nothing where there is but one."""
+        return {"lanes": f"{self.workers}, one thread each"} if self.workers > 1 else {}
 
 
-def share_cores(manifest: Manifest, threads: int) -> Share:
+def split_cores(manifest: Manifest, threads: int) -> CoreSplit:
     """How to use the cores for a bundle: decided by its size and never by a race, so that equal runs give equal bytes.
 
     Args:
@@ -53,9 +53,9 @@ def share_cores(manifest: Manifest, threads: int) -> Share:
     usable = usable_cores()
     cores = min(threads or usable, usable)
     if cores > 1 and is_small(manifest):
-        return Share(cores, 1)
+        return CoreSplit(cores, 1)
     whole_machine = not threads and usable == os.cpu_count()
-    return Share(1, 0 if whole_machine else cores)  # engines count cores that they may not use
+    return CoreSplit(1, 0 if whole_machine else cores)  # engines count cores that they may not use
 
 
 def is_small(manifest: Manifest) -> bool:
@@ -80,18 +80,18 @@ def borrowed(free: SimpleQueue[Item]) -> Iterator[Item]:
         free.put(item)
 
 
-class Lanes:
-    """A number of threads that work side by side; one lane is the caller's own thread.
+class Workers:
+    """A number of threads that work side by side; one worker is the caller's own thread.
 
     A context manager: leaving it forgets what has not begun and ends the rest at its next `check`.
     """
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self._pool = ThreadPoolExecutor(number, thread_name_prefix="lane") if number > 1 else None
+        self._pool = ThreadPoolExecutor(number, thread_name_prefix="worker") if number > 1 else None
         self._left = Event()
 
-    def __enter__(self) -> Lanes:
+    def __enter__(self) -> Workers:
         return self
 
     def __exit__(
@@ -106,7 +106,7 @@ class Lanes:
     ) -> Iterator[list[Result]]:
         """Call `function` with every item and give the results a group at a time, in order.
 
-        Groups are taken from `groups` until two items for each lane are on their way, and no more before the oldest group has
+        Groups are taken from `groups` until two items for each worker are on their way, and no more before the oldest group has
         been given: however many groups there are, few are in memory.
         """
         if self._pool is None:
@@ -124,7 +124,7 @@ class Lanes:
     def beside(
         self, function: Callable[P, Result], *args: P.args, **kwargs: P.kwargs
     ) -> Callable[[], Result]:
-        """Have a call made by a lane that is idle; what is returned gives its result, making the call now if none was idle."""
+        """Have a call made by a worker that is idle; what is returned gives its result, making the call now if none was idle."""
         if self._pool is None:
             result = function(*args, **kwargs)
             return lambda: result
@@ -132,10 +132,10 @@ class Lanes:
         return lambda: function(*args, **kwargs) if future.cancel() else future.result()
 
     def check(self) -> None:
-        """End the work of a lane that nobody waits for any more.
+        """End the work of a worker that nobody waits for any more.
 
         Raises:
-            CancelledError: the lanes have been left.
+            CancelledError: the workers have been left.
         """
         if self._left.is_set():
             raise CancelledError

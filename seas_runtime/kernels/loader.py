@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Storage = Literal["float32", "float16"]
 
 SOURCE = Path(__file__).with_name("sampler.cu")
-MEND = 'pip install "cuda-core>=1.2,<2" "cuda-bindings>=13,<14" "nvidia-cuda-nvrtc>=13,<14"'
+HINT = 'pip install "cuda-core>=1.2,<2" "cuda-bindings>=13,<14" "nvidia-cuda-nvrtc>=13,<14"'
 
 _TYPES: dict[Storage, str] = {"float32": "float", "float16": "Half"}
 _WIDTHS: dict[Storage, int] = {"float32": 4, "float16": 8}  # elements of a 16-byte access, WIDTH of sampler.h
@@ -53,17 +53,17 @@ def compile_kernels(capability: str, storage: Storage) -> ObjectCode:
         from cuda.pathfinder import DynamicLibNotFoundError  # noqa: PLC0415
     except ImportError as error:
         raise BackendError(
-            f"the CUDA packages for Python are not installed ({error}); run: {MEND}"
+            f"the CUDA packages for Python are not installed ({error}); run: {HINT}"
         ) from error
     try:
         program = Program(SOURCE.read_text(encoding="utf-8"), "c++", _options(capability))
         return program.compile("cubin", name_expressions=kernel_names(storage))
     except DynamicLibNotFoundError as error:
-        raise BackendError(f"NVRTC, CUDA's run-time compiler, is not installed; run: {MEND}") from error
+        raise BackendError(f"NVRTC, CUDA's run-time compiler, is not installed; run: {HINT}") from error
     except Exception as error:  # cuda.core does not publish its own error types
         raise BackendError(
             f"NVRTC cannot compile {SOURCE.name} for {capability}: {_short(error)}; GPUs from sm75 on are supported, "
-            f"newer ones than NVRTC need it updated: {MEND} --upgrade"
+            f"newer ones than NVRTC need it updated: {HINT} --upgrade"
         ) from error
 
 

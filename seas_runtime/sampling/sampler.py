@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seas_runtime.backends import Backend, BatchBackend, BatchJob
-from seas_runtime.backends.workers import Lanes
+from seas_runtime.backends.workers import Workers
 from seas_runtime.bundle.conditioning import Conditioning
 from seas_runtime.bundle.manifest import GraphName, Start
 from seas_runtime.errors import BackendError, DeviceMemoryError
@@ -98,7 +98,7 @@ def generate(
 
     Each list holds the batch's pairs in order, the last attempt of each: refused masks are tried again with
     new noise, up to `retries` times, as a smaller batch of their own; a sample whose verdict is not "ok" was
-    given up. Where the backend has lanes, each batch is cut in as many parts, or the next batches are begun as well: close
+    given up. Where the backend has workers, each batch is cut in as many parts, or the next batches are begun as well: close
     the iterator to stop them. Where the device's memory is too small for a batch, it and all later ones are made in halves,
     of the same noise, and `say` is told.
 
@@ -106,10 +106,10 @@ def generate(
         BackendError: the engine fails, or its numbers are not finite.
         DeviceMemoryError: half a batch does not fit either.
     """
-    with Lanes(model.backend.lanes) as lanes:
-        maker = _Maker(model, plan, sampling, lanes, say)
+    with Workers(model.backend.workers) as workers:
+        maker = _Maker(model, plan, sampling, workers, say)
         chosen = plan.batches() if batches is None else batches
-        for parts in lanes.in_order(maker.make, (cut(batch, lanes.number) for batch in chosen)):
+        for parts in workers.in_order(maker.make, (cut(batch, workers.number) for batch in chosen)):
             yield [sample for part in parts for sample in part]
 
 
@@ -124,9 +124,9 @@ class _Maker:
     """Makes parts of batches, in any thread; `together` is how many pairs at most are sampled at once."""
 
     def __init__(
-        self, model: Model, plan: Plan, sampling: Sampling, lanes: Lanes, say: Callable[[str], None]
+        self, model: Model, plan: Plan, sampling: Sampling, workers: Workers, say: Callable[[str], None]
     ) -> None:
-        self.model, self.plan, self.sampling, self.lanes, self.say = model, plan, sampling, lanes, say
+        self.model, self.plan, self.sampling, self.workers, self.say = model, plan, sampling, workers, say
         self.together = plan.batch
 
     def make(self, indices: tuple[int, ...]) -> list[Sample]:
@@ -158,11 +158,11 @@ class _Maker:
     def _sample(self, pairs: list[Pair], together: int) -> list[Sample]:
         parts = (pairs[first : first + together] for first in range(0, len(pairs), together))
         return [
-            sample for part in parts for sample in sample_batch(self.model, self.sampling, part, self.lanes)
+            sample for part in parts for sample in sample_batch(self.model, self.sampling, part, self.workers)
         ]
 
 
-def sample_batch(model: Model, sampling: Sampling, pairs: list[Pair], lanes: Lanes) -> list[Sample]:
+def sample_batch(model: Model, sampling: Sampling, pairs: list[Pair], workers: Workers) -> list[Sample]:
     """One attempt at each of the pairs."""
     latents = np.stack([start_latent(pair, model.conditioning, model.start) for pair in pairs])
     prompts = np.stack([model.conditioning.prompts[pair.defect] for pair in pairs])
@@ -170,7 +170,7 @@ def sample_batch(model: Model, sampling: Sampling, pairs: list[Pair], lanes: Lan
     if isinstance(model.backend, BatchBackend):
         pixels, masks = model.backend.sample_batch(_job(denoiser, latents, sampling))
     else:
-        latents, masking = solve(model.backend, denoiser, latents, sampling, lanes)
+        latents, masking = solve(model.backend, denoiser, latents, sampling, workers)
         (images,) = _run(model.backend, "decoder", {"latent": latents}, ("image",))
         probabilities = [probability for mask in masking for probability in mask()]
         pixels, masks = to_pixels(images), threshold_mask(probabilities, sampling.threshold)[:, 0]
@@ -187,7 +187,7 @@ def _job(denoiser: Denoiser, latents: Array, sampling: Sampling) -> BatchJob:
 
 
 def solve(
-    backend: Backend, denoiser: Denoiser, latents: Array, sampling: Sampling, lanes: Lanes
+    backend: Backend, denoiser: Denoiser, latents: Array, sampling: Sampling, workers: Workers
 ) -> tuple[Array, list[Callable[[], list[Array]]]]:
     """DPM-Solver++ (2M) from the start latents (n, C, h, w) to the final ones.
 
@@ -195,20 +195,20 @@ def solve(
     from the latent that enters the step and the taps of that step: nothing in the loop waits for them.
 
     Raises:
-        CancelledError: `lanes` have been left.
+        CancelledError: `workers` have been left.
     """
     steps = step_table(sampling.table, sampling.guidance)
     masking: list[Callable[[], list[Array]]] = []
     sample = np.concatenate([latents] * denoiser.copies)
     before = np.zeros_like(latents)
     for index, (step, timestep) in enumerate(zip(steps, sampling.table.timesteps, strict=True)):
-        lanes.check()
+        workers.check()
         if index < len(steps) - sampling.mask_steps:
             noise = denoiser.noise(sample, timestep)
         else:
             noise, up2, up3 = denoiser.noise_and_taps(sample, timestep)
             feeds = {"latent": latents, "up2": up2, "up3": up3}
-            masking.append(lanes.beside(_run, backend, "mask_branch", feeds, ("probability",)))
+            masking.append(workers.beside(_run, backend, "mask_branch", feeds, ("probability",)))
         sample, before = update(noise, latents, before, step)
         latents = sample[: len(latents)]
     return latents, masking

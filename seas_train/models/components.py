@@ -247,12 +247,12 @@ def _read(cls: Any, source: str | Path, part: str, **dtype: torch.dtype) -> Any:
         return cls.from_pretrained(source, subfolder=part, local_files_only=local, **dtype)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
-        mend = (
+        hint = (
             "Make the base again with `seas-train base`, or give a whole Stable Diffusion v1-4 folder."
             if local
             else "Without a network give a local folder: one from `seas-train base`, or a copy of the hub model."
         )
-        raise DataError(f"cannot load a base model from {source} ({reason}). {mend}") from error
+        raise DataError(f"cannot load a base model from {source} ({reason}). {hint}") from error
 
 
 def fingerprint(*modules: nn.Module) -> str:

@@ -12,8 +12,7 @@ from seas_runtime.sampling.masks import Gate
 from seas_runtime.sampling.pairs import Plan
 from seas_runtime.sampling.sampler import Model, Sampling, generate
 from seas_runtime.sampling.solver import solver_table
-
-from . import small_bundle
+from tests.runtime import small_bundle
 
 TIMES = np.array([0, 50, 99])
 
@@ -78,9 +77,9 @@ def check_refuses_wrong_shapes(backend):
     check_graphs(backend)  # and is none the worse for it
 
 
-def check_missing(name, module, mend, bundle, monkeypatch):
+def check_missing(name, module, hint, bundle, monkeypatch):
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(BackendError, match=mend) as caught:
+    with pytest.raises(BackendError, match=hint) as caught:
         open_backend(name, bundle)
     assert "\n" not in caught.value.message
     assert caught.value.exit_code == 4

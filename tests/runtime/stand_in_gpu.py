@@ -25,10 +25,9 @@ from seas_runtime.bundle.reader import read_bundle
 from seas_runtime.device import Gpu as Device
 from seas_runtime.kernels import reference
 from seas_runtime.kernels.loader import Kernels
-
-from . import small_bundle
-from .strict import Strict, check_call
-from .test_engines import CONTENTS, ROWS, description, write_set
+from tests.runtime import small_bundle
+from tests.runtime.backends.tensorrt.test_engine_set import CONTENTS, ROWS, description, write_set
+from tests.runtime.strict import Strict, check_call
 
 DEVICE = Device("sm120", "NVIDIA GeForce RTX 5090")
 SCRATCH = {"unet": (1000, 4000), "decoder": (300, 600), "mask_branch": (200, 500)}  # bytes, by profile
@@ -349,7 +348,7 @@ def install(monkeypatch, cache):
     monkeypatch.setattr(cuda.core, "Buffer", SimpleNamespace(from_handle=part))
     monkeypatch.setattr(cuda.core, "Device", lambda _index: it.strict(RealDevice, device))
     monkeypatch.setattr(cuda.core, "LegacyPinnedMemoryResource", lambda: it.strict(RealPinned, pinned))
-    monkeypatch.setattr(backend, "load", lambda flavour: Library(flavour, Module(it), it.log))
+    monkeypatch.setattr(backend, "load", lambda variant: Library(variant, Module(it), it.log))
     monkeypatch.setattr(backend, "current_gpu", lambda: DEVICE)
     monkeypatch.setattr(backend, "driver_version", lambda: (13, 0))
     kernels = it.strict(Kernels, TwinKernels(it))

@@ -17,13 +17,13 @@ from benchmarks.quality.ablation.variants import OURS, Variant
 from benchmarks.quality.downstream import trials
 from benchmarks.quality.downstream.fitting import Images
 from benchmarks.quality.downstream.segmentation import SegmenterSettings
-from benchmarks.quality.downstream.sources import Arm
+from benchmarks.quality.downstream.sources import Method
 from benchmarks.quality.downstream.tables import PIXEL, chance, percent
 from benchmarks.quality.metrics.backbones import Backbones
 from benchmarks.quality.metrics.generation import GenerationSettings, evaluate, mean_over_types
 from benchmarks.quality.options import division
 from benchmarks.quality.pairs import LoadedPairs, by_type, load_pairs, read_pairs
-from benchmarks.quality.pipeline import Effort, Road, knows_anomalies, seconds
+from benchmarks.quality.pipeline import Effort, Pipeline, knows_anomalies, seconds
 from benchmarks.quality.real import Material, Real, load, write_learnable
 from benchmarks.quality.tables import Document, Seeds, Table, save
 from seas_runtime.errors import DataError
@@ -62,7 +62,7 @@ class Bench:
         settings: Of the segmenters.
         seeds: Their number.
         backbones: For IS and IC-LPIPS.
-        road: Runs the stages in its folder.
+        pipeline: Runs the stages in its folder.
     """
 
     real: Real
@@ -73,7 +73,7 @@ class Bench:
     settings: SegmenterSettings
     seeds: int
     backbones: Backbones
-    road: Road
+    pipeline: Pipeline
 
 
 def tables(bench: Bench, number: str) -> list[Table]:
@@ -108,10 +108,10 @@ def _pairs(bench: Bench, variant: Variant, seed: int) -> list[Path]:
 
 def _folder(bench: Bench, variant: Variant, seed: int, defect: str | None, parts: int) -> Path:
     """Train and sample one generator; runs that differ in the mask branch alone share the fine-tuning before it."""
-    work, road, effort = bench.road.work, bench.road, _share(bench.effort, parts)
+    work, pipeline, effort = bench.pipeline.work, bench.pipeline, _share(bench.effort, parts)
     chosen = () if defect is None else ("--defects", defect)
     tuned = _slug(seed, variant.tune, chosen)
-    road.tune(bench.learnable, bench.base, work / "tuned" / tuned, effort, (*variant.tune, *chosen, "--seed", str(seed)))
+    pipeline.tune(bench.learnable, bench.base, work / "tuned" / tuned, effort, (*variant.tune, *chosen, "--seed", str(seed)))
     run = work / "runs" / f"{tuned}-{_slug(variant.masks)}"
     if not (run / "run.json").is_file():
         partial = run.with_name(f"{run.name}.partial")
@@ -119,9 +119,9 @@ def _folder(bench: Bench, variant: Variant, seed: int, defect: str | None, parts
         shutil.copytree(work / "tuned" / tuned, partial)
         partial.rename(run)
     batch = ("--anomaly-batch", str(BATCH))  # a type alone may have no more
-    road.masks(bench.learnable, run, effort, (*batch, *variant.masks, "--seed", str(seed)))
+    pipeline.masks(bench.learnable, run, effort, (*batch, *variant.masks, "--seed", str(seed)))
     out = work / "pairs" / f"{run.name}-{_slug(variant.sample)}"
-    road.sample(run, out, effort, effort.count, (*variant.sample, "--seed", str(seed)))
+    pipeline.sample(run, out, effort, effort.count, (*variant.sample, "--seed", str(seed)))
     return out
 
 
@@ -148,13 +148,13 @@ def _downstream(bench: Bench, name: str, made: Sequence[Sequence[Path]]) -> dict
     lost = Seeds(tuple(100 * float((~kept).mean()) for kept in marked))
     numbers: dict[str, Seeds | None] = {EMPTY: lost, PAIRS: Seeds(tuple(float(kept.sum()) for kept in marked))}
     if max(lost.values) == 100:
-        bench.road.say(f"{name}: the masks of all pairs of a seed are empty")
+        bench.pipeline.say(f"{name}: the masks of all pairs of a seed are empty")
         return dict.fromkeys(PIXEL) | numbers
-    results, folder = [], bench.road.work / "trainings"
+    results, folder = [], bench.pipeline.work / "trainings"
     for seed, (pairs, kept) in enumerate(zip(loaded, marked, strict=True)):
-        arm = Arm(name, pairs={product: LoadedPairs(pairs.images[kept], pairs.masks[kept])})
+        method = Method(name, pairs={product: LoadedPairs(pairs.images[kept], pairs.masks[kept])})
         planned = [trials.Trial(name, bench.settings.network, "unified", int(kept.sum()), seed)]
-        results += trials.run(planned, [arm], {product: bench.material}, bench.settings, folder, bench.road.say)
+        results += trials.run(planned, [method], {product: bench.material}, bench.settings, folder, bench.pipeline.say)
     return {column: percent(results, score) for column, score in PIXEL.items()} | numbers
 
 
@@ -175,7 +175,7 @@ def _images(bench: Bench, made: Sequence[Sequence[Path]]) -> dict[str, Seeds | N
                 for defect, records in types.items()
             ]
         except DataError as error:
-            bench.road.say(error.message)
+            bench.pipeline.say(error.message)
             return dict.fromkeys(IMAGES)
         values.append(mean_over_types(scores))
     return {column: Seeds(column_values) for column, column_values in zip(IMAGES, zip(*values, strict=True), strict=True)}
@@ -229,11 +229,11 @@ def run(
         click.ClickException: as the stages.
     """
     _require_enough(real, numbers)
-    road, effort = Road(work, say, turn), EFFORTS[budget]
+    pipeline, effort = Pipeline(work, say, turn), EFFORTS[budget]
     material, learnable = load(real, side), write_learnable(real, work / "learnable")
-    start = base or road.base(learnable, effort, NOT_STATED)
+    start = base or pipeline.base(learnable, effort, NOT_STATED)
     settings = resolve(SegmenterSettings, budget, None, {"turn": turn})
-    bench = Bench(real, material, learnable, start, effort, settings, seeds, backbones, road)
+    bench = Bench(real, material, learnable, start, effort, settings, seeds, backbones, pipeline)
     found = facts | {
         "effort": vars(effort),
         "segmenter": settings.model_dump(mode="json"),

@@ -1,7 +1,7 @@
 """The replaced-generator test (tab. 33): a DRAEM-like detector learns from Perlin anomalies, or from generated pairs.
 
 DRAEM (Zavrtanik et al. 2021) repairs an image and compares it with its repair. To learn that it needs each anomaly's image
-without the anomaly. A generated pair has none, so both arms get theirs alike (`triplets`): the normal image that is nearest
+without the anomaly. A generated pair has none, so both methods get theirs alike (`triplets`): the normal image that is nearest
 outside the mask, with the anomaly's pixels pasted in. A Perlin anomaly comes back as it was made; a generated one
 loses what the generator changed outside its mask.
 """

@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.quality.downstream import draem
 from benchmarks.quality.downstream.draem import DraemSettings
-from benchmarks.quality.downstream.sources import Arm, sources
+from benchmarks.quality.downstream.sources import Method, sources
 from benchmarks.quality.downstream.tables import IMAGE, PIXEL
 from benchmarks.quality.real import Material, digest
 from benchmarks.quality.tables import Cell, Seeds, Table
@@ -24,7 +24,7 @@ COLUMNS = {f"image {name}": score for name, score in IMAGE.items()} | PIXEL
 
 
 def run(
-    arm: Arm,
+    method: Method,
     materials: Mapping[str, Material],
     settings: DraemSettings,
     count: int,
@@ -44,16 +44,16 @@ def run(
         products = {}
         for name, material in materials.items():
             began = time.monotonic()
-            products[name] = _kept(folder / f"{name}-{arm.name}-{seed}.json", arm, name, material, settings, count, seed)
+            products[name] = _kept(folder / f"{name}-{method.name}-{seed}.json", method, name, material, settings, count, seed)
             aps = ", ".join(f"{key} {100 * row['pixel_ap']:.2f}" for key, row in products[name].items())
             say(f"{name}, seed {seed}: pixel AP {aps}, {time.monotonic() - began:.0f} s")
         found.append(products)
     return found
 
 
-def table(found: list[dict[str, Rows]], arm: Arm, count: int) -> Table:
+def table(found: list[dict[str, Rows]], method: Method, count: int) -> Table:
     """Both detectors, mean over products and spread over seeds."""
-    titles = {"perlin": "DRAEM-like", "generated": f"{arm.name} + DRAEM-like"}
+    titles = {"perlin": "DRAEM-like", "generated": f"{method.name} + DRAEM-like"}
     rows: list[tuple[Cell, ...]] = []
     for key, title in titles.items():
         cells = [
@@ -64,15 +64,15 @@ def table(found: list[dict[str, Rows]], arm: Arm, count: int) -> Table:
     notes = (
         f"{count} anomalies of each product in both; a detector of 1.1 M parameters for each product, in per cent. Both get each "
         "anomaly's normal image alike, the nearest one outside the mask.",
-        *arm.notes,
+        *method.notes,
     )
     return Table("Replaced generator", ("", *COLUMNS), tuple(rows), notes)
 
 
 def _kept(
-    path: Path, arm: Arm, product: str, material: Material, settings: DraemSettings, count: int, seed: int
+    path: Path, method: Method, product: str, material: Material, settings: DraemSettings, count: int, seed: int
 ) -> Rows:
-    (pairs,) = sources(arm, product, material, count, seed)
+    (pairs,) = sources(method, product, material, count, seed)
     asked = {
         "settings": settings.model_dump(mode="json"),
         "count": count,

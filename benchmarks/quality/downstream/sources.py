@@ -20,13 +20,13 @@ from seas_train.data.layouts import Record
 COUNT = 100
 """Pairs of each product where no generated ones say how many there are."""
 REAL = " + few real"
-"""End of an arm's name whose batches hold the few real anomalies too."""
+"""End of a method's name whose batches hold the few real anomalies too."""
 STANDARD = "standard"
 """The comparator that generates nothing."""
 
 
 @dataclass(frozen=True)
-class Arm:
+class Method:
     """One way to make pairs.
 
     Attributes:
@@ -54,7 +54,7 @@ class Arm:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences on what is wrong with the pairs, for the arm's tables."""
+        """Sentences on what is wrong with the pairs, for the method's tables."""
         lost = f"{self.name}: {self.left_out:.1%} of its pairs had an empty mask or were refused by seas-gen, and are left out."
         found = [lost] if self.left_out else []
         if self.enlarged:
@@ -76,36 +76,36 @@ def collect(
     folders: Mapping[str, Path],
     comparators: Sequence[str] = (),
     few_real: float | None = None,
-) -> tuple[dict[str, Material], list[Arm]]:
+) -> tuple[dict[str, Material], list[Method]]:
     """Load the images of all products, and the pairs of all folders.
 
     Args:
         real: The products.
         side: Of all images, pixels.
-        folders: Generated pairs by the name of their arm.
+        folders: Generated pairs by the name of their method.
         comparators: Names of `COMPARATORS`.
-        few_real: Every arm a second time, with this share of the few real anomalies; None for not so.
+        few_real: Every method a second time, with this share of the few real anomalies; None for not so.
 
     Raises:
         DataError: as `real.load` and `read_generated`.
-        SettingsError: There is no arm.
+        SettingsError: There is no method.
     """
     if not (folders or comparators):
         raise SettingsError("found neither --pairs nor --comparator, expected something to learn from; add one")
     materials = {name: load(found, side) for name, found in real.items()}
-    found = [Arm(name, comparator=name) for name in dict.fromkeys(comparators)]
+    found = [Method(name, comparator=name) for name in dict.fromkeys(comparators)]
     found += [read_generated(Named(*item), real, materials, side) for item in folders.items()]
     if few_real is not None:
-        found += [with_real(arm, few_real) for arm in found if arm.name != STANDARD]
+        found += [with_real(method, few_real) for method in found if method.name != STANDARD]
     return materials, found
 
 
-def count_of(arms: Sequence[Arm]) -> int:
-    """As many pairs of each product as every arm has."""
-    return min((arm.limit for arm in arms if arm.limit is not None), default=COUNT)
+def count_of(methods: Sequence[Method]) -> int:
+    """As many pairs of each product as every method has."""
+    return min((method.limit for method in methods if method.limit is not None), default=COUNT)
 
 
-def read_generated(given: Named, real: Mapping[str, Real], materials: Mapping[str, Material], side: int) -> Arm:
+def read_generated(given: Named, real: Mapping[str, Real], materials: Mapping[str, Material], side: int) -> Method:
     """Load a generator's pairs of all products.
 
     Raises:
@@ -124,7 +124,7 @@ def read_generated(given: Named, real: Mapping[str, Real], materials: Mapping[st
         smallest = min(smallest, *(min(Image.open(record.image).size) for record in products[generated]))
         missing += [(name, defect) for defect in missing_types(real[name], products[generated])]
     enlarged = (smallest, side) if smallest < side else None
-    return Arm(given.name, pairs=found, left_out=lost / count, missing=tuple(missing), enlarged=enlarged)
+    return Method(given.name, pairs=found, left_out=lost / count, missing=tuple(missing), enlarged=enlarged)
 
 
 def load_marked(records: Sequence[Record], side: int, folder: Path) -> tuple[LoadedPairs, int]:
@@ -143,42 +143,42 @@ def load_marked(records: Sequence[Record], side: int, folder: Path) -> tuple[Loa
     return LoadedPairs(images[kept], masks[kept]), int((~kept).sum())
 
 
-def with_real(arm: Arm, share: float) -> Arm:
+def with_real(method: Method, share: float) -> Method:
     """The same pairs, and the few real anomalies as that share of a batch's anomalies."""
-    return replace(arm, name=arm.name + REAL, real_share=share)
+    return replace(method, name=method.name + REAL, real_share=share)
 
 
-def sources(arm: Arm, product: str, material: Material, count: int, seed: int) -> tuple[Source, ...]:
-    """What a network learns from: `count` pairs, and the few real ones where the arm has them.
+def sources(method: Method, product: str, material: Material, count: int, seed: int) -> tuple[Source, ...]:
+    """What a network learns from: `count` pairs, and the few real ones where the method has them.
 
     Of given pairs a random choice is taken, of which a larger count keeps what a smaller one had.
 
     Raises:
         DataError: There are fewer pairs, or the comparator lacks what it needs.
     """
-    if arm.pairs is None:
-        images, masks = COMPARATORS[str(arm.comparator)](material.normals, *material.few, count, seed)
+    if method.pairs is None:
+        images, masks = COMPARATORS[str(method.comparator)](material.normals, *material.few, count, seed)
     else:
-        available = arm.pairs[product]
+        available = method.pairs[product]
         if len(available.images) < count:
             raise DataError(
-                f"{arm.name}: found {len(available.images)} pairs of {product} with a mask, expected {count}; "
+                f"{method.name}: found {len(available.images)} pairs of {product} with a mask, expected {count}; "
                 "generate more or lower --count"
             )
         chosen = np.random.default_rng(seed).permutation(len(available.images))[:count]
         images, masks = available.images[chosen], available.masks[chosen]
-    if not arm.real_share:
+    if not method.real_share:
         return (Source(images, masks),)
-    return Source(images, masks, 1 - arm.real_share), Source(*material.few, arm.real_share)
+    return Source(images, masks, 1 - method.real_share), Source(*material.few, method.real_share)
 
 
-def tasks(arm: Arm, materials: Mapping[str, Material], count: int, seed: int) -> dict[str, Task]:
+def tasks(method: Method, materials: Mapping[str, Material], count: int, seed: int) -> dict[str, Task]:
     """What a network learns from and is tested on, of every product.
 
     Raises:
         DataError: as `sources`.
     """
     return {
-        name: Task(sources(arm, name, material, count, seed), material.normals, *material.test)
+        name: Task(sources(method, name, material, count, seed), material.normals, *material.test)
         for name, material in materials.items()
     }

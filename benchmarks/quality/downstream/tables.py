@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.quality import plots
 from benchmarks.quality.downstream import segmenters, trials
 from benchmarks.quality.downstream.fitting import Masks
-from benchmarks.quality.downstream.sources import Arm
+from benchmarks.quality.downstream.sources import Method
 from benchmarks.quality.downstream.trials import Result
 from benchmarks.quality.metrics import segmentation
 from benchmarks.quality.real import Material
@@ -46,23 +46,23 @@ def chance(tested: Iterable[Masks], columns: Mapping[str, str]) -> str:
     return f"Maps of one value everywhere reach: {found}. No map has less F1-max or IoU."
 
 
-def tables(results: Sequence[Result], arms: Sequence[Arm], materials: Mapping[str, Material]) -> list[Table]:
+def tables(results: Sequence[Result], methods: Sequence[Method], materials: Mapping[str, Material]) -> list[Table]:
     """Segmentation, detection, parameters, one network or many, and each product: those that the results fill."""
     most = max(result.trial.count for result in results)
     scopes = sorted({result.trial.scope for result in results}, reverse=True)
     main = list(trials.of(results, count=most, scope=scopes[0]))
     tested = [material.test.masks for material in materials.values()]
     notes = [f"{most} pairs of each product; mean and standard deviation over seeds, in per cent. {IOU}", chance(tested, PIXEL)]
-    notes += [note for arm in arms for note in arm.notes]
+    notes += [note for method in methods for note in method.notes]
     found = [
-        _by_arm("Anomaly segmentation, per pixel", main, arms, PIXEL, tuple(notes)),
-        _by_arm("Anomaly detection, per image", main, arms, IMAGE, (MAXIMUM, chance(tested, IMAGE))),
-        _parameters(main, arms),
+        _by_method("Anomaly segmentation, per pixel", main, methods, PIXEL, tuple(notes)),
+        _by_method("Anomaly detection, per image", main, methods, IMAGE, (MAXIMUM, chance(tested, IMAGE))),
+        _parameters(main, methods),
     ]
     if len(scopes) > 1:
-        found.append(_scopes([result for result in results if result.trial.count == most], arms, scopes))
+        found.append(_scopes([result for result in results if result.trial.count == most], methods, scopes))
     if len({name for result in results for name in result.scores}) > 1:
-        found.append(_products(main, arms))
+        found.append(_products(main, methods))
     if len({result.trial.count for result in results}) > 1:
         found.append(_counts(results, scopes[0]))
     return found
@@ -83,14 +83,14 @@ def pictures(
     most = max(result.trial.count for result in results)
     first = min((result.trial for result in results if result.trial.count == most), key=lambda trial: trial.seed)
     same = {"network": first.network, "scope": first.scope, "count": most, "seed": first.seed}
-    maps = {result.trial.arm: trials.read_maps(folder, result.trial) for result in trials.of(results, **same)}
-    curves = {arm: [(found[name], m.test.masks) for name, m in materials.items()] for arm, found in maps.items()}
+    maps = {result.trial.method: trials.read_maps(folder, result.trial) for result in trials.of(results, **same)}
+    curves = {method: [(found[name], m.test.masks) for name, m in materials.items()] for method, found in maps.items()}
     plots.precision_recall(curves, out / "precision_recall.png")
     captions = {"precision_recall.png": f"Precision against recall of pixels: {first.network}, {most} pairs, seed {first.seed}."}
     for name, material in materials.items():
         file = f"predictions_{name}.png"
-        plots.predictions(material, {arm: found[name] for arm, found in maps.items()}, out / file)
-        captions[file] = f"{name}: test images, truth, and the anomaly map of each arm ({first.network}, seed {first.seed})."
+        plots.predictions(material, {method: found[name] for method, found in maps.items()}, out / file)
+        captions[file] = f"{name}: test images, truth, and the anomaly map of each method ({first.network}, seed {first.seed})."
     by_count = _by_count(results, first.scope)
     if any(len(found) > 1 for found in by_count.values()):
         plots.counts(by_count, "pixel AP", out / "counts.png")
@@ -98,18 +98,18 @@ def pictures(
     return captions
 
 
-def _by_arm(
-    title: str, results: Sequence[Result], arms: Sequence[Arm], columns: Mapping[str, str], notes: tuple[str, ...]
+def _by_method(
+    title: str, results: Sequence[Result], methods: Sequence[Method], columns: Mapping[str, str], notes: tuple[str, ...]
 ) -> Table:
     rows: list[tuple[Cell, ...]] = []
     networks = _networks(results)
     for network in networks:
-        for arm in arms:
-            own = list(trials.of(results, network=network, arm=arm.name))
-            rows.append((network, arm.name, *(percent(own, score) for score in columns.values())))
-    for arm in arms if len(networks) > 1 else ():
-        each = [list(trials.of(results, network=network, arm=arm.name)) for network in networks]
-        rows.append((AVERAGE, arm.name, *(_mean([percent(found, score) for found in each]) for score in columns.values())))
+        for method in methods:
+            own = list(trials.of(results, network=network, method=method.name))
+            rows.append((network, method.name, *(percent(own, score) for score in columns.values())))
+    for method in methods if len(networks) > 1 else ():
+        each = [list(trials.of(results, network=network, method=method.name)) for network in networks]
+        rows.append((AVERAGE, method.name, *(_mean([percent(found, score) for found in each]) for score in columns.values())))
     return Table(title, ("network", "learns from", *columns), tuple(rows), notes)
 
 
@@ -119,14 +119,14 @@ def _mean(cells: Sequence[Seeds | None]) -> Seeds | None:
     return Seeds(tuple(float(np.mean(values)) for values in zip(*known, strict=True))) if known else None
 
 
-def _parameters(results: Sequence[Result], arms: Sequence[Arm]) -> Table:
+def _parameters(results: Sequence[Result], methods: Sequence[Method]) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for network in _networks(results):
         size = parameters(network) / 1e6
-        for arm in arms:
-            own = list(trials.of(results, network=network, arm=arm.name))
+        for method in methods:
+            own = list(trials.of(results, network=network, method=method.name))
             scores = [percent(own, score) for score in (*IMAGE.values(), *list(PIXEL.values())[:4])]
-            rows.append((f"{arm.name}, {network}", f"{size:.3f}", *scores))
+            rows.append((f"{method.name}, {network}", f"{size:.3f}", *scores))
     names = ("", "M parameters", *(f"image {name}" for name in IMAGE), *list(PIXEL)[:4])
     return Table("Size and scores", names, tuple(rows), ("Parameters at inference, without auxiliary heads.",))
 
@@ -137,42 +137,42 @@ def parameters(network: str) -> int:
     return sum(value.numel() for name, value in named if "auxiliary" not in name)
 
 
-def _scopes(results: Sequence[Result], arms: Sequence[Arm], scopes: Sequence[str]) -> Table:
+def _scopes(results: Sequence[Result], methods: Sequence[Method], scopes: Sequence[str]) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for network in _networks(results):
-        for arm in arms:
+        for method in methods:
             for scope in scopes:
-                own = list(trials.of(results, network=network, arm=arm.name, scope=scope))
-                rows.append((network, arm.name, scope, *(percent(own, score) for score in PIXEL.values())))
+                own = list(trials.of(results, network=network, method=method.name, scope=scope))
+                rows.append((network, method.name, scope, *(percent(own, score) for score in PIXEL.values())))
     return Table("One network for all products, or one for each", ("network", "learns from", "networks", *PIXEL), tuple(rows))
 
 
-def _products(results: Sequence[Result], arms: Sequence[Arm]) -> Table:
+def _products(results: Sequence[Result], methods: Sequence[Method]) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for product in sorted({name for result in results for name in result.scores}):
         for network in _networks(results):
-            for arm in arms:
-                own = list(trials.of(results, network=network, arm=arm.name))
-                rows.append((product, network, arm.name, *(percent(own, score, product) for score in PIXEL.values())))
+            for method in methods:
+                own = list(trials.of(results, network=network, method=method.name))
+                rows.append((product, network, method.name, *(percent(own, score, product) for score in PIXEL.values())))
     return Table("Each product, per pixel", ("product", "network", "learns from", *PIXEL), tuple(rows))
 
 
 def _counts(results: Sequence[Result], scope: str) -> Table:
     rows: list[tuple[Cell, ...]] = [
-        (arm, count, cell) for arm, found in _by_count(results, scope).items() for count, cell in sorted(found.items())
+        (method, count, cell) for method, found in _by_count(results, scope).items() for count, cell in sorted(found.items())
     ]
     return Table("More pairs", ("learns from", "pairs of each product", "pixel AP"), tuple(rows))
 
 
 def _by_count(results: Sequence[Result], scope: str) -> dict[str, dict[int, Seeds]]:
-    """Pixel AP of arms with several counts, by arm and count, of the first network."""
+    """Pixel AP of methods with several counts, by method and count, of the first network."""
     network = _networks(results)[0]
     found: dict[str, dict[int, Seeds]] = {}
-    for arm, count in sorted({(result.trial.arm, result.trial.count) for result in results}):
-        cell = percent(list(trials.of(results, arm=arm, count=count, scope=scope, network=network)), PIXEL["AP"])
+    for method, count in sorted({(result.trial.method, result.trial.count) for result in results}):
+        cell = percent(list(trials.of(results, method=method, count=count, scope=scope, network=network)), PIXEL["AP"])
         if cell is not None:
-            found.setdefault(arm, {})[count] = cell
-    return {arm: cells for arm, cells in found.items() if len(cells) > 1}
+            found.setdefault(method, {})[count] = cell
+    return {method: cells for method, cells in found.items() if len(cells) > 1}
 
 
 def _networks(results: Sequence[Result]) -> list[str]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.quality.downstream.fitting import Maps
 from benchmarks.quality.downstream.segmentation import SegmenterSettings, Task, evaluate, segment
-from benchmarks.quality.downstream.sources import Arm, tasks
+from benchmarks.quality.downstream.sources import Method, tasks
 from benchmarks.quality.metrics.backbones import sha256
 from benchmarks.quality.options import stem
 from benchmarks.quality.real import Material, digest
@@ -32,14 +32,14 @@ class Trial:
     """One training.
 
     Attributes:
-        arm: Name of the arm.
+        method: Name of the method.
         network: Name of the network.
         scope: "unified" over products, or "each".
         count: Pairs of each product.
         seed: Of everything random.
     """
 
-    arm: str
+    method: str
     network: str
     scope: str
     count: int
@@ -48,7 +48,7 @@ class Trial:
     @property
     def name(self) -> str:
         """Of its files."""
-        return f"{stem(self.arm)}-{self.network}-{self.scope}-{self.count}-{self.seed}"
+        return f"{stem(self.method)}-{self.network}-{self.scope}-{self.count}-{self.seed}"
 
 
 @dataclass(frozen=True)
@@ -61,25 +61,25 @@ class Result:
 
 
 def plan(
-    arms: Sequence[Arm], networks: Sequence[str], scopes: Sequence[str], counts: Sequence[int], seeds: int
+    methods: Sequence[Method], networks: Sequence[str], scopes: Sequence[str], counts: Sequence[int], seeds: int
 ) -> list[Trial]:
-    """All trainings, seed by seed, so that an interrupted run has something of every arm.
+    """All trainings, seed by seed, so that an interrupted run has something of every method.
 
     The largest count is that of the tables and used for all; smaller ones show what more pairs bring, of given pairs alone.
     """
     most = max(counts)
     found = []
     for seed in range(seeds):
-        for arm in arms:
+        for method in methods:
             for count in sorted(set(counts), reverse=True):
-                if count == most or (arm.pairs is not None and not arm.real_share):
-                    found += [Trial(arm.name, net, scope, count, seed) for net in networks for scope in scopes]
+                if count == most or (method.pairs is not None and not method.real_share):
+                    found += [Trial(method.name, net, scope, count, seed) for net in networks for scope in scopes]
     return found
 
 
 def run(
     planned: Sequence[Trial],
-    arms: Sequence[Arm],
+    methods: Sequence[Method],
     materials: Mapping[str, Material],
     settings: SegmenterSettings,
     folder: Path,
@@ -90,7 +90,7 @@ def run(
 
     Args:
         planned: What to run.
-        arms: All that `planned` names.
+        methods: All that `planned` names.
         materials: Each product's images.
         settings: Of every training, but for its network, scope and weights.
         folder: Where results are kept, a JSON file and the maps for each training.
@@ -101,16 +101,16 @@ def run(
         DataError, SettingsError, TrainError: as `downstream.segment` and `downstream.evaluate`.
         OutputError: `folder` holds a training of other data or settings.
     """
-    named = {arm.name: arm for arm in arms}
+    named = {method.name: method for method in methods}
     folder.mkdir(parents=True, exist_ok=True)
     results = []
     for index, trial in enumerate(planned, start=1):
         chosen = {"network": trial.network, "scope": trial.scope, "weights": (weights or {}).get(trial.network)}
         own = settings.model_copy(update=chosen)
-        found = _kept(folder, trial, named[trial.arm], materials, own)
+        found = _kept(folder, trial, named[trial.method], materials, own)
         ap = np.mean([row["pixel_ap"] for row in found.scores.values()])
         say(
-            f"[{index}/{len(planned)}] {trial.arm}, {trial.network}, {trial.count} pairs, seed {trial.seed}: "
+            f"[{index}/{len(planned)}] {trial.method}, {trial.network}, {trial.count} pairs, seed {trial.seed}: "
             f"pixel AP {100 * ap:.2f}, {found.seconds:.0f} s"
         )
         results.append(found)
@@ -133,10 +133,10 @@ def read_maps(folder: Path, trial: Trial) -> dict[str, Maps]:
 
 
 def _kept(
-    folder: Path, trial: Trial, arm: Arm, materials: Mapping[str, Material], settings: SegmenterSettings
+    folder: Path, trial: Trial, method: Method, materials: Mapping[str, Material], settings: SegmenterSettings
 ) -> Result:
     path, file = folder / f"{trial.name}.json", folder / f"{trial.name}.npz"
-    posed = tasks(arm, materials, trial.count, trial.seed)
+    posed = tasks(method, materials, trial.count, trial.seed)
     asked = {
         **dataclasses.asdict(trial),
         "settings": settings.model_dump(mode="json") | {"weights": settings.weights and sha256(settings.weights)},
@@ -173,7 +173,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def of(results: Sequence[Result], **wanted: Any) -> Iterator[Result]:
-    """Keep the results whose trial has these values, such as arm="perlin" or count=100."""
+    """Keep the results whose trial has these values, such as method="perlin" or count=100."""
     for result in results:
         if all(getattr(result.trial, key) == value for key, value in wanted.items()):
             yield result

@@ -13,7 +13,7 @@ from seas_runtime.backends.tensorrt.cuda import missing_cuda
 from seas_runtime.backends.tensorrt.device_loop import Loop, storage_of
 from seas_runtime.backends.tensorrt.engine_set import EngineSet, read_engines
 from seas_runtime.backends.tensorrt.graph_engine import shape_of
-from seas_runtime.backends.tensorrt.library import Flavour, Library, load
+from seas_runtime.backends.tensorrt.library import Library, Variant, load
 from seas_runtime.backends.tensorrt.session import Session, memory_of
 from seas_runtime.bundle.manifest import ENGINES, GraphName
 from seas_runtime.bundle.reader import Bundle
@@ -34,7 +34,7 @@ def open_graphs(name: str, bundle: Bundle, threads: int) -> Backend:  # threads 
     """
     if reason := missing(name):
         raise BackendError(reason)
-    library = load(cast("Flavour", name))
+    library = load(cast("Variant", name))
     device = current_gpu()
     if device is None:
         raise BackendError(NO_GPU)
@@ -54,9 +54,9 @@ def open_graphs(name: str, bundle: Bundle, threads: int) -> Backend:  # threads 
 
 
 def missing(name: str) -> str | None:
-    """Why engines of flavour `name` cannot run here; see `seas_runtime.backends.BackendModule`."""
+    """Why engines of variant `name` cannot run here; see `seas_runtime.backends.BackendModule`."""
     try:
-        load(cast("Flavour", name))
+        load(cast("Variant", name))
     except BackendError as error:
         return error.message
     if reason := missing_cuda():
@@ -76,18 +76,18 @@ def fitting_engines(bundle: Bundle, library: Library, device: Device) -> EngineS
         BackendError: there is none for this version, or it is for other GPUs.
         BundleError: it is damaged, or of another bundle.
     """
-    build = f"seas-engine build {bundle.path} --flavour {library.flavour}"
-    wanted = f"{library.flavour}-{library.version}"
+    build = f"seas-engine build {bundle.path} --variant {library.variant}"
+    wanted = f"{library.variant}-{library.version}"
     folder = bundle.path / ENGINES
     if not (folder / wanted).exists():
-        others = sorted(path.name for path in folder.glob(f"{library.flavour}-*") if path.is_dir())
-        found = f"engines {', '.join(others)}" if others else f"no {library.flavour} engines"
+        others = sorted(path.name for path in folder.glob(f"{library.variant}-*") if path.is_dir())
+        found = f"engines {', '.join(others)}" if others else f"no {library.variant} engines"
         raise BackendError(f"{bundle.path}: {found} found, {wanted} expected; run: {build}")
-    engines = read_engines(bundle, library.flavour, library.version)
+    engines = read_engines(bundle, library.variant, library.version)
     facts = engines.facts
     if device.capability not in facts.gpus or facts.device not in (None, device.name):
         built = f"{' '.join(facts.gpus)}{f' ({facts.device})' if facts.device else ''}"
-        gpu = f" --gpu {device.capability}" if library.flavour == "rtx" else ""
+        gpu = f" --gpu {device.capability}" if library.variant == "rtx" else ""
         raise BackendError(
             f"{engines.path}: engines for {built} found, {device.capability} ({device.name}) expected; "
             f"run: {build}{gpu} --replace"
@@ -99,7 +99,7 @@ class TrtBackend:
     """A bundle's engines on the GPU, see `seas_runtime.backends.Backend`; `facts` is what it says of itself."""
 
     def __init__(self, session: Session, facts: dict[str, str]) -> None:
-        self.name, self.lanes = facts["name"], 1
+        self.name, self.workers = facts["name"], 1
         self._session, self._facts = session, facts
 
     def run(

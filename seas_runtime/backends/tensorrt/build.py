@@ -25,7 +25,7 @@ from seas_runtime.backends.tensorrt.engine_set import (
     Profile,
     read_engines,
 )
-from seas_runtime.backends.tensorrt.library import Flavour, Library, load
+from seas_runtime.backends.tensorrt.library import Library, Variant, load
 from seas_runtime.bundle.manifest import ENGINES, REQUIRED_GRAPHS, Graph, GraphName, Precision, stored_form
 from seas_runtime.bundle.reader import Bundle, read_bundle
 from seas_runtime.device import current_gpu
@@ -51,26 +51,26 @@ class Target:
 
 def build(
     bundle: Path | str,
-    flavour: Flavour = "rtx",
+    variant: Variant = "rtx",
     gpus: Sequence[str] = (),
     batches: Sequence[int] = BATCHES,
     progress: Progress | None = None,
     *,
     replace: bool = False,
 ) -> EngineSet:
-    """Build the engines of a bundle's unet, decoder and mask_branch into its `engines/<flavour>-<version>/`.
+    """Build the engines of a bundle's unet, decoder and mask_branch into its `engines/<variant>-<version>/`.
 
     A graph that the bundle has in fp16 is built from that, else from fp32. Nothing is left behind by a build
     that fails or is interrupted.
 
     Args:
         bundle: the folder `NAME.plan`; it is verified first.
-        flavour: "rtx" builds ahead of time, without GPU or driver; "tensorrt" on the GPU that will run it.
+        variant: "rtx" builds ahead of time, without GPU or driver; "tensorrt" on the GPU that will run it.
         gpus: compute capabilities, as "sm89", or "all"; none stands for Ampere and later with "rtx", for the GPU
             of this machine with "tensorrt".
         batches: pairs for which an engine is tuned. Any number of pairs up to the largest runs.
         progress: called with a line before and after each graph.
-        replace: build again where the bundle has engines of this flavour and version.
+        replace: build again where the bundle has engines of this variant and version.
 
     Raises:
         SettingsError: an unknown GPU, a batch outside 1..256.
@@ -79,35 +79,35 @@ def build(
         OutputError: there are such engines already; the bundle's folder cannot be written, the disk is full.
     """
     sizes = _batches(batches)
-    library = load(flavour)
+    library = load(variant)
     target = _target(library, gpus)
     job = _Job(library, read_bundle(bundle), target, sizes, progress or _silent)
-    folder = job.bundle.path / ENGINES / f"{flavour}-{library.version}"
+    folder = job.bundle.path / ENGINES / f"{variant}-{library.version}"
     if folder.exists() and not replace:
         raise OutputError(f"{folder}: exists already; --replace builds it again")
     job.preflight()
     with _place(folder) as partial:
-        content = job.engines(partial).model_dump(mode="json")
+        content = job.engines(partial).model_dump(mode="json", by_alias=True)
         write_atomic(partial / DESCRIPTION, stored_form(content))
-    return read_engines(job.bundle, flavour, library.version)
+    return read_engines(job.bundle, variant, library.version)
 
 
-def require(flavour: Flavour = "rtx", gpus: Sequence[str] = ()) -> None:
+def require(variant: Variant = "rtx", gpus: Sequence[str] = ()) -> None:
     """Refuse now what `build` would refuse after a long export: a missing package, an unknown GPU.
 
     Raises:
         SettingsError, BackendError: as `build`.
     """
-    _target(load(flavour), gpus)
+    _target(load(variant), gpus)
 
 
-def preflight(bundle: Bundle, flavour: Flavour = "rtx") -> tuple[Unsupported, ...]:
+def preflight(bundle: Bundle, variant: Variant = "rtx") -> tuple[Unsupported, ...]:
     """Parse every graph of a bundle, and name the nodes that TensorRT does not support.
 
     Raises:
-        BackendError: the package is missing (flavour tensorrt: the GPU too).
+        BackendError: the package is missing (variant tensorrt: the GPU too).
     """
-    library = load(flavour)
+    library = load(variant)
     return tuple(
         node for name in bundle.manifest.graphs for node in find_unsupported(library, _source(bundle, name))
     )
@@ -143,19 +143,19 @@ def _batches(batches: Sequence[int]) -> tuple[int, ...]:
 
 def _target(library: Library, gpus: Sequence[str]) -> Target:
     wanted = tuple(dict.fromkeys(gpu.strip().lower() for gpu in gpus))
-    if library.flavour == "rtx":
+    if library.variant == "rtx":
         return Target(_rtx_gpus(library.gpus, wanted), None)
     if odd := [gpu for gpu in wanted if gpu != ALL and not re.fullmatch(r"sm[0-9]{2,3}", gpu)]:
         raise SettingsError(f"GPU {odd[0]!r} found, a compute capability as sm80 or sm90 expected")
     here = current_gpu()
     if here is None:
         raise BackendError(
-            "flavour tensorrt builds on the GPU that will run the engines, and there is none here; "
-            "run the same command on that machine, or build --flavour rtx"
+            "variant tensorrt builds on the GPU that will run the engines, and there is none here; "
+            "run the same command on that machine, or build --variant rtx"
         )
     if others := [gpu for gpu in wanted if gpu not in (ALL, here.capability)]:
         raise BackendError(
-            f"flavour tensorrt builds for the GPU of this machine only, {here.capability} ({here.name}); "
+            f"variant tensorrt builds for the GPU of this machine only, {here.capability} ({here.name}); "
             f"run the same command on a machine with {others[0]}"
         )
     return Target((here.capability,), here.name)
@@ -165,7 +165,7 @@ def _rtx_gpus(known: tuple[str, ...], wanted: tuple[str, ...]) -> tuple[str, ...
     if odd := [gpu for gpu in wanted if gpu not in (ALL, *known)]:
         raise SettingsError(
             f"GPU {odd[0]!r} found, {', '.join(known)} or {ALL} expected; "
-            "for sm90 and sm100 use --flavour tensorrt on that GPU itself"
+            "for sm90 and sm100 use --variant tensorrt on that GPU itself"
         )
     if ALL in wanted:
         return known
@@ -187,7 +187,7 @@ class _Job:
 
     def preflight(self) -> None:
         self.say("preflight")
-        if refused := preflight(self.bundle, self.library.flavour):
+        if refused := preflight(self.bundle, self.library.variant):
             shown = "; ".join(str(node) for node in refused[:SHOWN])
             more = f"; and {len(refused) - SHOWN} more" if len(refused) > SHOWN else ""
             raise BackendError(
@@ -197,7 +197,7 @@ class _Job:
     def engines(self, folder: Path) -> EngineFacts:
         return EngineFacts(
             format=FORMAT,
-            flavour=self.library.flavour,
+            flavour=self.library.variant,
             version=self.library.version,
             gpus=self.target.gpus,
             device=self.target.device,
@@ -229,7 +229,7 @@ class _Job:
 def _timing_cache(library: Library, target: Target) -> Path | None:
     """Where kernel timings are kept: they hold for one version and device, and serve bundles of one shape."""
     root = cache_root()
-    if library.flavour == "rtx" or root is None:  # rtx would need a GPU for them
+    if library.variant == "rtx" or root is None:  # rtx would need a GPU for them
         return None
     device = re.sub(r"\W+", "-", f"{target.gpus[0]} {target.device}")
     return root / f"tensorrt-{library.version}-{device}.timing"
@@ -271,7 +271,7 @@ def _place(folder: Path) -> Iterator[Path]:
                 _remove(old)
     except OSError as error:
         raise OutputError(
-            f"{error.filename or folder}: {error.strerror or error}; mend that and run the same command again"
+            f"{error.filename or folder}: {error.strerror or error}; hint that and run the same command again"
         ) from error
     finally:
         with suppress(OSError):  # there, and empty, only where the first build failed

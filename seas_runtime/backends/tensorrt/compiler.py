@@ -53,7 +53,7 @@ def find_unsupported(library: Library, source: Source) -> list[Unsupported]:
     """The nodes of a graph that the parser refuses.
 
     Raises:
-        BackendError: there is no parser here (flavour tensorrt without its GPU).
+        BackendError: there is no parser here (variant tensorrt without its GPU).
     """
     with _late_interrupt():
         builder = _builder(library)
@@ -74,9 +74,9 @@ def compile_graph(
         library: the TensorRT to use.
         source: the graph.
         profiles: ranges of the free dimension "n" of every input.
-        gpus: compute capabilities to build for; ignored with flavour tensorrt, which builds for its own GPU.
+        gpus: compute capabilities to build for; ignored with variant tensorrt, which builds for its own GPU.
         settings: see `BuildSettings`; TensorRT is told of `tf32`, the others are always so.
-        timing_cache: a file of kernel timings, read if it fits and written again (flavour tensorrt).
+        timing_cache: a file of kernel timings, read if it fits and written again (variant tensorrt).
 
     Returns:
         The serialized engine, an object with the buffer protocol.
@@ -99,7 +99,7 @@ def compile_graph(
             config.add_optimization_profile(_profile(builder, source, profile))
         if not settings.tf32:
             config.clear_flag(library.trt.BuilderFlag.TF32)
-        if library.flavour == "rtx":
+        if library.variant == "rtx":
             _set_gpus(library, config, gpus)
             # Its engines may else take memory while they run, which a CUDA graph cannot capture.
             config.set_flag(library.trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
@@ -228,10 +228,10 @@ def _failure(library: Library, source: Source, gpus: Sequence[str]) -> str:
     module = ""
     if match := _QUOTED_NODE.search(reason):
         module = module_of(match[1] or match[2])
-    mend = "use --backend cuda or cpu for this bundle"
+    hint = "use --backend cuda or cpu for this bundle"
     if "Turing" in reason:
-        mend = "leave sm75 out of --gpu, or export with --fp16"
-    return f"{source.name}{module}: {library.title} cannot build it for {' '.join(gpus)}: {reason}; {mend}"
+        hint = "leave sm75 out of --gpu, or export with --fp16"
+    return f"{source.name}{module}: {library.title} cannot build it for {' '.join(gpus)}: {reason}; {hint}"
 
 
 def _reason(library: Library) -> str:

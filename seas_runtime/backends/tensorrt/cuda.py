@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seas_runtime.errors import BackendError, DeviceMemoryError, SeasError
-from seas_runtime.kernels.loader import MEND
+from seas_runtime.kernels.loader import HINT
 
 if TYPE_CHECKING:
     from cuda.core import Buffer, Stream
@@ -27,11 +27,11 @@ _MAX_REASON = 300
 
 
 def missing_cuda() -> str | None:
-    """Why cuda.core cannot be loaded, with the mend; None if it can."""
+    """Why cuda.core cannot be loaded, with the hint; None if it can."""
     try:
         import_module("cuda.core")
     except ImportError as error:
-        return f"the CUDA packages for Python are not installed ({error}); run: {MEND}"
+        return f"the CUDA packages for Python are not installed ({error}); run: {HINT}"
     return None
 
 

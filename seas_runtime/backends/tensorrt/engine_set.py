@@ -1,4 +1,4 @@
-"""Engine sets beside a bundle's core: `engines/<flavour>-<version>/`, described by `engines.json`.
+"""Engine sets beside a bundle's core: `engines/<variant>-<version>/`, described by `engines.json`.
 
 Reading checks everything that can be checked without loading an engine, and loads none.
 """
@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from seas_runtime.backends.tensorrt.library import Flavour
+from seas_runtime.backends.tensorrt.library import Variant
 from seas_runtime.bundle.manifest import ENGINES, REQUIRED_GRAPHS, FileEntry, GraphName, Precision
 from seas_runtime.bundle.reader import Bundle
 from seas_runtime.errors import BackendError, BundleError
@@ -75,7 +75,7 @@ class EngineFacts(_Model):
     """`engines.json`, format 1. `core` is the digest of the bundle; `batches` are the pairs asked for."""
 
     format: Literal[1]
-    flavour: Flavour
+    variant: Variant = Field(alias="flavour")  # its name in format 1
     version: Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9A-Za-z]+)*$")]
     gpus: Annotated[tuple[Capability, ...], Field(min_length=1)]
     device: str | None
@@ -86,7 +86,7 @@ class EngineFacts(_Model):
     @property
     def name(self) -> str:
         """The name of the set's folder."""
-        return f"{self.flavour}-{self.version}"
+        return f"{self.variant}-{self.version}"
 
     @model_validator(mode="after")
     def _consistent(self) -> EngineFacts:
@@ -100,8 +100,8 @@ class EngineFacts(_Model):
                 if profile.min != below + 1 or not profile.min <= profile.opt <= profile.max:
                     raise ValueError(f"graphs.{graph}.profiles: not one range after the other, from 1 on")
                 below = profile.max
-        if (self.flavour == "tensorrt") != (self.device is not None):
-            raise ValueError("device: a name with flavour tensorrt, and only there, expected")
+        if (self.variant == "tensorrt") != (self.device is not None):
+            raise ValueError("device: a name with variant tensorrt, and only there, expected")
         return self
 
 
@@ -154,17 +154,17 @@ def find_engines(bundle: Bundle) -> list[Found]:
     return found
 
 
-def read_engines(bundle: Bundle, flavour: Flavour, version: str) -> EngineSet:
-    """Read and verify the engine set of one flavour and library version; this loads no engine.
+def read_engines(bundle: Bundle, variant: Variant, version: str) -> EngineSet:
+    """Read and verify the engine set of one variant and library version; this loads no engine.
 
     Raises:
         BundleError: there is none; engines of another bundle; a file missing, added, changed, or that is a
             link; a description that does not fit the schema.
     """
-    folder = bundle.path / ENGINES / f"{flavour}-{version}"
+    folder = bundle.path / ENGINES / f"{variant}-{version}"
     if not folder.is_dir():
         raise BundleError(
-            f"{folder}: no such engines; run: seas-engine build {bundle.path} --flavour {flavour}"
+            f"{folder}: no such engines; run: seas-engine build {bundle.path} --variant {variant}"
         )
     return _read(bundle, folder)
 

@@ -45,7 +45,7 @@ class GraphEngine:
         self._config.set_execution_context_allocation_strategy(
             library.trt.ExecutionContextAllocationStrategy.USER_MANAGED
         )
-        if library.flavour == "rtx":
+        if library.variant == "rtx":
             self._set_up_jit(cache)
 
     def scratch(self, profile: int) -> int:

@@ -1,4 +1,4 @@
-"""The two flavours of TensorRT: which packages they are, loaded only when asked for."""
+"""The two variants of TensorRT: which packages they are, loaded only when asked for."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from typing import Any, Literal, get_args
 
 from seas_runtime.errors import BackendError
 
-Flavour = Literal["rtx", "tensorrt"]
-FLAVOURS: tuple[Flavour, ...] = get_args(Flavour)
+Variant = Literal["rtx", "tensorrt"]
+VARIANTS: tuple[Variant, ...] = get_args(Variant)
 
 
 @dataclass(frozen=True)
 class Package:
-    """A flavour's name for people, its module, and the command that installs it."""
+    """A variant's name for people, its module, and the command that installs it."""
 
     title: str
     module: str
-    mend: str
+    hint: str
 
 
-PACKAGES: dict[Flavour, Package] = {
+PACKAGES: dict[Variant, Package] = {
     "rtx": Package("TensorRT-RTX", "tensorrt_rtx", 'pip install "tensorrt-rtx-cu13>=1.7,<2"'),
     "tensorrt": Package("TensorRT", "tensorrt", 'pip install "tensorrt>=11,<12"'),
 }
@@ -38,7 +38,7 @@ class Library:
     the process and crashes once that one is gone. `log.errors` holds the latest error messages.
     """
 
-    flavour: Flavour
+    variant: Variant
     trt: ModuleType
     log: Any
 
@@ -50,30 +50,30 @@ class Library:
     @property
     def title(self) -> str:
         """Name and version for messages, as "TensorRT-RTX 1.7.1.116"."""
-        return f"{PACKAGES[self.flavour].title} {self.version}"
+        return f"{PACKAGES[self.variant].title} {self.version}"
 
     @property
     def gpus(self) -> tuple[str, ...]:
-        """Compute capabilities it builds for without a GPU, as "sm86"; none with flavour tensorrt."""
-        if self.flavour != "rtx":
+        """Compute capabilities it builds for without a GPU, as "sm86"; none with variant tensorrt."""
+        if self.variant != "rtx":
             return ()
         members = self.trt.ComputeCapability.__members__
         return tuple(name.lower() for name in members if name.startswith("SM"))
 
 
 @cache
-def load(flavour: Flavour) -> Library:
-    """Load a flavour's package, once per process.
+def load(variant: Variant) -> Library:
+    """Load a variant's package, once per process.
 
     Raises:
         BackendError: it is not installed or does not load.
     """
-    package = PACKAGES[flavour]
+    package = PACKAGES[variant]
     try:
         trt = importlib.import_module(package.module)
     except (ImportError, OSError) as error:
-        raise BackendError(f"{package.title} is not installed ({error}); run: {package.mend}") from error
-    return Library(flavour, trt, _recorder(trt))
+        raise BackendError(f"{package.title} is not installed ({error}); run: {package.hint}") from error
+    return Library(variant, trt, _recorder(trt))
 
 
 def _recorder(trt: Any) -> Any:

@@ -34,7 +34,7 @@ class Session:
     def __init__(self, bundle: Bundle, library: Library, engines: EngineSet, capability: str) -> None:
         self.gpu = Gpu()
         self._cache: JitCache | None = None
-        if library.flavour == "rtx":
+        if library.variant == "rtx":
             self._cache = JitCache(cache_file(library.version, capability, engines.facts.core))
         self._runtime = runtime = library.trt.Runtime(library.log)  # engines need it as long as they live
         graphs = bundle.manifest.graphs

@@ -13,7 +13,7 @@ from benchmarks.quality import cli, options, paper, plots, report
 from benchmarks.quality.ablation import run as ablate
 from benchmarks.quality.downstream import draem, segmenters, trials
 from benchmarks.quality.metrics import backbones, tables
-from benchmarks.quality.pipeline import Effort, Road
+from benchmarks.quality.pipeline import Effort, Pipeline
 from seas_runtime.errors import DataError, OutputError, SettingsError
 from seas_train import run_folder
 from seas_train.cli import main as train
@@ -137,13 +137,13 @@ def test_facts_and_opening_say_who_divided(quality, data, generated, divided, tr
 
 
 @pytest.mark.parametrize("turn", [True, False])
-def test_a_road_without_turns_keeps_the_pose(turn, tmp_path, monkeypatch):
+def test_a_pipeline_without_turns_keeps_the_pose(turn, tmp_path, monkeypatch):
     called = {}
     monkeypatch.setattr("benchmarks.quality.pipeline.call", lambda _program, words: called.update({words[0]: words}))
-    road = Road(tmp_path, lambda _line: None, turn)
-    base = road.base(tmp_path / "data", EFFORT, "CC0")
-    road.tune(tmp_path / "data", base, tmp_path / "run", EFFORT)
-    road.masks(tmp_path / "data", tmp_path / "run", EFFORT)
+    pipeline = Pipeline(tmp_path, lambda _line: None, turn)
+    base = pipeline.base(tmp_path / "data", EFFORT, "CC0")
+    pipeline.tune(tmp_path / "data", base, tmp_path / "run", EFFORT)
+    pipeline.masks(tmp_path / "data", tmp_path / "run", EFFORT)
     settings = {name: train.commands[name].make_context(name, words[1:]).params for name, words in called.items()}
     assert settings["base"]["symmetries"] == (8 if turn else 1)
     assert [settings[name]["augment"] is not False for name in ("tune", "masks")] == [turn, turn]
@@ -154,21 +154,21 @@ def test_a_base_that_knows_the_types_is_tuned_gently_and_by_their_names(knows, t
     called = []
     monkeypatch.setattr("benchmarks.quality.pipeline.call", lambda _program, words: called.append(words))
     (tmp_path / "base.json").write_text(json.dumps({"settings": {"defects": knows}}))
-    Road(tmp_path, lambda _line: None).tune(tmp_path / "magnetic_tile", tmp_path, tmp_path / "run", EFFORT, ("--unet-lr", "1e-6"))
+    Pipeline(tmp_path, lambda _line: None).tune(tmp_path / "magnetic_tile", tmp_path, tmp_path / "run", EFFORT, ("--unet-lr", "1e-6"))
     found = train.commands["tune"].make_context("tune", called[0][1:]).params
     assert (found["init_product"], found["preset"]) == (("magnetic tile", "demo") if knows else (None, "tiny"))
     assert found["unet_lr"] == 1e-6
 
 
 @pytest.mark.parametrize("words", [("report",), ("ablate", "--table", 29)])
-def test_no_turn_reaches_the_road_and_the_segmenters(quality, data, tmp_path, monkeypatch, words):
+def test_no_turn_reaches_the_pipeline_and_the_segmenters(quality, data, tmp_path, monkeypatch, words):
     seen = []
 
     def stop(*parts, **_):
         seen.extend(part for part in parts if hasattr(part, "turn"))
         raise DataError("enough")
 
-    monkeypatch.setattr(report, "make", lambda _real, road, *_: seen.append(road) or tmp_path)
+    monkeypatch.setattr(report, "make", lambda _real, pipeline, *_: seen.append(pipeline) or tmp_path)
     monkeypatch.setattr(report, "compare", stop)
     monkeypatch.setattr(ablate, "Bench", stop)
     result = quality(*words, "--data", data / "nut", "--work", tmp_path, "--base", tmp_path, "--side", 64, "--no-turn")

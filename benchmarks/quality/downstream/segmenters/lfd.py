@@ -1,4 +1,4 @@
-"""LFD-RoadSeg (Zhou et al. 2024, "Exploiting Low-level Representations for Ultra-Fast Road Segmentation")."""
+"""LFD-RoadSeg (Zhou et al. 2024, "Exploiting Low-level Representations for Ultra-Fast Pipeline Segmentation")."""
 
 from __future__ import annotations
 
