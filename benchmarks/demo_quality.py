@@ -147,7 +147,9 @@ def sources_of(method: str, few: Few, generated: Callable[[], Drawn], seed: int)
 @click.option("--engine", type=click.Path(path_type=Path), default=Path("engines/bottle.plan"), show_default=True)
 @click.option("--count", default=600, show_default=True, help="Pairs to generate.")
 @click.option("--seeds", default=3, show_default=True, help="Segmenters of each kind.")
-@click.option("--method", "methods", multiple=True, type=click.Choice(METHODS), help="Train these segmenters only, and write no table.")
+@click.option(
+    "--method", "methods", multiple=True, type=click.Choice(METHODS), help="Train these segmenters only, and write no table."
+)
 def main(work: Path, engine: Path, count: int, seeds: int, methods: tuple[str, ...]) -> None:
     """Run what is not done yet."""
     folder = work / "quality"

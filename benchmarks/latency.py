@@ -124,7 +124,7 @@ def in_turn(names: list[str], job: Job, rounds: int, entries: dict[str, Entry]) 
                     one.time("unet", count=False)
                 for request in (*REQUESTS, *["loop"] * ours):
                     one.time(request)
-            click.echo(f"{name}: {({key: round(values[-1], 2) for key, values in one.entry['seconds'].items()})}")
+            click.echo(f"{name}: { ({key: round(values[-1], 2) for key, values in one.entry['seconds'].items()}) }")
 
 
 def product_rate(job: Job) -> list[float]:

@@ -36,9 +36,7 @@ def draw_data(work: Path) -> None:
     """Draw the base's data and the few-shot data set, where they are missing."""
     for seed, (name, variety) in enumerate(BASE_SETS.items(), start=11):
         if not (work / name).exists():
-            demo.write(
-                work / name, normals=600, per_defect=1000, test_normals=0, seed=seed, variety=variety
-            )
+            demo.write(work / name, normals=600, per_defect=1000, test_normals=0, seed=seed, variety=variety)
     if not (work / "few").exists():
         demo.write(work / "few", normals=60, per_defect=45, test_normals=20, seed=1)
 

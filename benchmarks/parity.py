@@ -50,9 +50,7 @@ def of_pytorch(trained: Run, bundle: Bundle, plan: Plan) -> tuple[NDArray[np.uin
     drawn = [draw_pair(plan, i, 0, len(conditioning.mean)) for i in range(plan.count)]
     mean, std = (np.stack([part[pair.normal] for pair in drawn]) for part in (conditioning.mean, conditioning.std))
     posterior, noise = (np.stack([pair.stream.normals(key, mean.shape[1:]) for pair in drawn]) for key in (POSTERIOR, START))
-    settings = reference.SampleSettings(
-        defaults.steps, defaults.guidance, defaults.mask_steps, bundle.manifest.schedule.final
-    )
+    settings = reference.SampleSettings(defaults.steps, defaults.guidance, defaults.mask_steps, bundle.manifest.schedule.final)
     defects = [pair.defect for pair in drawn]
     found = reference.sample(trained, defects, torch.from_numpy(mean + std * posterior), torch.from_numpy(noise), settings)
     images = ((found.images.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()

@@ -45,12 +45,8 @@ class Budget:
 
 BUDGETS = {
     "smoke": Budget(vae=60, unet=60, tune=20, masks=20, count=10, steps=10, variety=False),  # under 5 minutes
-    "small": Budget(
-        vae=400, unet=450, tune=250, masks=100, count=20, steps=25, variety=True
-    ),  # about 15 minutes
-    "full": Budget(
-        vae=2500, unet=4500, tune=2000, masks=800, count=100, steps=25, variety=True
-    ),  # up to 2 hours
+    "small": Budget(vae=400, unet=450, tune=250, masks=100, count=20, steps=25, variety=True),  # about 15 minutes
+    "full": Budget(vae=2500, unet=4500, tune=2000, masks=800, count=100, steps=25, variety=True),  # up to 2 hours
 }
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("seas", "torch", "diffusers", "transformers", "onnx", "onnxruntime", "numpy", "pillow")
@@ -116,9 +112,7 @@ def measure(work: Path, commands: Stages) -> dict[str, dict[str, Any]]:
     for stage, command in commands.items():
         entry = times.setdefault(stage, {"command": command, "seconds": 0.0, "peak_mib": 0.0, "done": False})
         if entry["command"] != command:
-            raise click.ClickException(
-                f"{work} holds stage {stage!r} of another command; give another --work"
-            )
+            raise click.ClickException(f"{work} holds stage {stage!r} of another command; give another --work")
         if entry["done"]:
             click.echo(f"{stage}: already done ({entry['seconds']:.0f} s)")
             continue
@@ -182,9 +176,7 @@ def save_picture(data: Path, work: Path, path: Path) -> None:
             return
 
 
-def report(
-    data: Path, work: Path, budget: str, count: int | None, times: dict[str, dict[str, Any]]
-) -> dict[str, Any]:
+def report(data: Path, work: Path, budget: str, count: int | None, times: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """All facts of the run; the places of data and work are replaced by their roles."""
 
     def plain(word: str) -> str:

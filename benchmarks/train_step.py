@@ -129,9 +129,7 @@ def _masks(case: Case, model: Any) -> tuple[Any, Any]:
     texts = prompts.compose(["defect"], ua)
     prompts.add_tokens(model.tokenizer, texts)
     prompts.attach_rows(model.text_encoder, prompts.initial_rows(model.tokenizer, model.text_encoder, texts, ua))
-    facts = run_folder.Facts(
-        product="random", prompts=texts, tune=ua, provenance={}, train=(), held_out=(), normals=()
-    )
+    facts = run_folder.Facts(product="random", prompts=texts, tune=ua, provenance={}, train=(), held_out=(), normals=())
     frozen = run_folder.Run(Path(), facts, model, torch.empty(0), torch.empty(0))
     stage = _stage(case, settings, None, None)
     components.freeze(*model.networks.values())
@@ -170,9 +168,7 @@ def table(found: list[dict[str, Any]], how: str) -> str:
 @click.option("--optimizer", type=click.Choice(["adamw", "adamw8bit"]), default="adamw")
 @click.option("--threads", type=click.IntRange(0), default=0, help="PyTorch's threads, 0 for its own choice.")
 @click.option("--out", type=click.Path(path_type=Path), default=RESULTS, help="Folder of the tables.")
-def main(
-    geometry: str, stages: tuple[str, ...], steps: int | None, gradient_checkpointing: bool, out: Path, **how: Any
-) -> None:
+def main(geometry: str, stages: tuple[str, ...], steps: int | None, gradient_checkpointing: bool, out: Path, **how: Any) -> None:
     """Measure one training step after another and save the table."""
     steps = steps or (10 if geometry == "tiny" else 1)
     found = []

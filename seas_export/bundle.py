@@ -79,9 +79,7 @@ def export(run: Run, out: Path, settings: ExportSettings, progress: Callable[[st
     return manifest
 
 
-def _fill(
-    run: Run, facts: Facts, folder: Path, settings: ExportSettings, progress: Callable[[str], None]
-) -> Manifest:
+def _fill(run: Run, facts: Facts, folder: Path, settings: ExportSettings, progress: Callable[[str], None]) -> Manifest:
     found = wrappers(run)
     with to_onnx.WeightStore(folder) as store:
         for name, wrapper in found.items():
@@ -102,9 +100,7 @@ def _fill(
     return write_manifest(folder, {**facts.model_dump(), **graphs})
 
 
-def _write_half(
-    folder: Path, files: parity.Files, quick: list[Case], progress: Callable[[str], None]
-) -> HalfPrecision:
+def _write_half(folder: Path, files: parity.Files, quick: list[Case], progress: Callable[[str], None]) -> HalfPrecision:
     """Write every graph's fp16 form, fp32 kept where the magnitudes met ask for it; adds to `files`.
 
     `decoder` and `mask_branch` are made of the same modules as the other three graphs, so these alone are measured.

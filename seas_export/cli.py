@@ -49,9 +49,7 @@ Exit codes: 0 done, 2 usage, 3 bad run or failed parity, 4 engine builder not us
     "--guidance", type=click.FloatRange(1, 100), default=8.0,
     help="Default guidance scale of the bundle: 8 for MVTec AD, 5 for MVTec 3D AD, 2 for VisA.",
 )  # fmt: skip
-@click.option(
-    "--threshold", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.2, help="Default mask threshold."
-)
+@click.option("--threshold", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.2, help="Default mask threshold.")
 @click.option("--mask-steps", type=click.IntRange(1), default=3, help="Default number of last steps that vote on the mask.")
 @click.option(
     "--final", type=click.Choice(["zero", "published"]), show_default="zero; published for a published checkpoint",
@@ -137,9 +135,7 @@ def _load(path: Path, origin: dict[str, Any], progress: Callable[[str], None]) -
     return run_folder.load(path), False
 
 
-def _export(
-    path: Path, out: Path, half: bool, final: str | None, origin: dict[str, Any], defaults: dict[str, float]
-) -> None:
+def _export(path: Path, out: Path, half: bool, final: str | None, origin: dict[str, Any], defaults: dict[str, float]) -> None:
     from seas_export.bundle import ExportSettings, export, require_free
     from seas_runtime.bundle.manifest import Defaults
 

@@ -119,8 +119,7 @@ class Wrapper:
 
 def _specs(tensors: Tensors) -> tuple[TensorSpec, ...]:
     return tuple(
-        TensorSpec(name=name, dtype=_DTYPES[tensor.dtype], shape=("n", *tensor.shape[1:]))
-        for name, tensor in tensors.items()
+        TensorSpec(name=name, dtype=_DTYPES[tensor.dtype], shape=("n", *tensor.shape[1:])) for name, tensor in tensors.items()
     )
 
 

@@ -105,9 +105,7 @@ Exit codes: 0 done, 2 usage, 3 bad bundle, 4 engine not usable, 5 output problem
     epilog=EXAMPLES,
     context_settings={"show_default": True, "max_content_width": 100},
 )
-@click.option(
-    "--engine", type=BUNDLE, required=True, metavar="NAME.plan", help="The bundle to generate from."
-)
+@click.option("--engine", type=BUNDLE, required=True, metavar="NAME.plan", help="The bundle to generate from.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -116,9 +114,7 @@ Exit codes: 0 done, 2 usage, 3 bad bundle, 4 engine not usable, 5 output problem
     help="Where the data set goes (MVTec AD layout).",
 )
 @click.option("--count", type=click.IntRange(1), metavar="N", help="Pairs in all; types take turns.")
-@click.option(
-    "--per-type", type=click.IntRange(1), metavar="N", help="Pairs of each type, instead of --count."
-)
+@click.option("--per-type", type=click.IntRange(1), metavar="N", help="Pairs of each type, instead of --count.")
 @click.option(
     "--defect",
     "defects",
@@ -157,9 +153,7 @@ Exit codes: 0 done, 2 usage, 3 bad bundle, 4 engine not usable, 5 output problem
     show_default="from the bundle",
     help="Last steps whose masks are averaged.",
 )
-@click.option(
-    "--min-area", type=click.IntRange(1), default=1, metavar="PIXELS", help="A mask below this is made again."
-)
+@click.option("--min-area", type=click.IntRange(1), default=1, metavar="PIXELS", help="A mask below this is made again.")
 @click.option(
     "--max-area",
     type=click.FloatRange(0, 1, min_open=True),
@@ -189,9 +183,7 @@ Exit codes: 0 done, 2 usage, 3 bad bundle, 4 engine not usable, 5 output problem
     show_default="the engine's choice",
     help="CPU threads at most; a small model uses each for a part of the work.",
 )
-@click.option(
-    "--shard", callback=_shard, default="0/1", metavar="k/n", help="Make the batches with number mod n = k."
-)
+@click.option("--shard", callback=_shard, default="0/1", metavar="k/n", help="Make the batches with number mod n = k.")
 @click.option("--expect", metavar="DIGEST", help="Refuse a bundle with another digest.")
 @click.option("--sheet", is_flag=True, help="Also write OUT/sheet.png: the first pairs of each type, for a look.")
 @click.option("--quiet", is_flag=True, help="No progress bar, no summary, no word on what auto takes.")
@@ -267,9 +259,7 @@ to its largest batch; four batches take about three times as long to build as on
 
 @engine.command(epilog=BUILD_EXAMPLES, context_settings={"show_default": True, "max_content_width": 100})
 @click.argument("bundle", type=BUNDLE)
-@click.option(
-    "--variant", "--flavour", type=click.Choice(VARIANTS), default="rtx", help="TensorRT-RTX, or TensorRT for this GPU."
-)
+@click.option("--variant", "--flavour", type=click.Choice(VARIANTS), default="rtx", help="TensorRT-RTX, or TensorRT for this GPU.")
 @click.option(
     "--gpu",
     "gpus",

@@ -80,9 +80,7 @@ def resolve(
         known = ", ".join(manifest.defect_names)
         raise SettingsError(f"--defect {unknown[0]!r} found, one of {known} expected ({manifest.product})")
     if (count is None) == (per_type is None):
-        raise SettingsError(
-            "give the number of pairs: either --count N (in all) or --per-type N (of each type)"
-        )
+        raise SettingsError("give the number of pairs: either --count N (in all) or --per-type N (of each type)")
     chosen = tuple(name for name in manifest.defect_names if not defects or name in defects)
     defaults = manifest.defaults
     steps = defaults.steps if options["steps"] is None else options["steps"]

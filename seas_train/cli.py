@@ -183,9 +183,7 @@ def masks(run: Path, source: Source, settings: MaskSettings) -> None:
 @click.argument("run", type=PATH)
 @OUT
 @click.option("--count", type=click.IntRange(1), default=8, metavar="N", help="Pairs; types take turns.")
-@click.option(
-    "--defect", "defects", multiple=True, metavar="NAME", show_default="all", help="A type; may be repeated."
-)
+@click.option("--defect", "defects", multiple=True, metavar="NAME", show_default="all", help="A type; may be repeated.")
 @click.option("--seed", type=click.IntRange(0), default=0, metavar="N", help="Pair i depends on (seed, i).")
 @click.option("--steps", type=click.IntRange(1, 999), default=25, metavar="N", help="Solver steps.")
 @click.option("--guidance", type=click.FloatRange(1, 100), default=8.0, metavar="X", help="Prompt weight.")

@@ -112,9 +112,7 @@ def config_for(frozen: Run, settings: MaskSettings) -> RmpConfig:
     up2, up3, features = taps.channels(model.unet, model.vae, settings.features)
     widths = [settings.up2_width if level < 3 else settings.up3_width for level in settings.taps]
     if sum(widths) % settings.heads:
-        raise SettingsError(
-            f"widths {' + '.join(map(str, widths))} are not a multiple of {settings.heads} heads; change one"
-        )
+        raise SettingsError(f"widths {' + '.join(map(str, widths))} are not a multiple of {settings.heads} heads; change one")
     names = ("up2_width", "up3_width", "layers", "heads", "groups", "fuse", "features", "mrm", "refinement")
     return RmpConfig(
         up2_channels=up2,
@@ -195,9 +193,7 @@ def _learn(
 
 
 @torch.no_grad()
-def _predicted(
-    rmp: RefinedMaskPredictor, frozen: Run, batch: Batch, settings: MaskSettings
-) -> tuple[Tensor, Tensor, Tensor]:
+def _predicted(rmp: RefinedMaskPredictor, frozen: Run, batch: Batch, settings: MaskSettings) -> tuple[Tensor, Tensor, Tensor]:
     """Images, masks and probabilities of a batch's anomaly images, at timesteps of their own."""
     a = len(batch.defects)
     seen = features(frozen, batch, settings, step_generator(settings.seed, 0))

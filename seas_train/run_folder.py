@@ -1,13 +1,13 @@
 """The run folder: everything a training leaves behind, safetensors and JSON only.
 
-    RUN/run.json               `Facts`: product, prompts, settings, split, provenance, finished stages
-    RUN/unet vae text_encoder tokenizer scheduler    diffusers' layout; the text encoder is the base's, unchanged
-    RUN/tokens.safetensors     `rows` (tokens, D): the learned token rows
-    RUN/normals.safetensors    `mean`, `std` (P, C, h, w): scaled latent posterior of the normal images
-    RUN/rmp/                   config.json and model.safetensors of the mask branch, once trained
-    RUN/log.jsonl              a line per logged step
-    RUN/tensorboard/           scalars and sample grids, where they were asked for
-    RUN/checkpoint/            state of an unfinished stage
+RUN/run.json               `Facts`: product, prompts, settings, split, provenance, finished stages
+RUN/unet vae text_encoder tokenizer scheduler    diffusers' layout; the text encoder is the base's, unchanged
+RUN/tokens.safetensors     `rows` (tokens, D): the learned token rows
+RUN/normals.safetensors    `mean`, `std` (P, C, h, w): scaled latent posterior of the normal images
+RUN/rmp/                   config.json and model.safetensors of the mask branch, once trained
+RUN/log.jsonl              a line per logged step
+RUN/tensorboard/           scalars and sample grids, where they were asked for
+RUN/checkpoint/            state of an unfinished stage
 """
 
 from __future__ import annotations
@@ -72,9 +72,7 @@ class Run:
         return ua.embed(self.model.tokenizer, self.model.text_encoder, texts)
 
 
-def save_tuned(
-    folder: Path, facts: Facts, model: Components, rows: Tensor, normals: tuple[Tensor, Tensor]
-) -> None:
+def save_tuned(folder: Path, facts: Facts, model: Components, rows: Tensor, normals: tuple[Tensor, Tensor]) -> None:
     """Write a fine-tuned model; `run.json` comes last, so that a half-written run is never taken for whole.
 
     `model.text_encoder` must still be the base's (the rows are kept apart).

@@ -65,9 +65,7 @@ def prepare(model: Components, prompts: Prompts, settings: TuneSettings) -> Lear
         SettingsError: a prompt does not fit the text encoder, a level has no attention, peft is missing.
     """
     ua.add_tokens(model.tokenizer, prompts)
-    rows = ua.attach_rows(
-        model.text_encoder, ua.initial_rows(model.tokenizer, model.text_encoder, prompts, settings)
-    )
+    rows = ua.attach_rows(model.text_encoder, ua.initial_rows(model.tokenizer, model.text_encoder, prompts, settings))
     components.freeze(model.vae)
     model.text_encoder.eval()
     model.unet.train().requires_grad_(settings.unet == "full")
@@ -83,9 +81,7 @@ def prepare(model: Components, prompts: Prompts, settings: TuneSettings) -> Lear
         rows,
         ids={key: ua.tokenize(model.tokenizer, [text])[0] for key, text in texts.items()},
         anomaly_positions={d: ua.positions(model.tokenizer, t, tokens[d]) for d, t in prompts.anomaly.items()},
-        product_positions={
-            d: ua.positions(model.tokenizer, t, prompts.product_tokens) for d, t in prompts.anomaly.items()
-        },
+        product_positions={d: ua.positions(model.tokenizer, t, prompts.product_tokens) for d, t in prompts.anomaly.items()},
         maps=taps.record_attention(model.unet, settings.levels, settings.attention),
         encode=compute.Encoder(model.vae, settings.cache_latents),
     )
@@ -261,7 +257,9 @@ def _learn(
         accumulation=settings.accumulation,
         accelerator=accelerator,
         batch=lambda: ", ".join(seen[0].names),
-        watch=tensorboard.watcher(out, "tune", settings, accelerator, lambda: tensorboard.attention_sheet(learner, seen[0], settings)),
+        watch=tensorboard.watcher(
+            out, "tune", settings, accelerator, lambda: tensorboard.attention_sheet(learner, seen[0], settings)
+        ),
         watch_every=settings.watch_every,
     )
     loop.run(stage, losses_of, None if average is None else lambda _: average.update_parameters(weights))

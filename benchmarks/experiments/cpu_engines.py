@@ -37,8 +37,7 @@ def measure(bundle: Bundle, graph: GraphName, pairs: int, rounds: int, openvino:
     calls = {name: lambda engine=engine: engine.run(graph, feeds, outputs) for name, engine in engines.items()}
     expected = calls["cpu"]()
     errors = {
-        name: max(turns.relative_l2(value, expected[output]) for output, value in call().items())
-        for name, call in calls.items()
+        name: max(turns.relative_l2(value, expected[output]) for output, value in call().items()) for name, call in calls.items()
     }
     table = turns.take_turns(calls, rounds)
     return {name: {**row, "relative_l2": errors[name]} for name, row in table.items()}

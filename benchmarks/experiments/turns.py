@@ -61,9 +61,7 @@ def random_feeds(bundle: Bundle, graph: GraphName, pairs: int) -> dict[str, Any]
     }
 
 
-def one_thread(
-    path: Path, change: Callable[[onnxruntime.SessionOptions], object] | None = None
-) -> onnxruntime.InferenceSession:
+def one_thread(path: Path, change: Callable[[onnxruntime.SessionOptions], object] | None = None) -> onnxruntime.InferenceSession:
     """An ONNX file in ONNX Runtime on one thread; `change` may change the session's options."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1

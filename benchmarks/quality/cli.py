@@ -129,9 +129,7 @@ def generation(
 @click.option("--few-real", type=options.SHARES, metavar="X", help="Also with this share of the few real anomalies in a batch.")
 @options.STEPS
 @options.TURN
-@click.option(
-    "--weights", multiple=True, metavar="NETWORK=FILE", help="Weights of the ResNet in upernet or lfd; may be repeated."
-)
+@click.option("--weights", multiple=True, metavar="NETWORK=FILE", help="Weights of the ResNet in upernet or lfd; may be repeated.")
 @BUDGET
 @SIDE
 @SEEDS

@@ -71,9 +71,7 @@ def read_pairs(folder: Path, layout: str = "auto") -> Products:
         if (found := reader(folder)) is not None:
             return {folder.resolve().name: _complete(found, folder)}
         inside = {name: reader(folder / name) for name in sorted(subfolders(folder))}
-        products = {
-            name: _complete(found, folder / name) for name, found in inside.items() if found is not None
-        }
+        products = {name: _complete(found, folder / name) for name, found in inside.items() if found is not None}
         if products:
             return products
     raise DataError(

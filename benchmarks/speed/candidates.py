@@ -39,9 +39,7 @@ class Timed:
         self.seconds = 0.0
         self._backend, self._lock = backend, Lock()
 
-    def run(
-        self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]
-    ) -> dict[str, NDArray[np.float32]]:
+    def run(self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]) -> dict[str, NDArray[np.float32]]:
         """Run one graph."""
         began = time.perf_counter()
         try:
@@ -59,9 +57,7 @@ class Canned:
     def __init__(self, backend: Backend, bundle: Bundle) -> None:
         self.workers, self.describe, self._graphs = backend.workers, backend.describe, bundle.manifest.graphs
 
-    def run(
-        self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]
-    ) -> dict[str, NDArray[np.float32]]:
+    def run(self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]) -> dict[str, NDArray[np.float32]]:
         """Zeros."""
         specs = self._graphs[graph]
         rows = len(feeds[specs.inputs[0].name])

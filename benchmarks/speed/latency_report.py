@@ -91,7 +91,9 @@ def table(facts: dict[str, Any], stem: str) -> str:
     lines += ["Medians, per pair. All candidates took turns on the same machine and may use all its cores."]
     if whole:
         lines += ["First pair: from the start of the command (`seas-gen --count 1`; `seas-train sample --count 1` until it ends)."]
-        lines += ["Outside graphs: share of all workers' time, idle workers included. Writing: alone; a run does it beside the graphs."]
+        lines += [
+            "Outside graphs: share of all workers' time, idle workers included. Writing: alone; a run does it beside the graphs."
+        ]
     else:
         lines += [f"A pair is composed of {STEPS} U-Net steps, {MASK_STEPS} masks and a decode, not measured whole."]
         lines += ["Outside graphs: the sampler's loop with graphs that take no time, against a pair."]

@@ -59,9 +59,7 @@ class Reference:
         from seas_train import reference
 
         settings = reference.SampleSettings(STEPS, GUIDANCE, MASK_STEPS)
-        return [
-            reference.sample(self.run, self.defects, self.normal, self.noise, settings) for _ in range(self.batches)
-        ]
+        return [reference.sample(self.run, self.defects, self.normal, self.noise, settings) for _ in range(self.batches)]
 
     def _call(self, name: str, *inputs: Any) -> Any:
         with self.torch.inference_mode():

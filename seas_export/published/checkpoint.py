@@ -50,9 +50,7 @@ def is_published(folder: Path) -> bool:
     return (root / GENERATION).is_dir() or (root / MASK).is_dir()
 
 
-def load(
-    folder: Path, base: str | None, data: Path | None, licence: str, progress: Callable[[str], None]
-) -> Run:
+def load(folder: Path, base: str | None, data: Path | None, licence: str, progress: Callable[[str], None]) -> Run:
     """Read a published checkpoint.
 
     Takes minutes at 512 x 512 pixels on a CPU: up to 60 normal images are encoded, and the mask branch's norms calibrated.
@@ -71,9 +69,7 @@ def load(
     """
     root = _root(folder)
     if data is None:
-        raise SettingsError(
-            f"{root}: is a published checkpoint; give the data set it was trained on with --data"
-        )
+        raise SettingsError(f"{root}: is a published checkpoint; give the data set it was trained on with --data")
     product = layouts.read(data)
     model = _load_model(root, base)
     prompts = _prompts(model.tokenizer, product.defects, root)
@@ -83,9 +79,7 @@ def load(
     normals = layouts.pick_normals(product, SETTINGS.normals)
     images = (load_image(record.image, model.image_size) for record in normals)
     mean, std = components.encode_each(model.vae, images)
-    facts = _facts(
-        product, normals, model, prompts, branch.rmp.config, _provenance(root, base, product, licence)
-    )
+    facts = _facts(product, normals, model, prompts, branch.rmp.config, _provenance(root, base, product, licence))
     run = Run(root, facts, model, mean, std)
     progress("mask norms")
     run.rmp = mask_branch.fold(branch, *calibration_batch(run, product))
@@ -139,9 +133,7 @@ def _load_model(root: Path, base: str | None) -> Components:
             raise DataError(f"{generation}: found no {part}/ folder; copy the whole checkpoint again")
     own = (generation / "vae").is_dir()
     if not own and base is None:
-        raise SettingsError(
-            f"{generation}: has no vae/; name the base model that it was trained from with --base"
-        )
+        raise SettingsError(f"{generation}: has no vae/; name the base model that it was trained from with --base")
     model = components.load(generation, vae=None if own else base)
     components.freeze(*model.networks.values())
     return model
@@ -161,14 +153,11 @@ def _prompts(tokenizer: CLIPTokenizer, defects: Sequence[str], root: Path) -> Pr
             f"defect types {', '.join(defects)}; give the data set that it was trained on"
         )
     tokens = {
-        defect: tuple(f"sks{TOKENS_PER_TYPE * k + i}" for i in range(1, TOKENS_PER_TYPE + 1))
-        for k, defect in enumerate(defects)
+        defect: tuple(f"sks{TOKENS_PER_TYPE * k + i}" for i in range(1, TOKENS_PER_TYPE + 1)) for k, defect in enumerate(defects)
     }
     for token in (PRODUCT_TOKEN, *(token for owned in tokens.values() for token in owned)):
         if token not in known:
-            raise DataError(
-                f"{root / GENERATION}: its tokenizer has no token {token}; copy the whole checkpoint again"
-            )
+            raise DataError(f"{root / GENERATION}: its tokenizer has no token {token}; copy the whole checkpoint again")
     return Prompts(
         normal=SETTINGS.normal_prompt.format(ob=PRODUCT_TOKEN),
         anomaly={
@@ -190,14 +179,11 @@ def _check_fit(model: Components, config: RmpConfig, root: Path) -> None:
     width, prompt = model.text_encoder.config.hidden_size, model.unet.config.cross_attention_dim
     if width != prompt:
         raise DataError(
-            f"{root / GENERATION}: the text encoder is {width} wide, the U-Net expects {prompt}; "
-            "copy both from one checkpoint"
+            f"{root / GENERATION}: the text encoder is {width} wide, the U-Net expects {prompt}; copy both from one checkpoint"
         )
     latent, sample = model.vae.config.latent_channels, model.unet.config.in_channels
     if latent != sample:
-        raise DataError(
-            f"{root / GENERATION}: the VAE has {latent} latent channels, the U-Net {sample}; give its own base model"
-        )
+        raise DataError(f"{root / GENERATION}: the VAE has {latent} latent channels, the U-Net {sample}; give its own base model")
     expected = taps.channels(model.unet, model.vae)
     found = (config.up2_channels, config.up3_channels, config.feature_channels)
     if found != expected:

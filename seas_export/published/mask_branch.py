@@ -67,22 +67,18 @@ def load(path: Path) -> Unfolded:
     rmp = RefinedMaskPredictor(config)
     published = _weight_names(rmp)
     weights = {
-        name: state[published[name]] if name in published else torch.zeros_like(value)
-        for name, value in rmp.state_dict().items()
+        name: state[published[name]] if name in published else torch.zeros_like(value) for name, value in rmp.state_dict().items()
     }  # the published up-2 and up-3 convolutions have no bias
     rmp.load_state_dict(weights)
     rmp.eval().requires_grad_(False)
     norms = {
-        rmp.get_submodule(name): BatchNorm(state[f"{norm}.gain"], state[f"{norm}.bias"])
-        for name, norm in _norm_names().items()
+        rmp.get_submodule(name): BatchNorm(state[f"{norm}.gain"], state[f"{norm}.bias"]) for name, norm in _norm_names().items()
     }
     return Unfolded(rmp, norms)
 
 
 @torch.no_grad()
-def fold(
-    unfolded: Unfolded, up2: Tensor, up3: Tensor, features: Sequence[list[Tensor]]
-) -> RefinedMaskPredictor:
+def fold(unfolded: Unfolded, up2: Tensor, up3: Tensor, features: Sequence[list[Tensor]]) -> RefinedMaskPredictor:
     """Run the branch as it was published on a calibration batch, and make the statistics it meets constants.
 
     Layer by layer over the whole batch, so that on this very batch the folded branch gives what the published one
@@ -111,22 +107,16 @@ def shapes(config: RmpConfig) -> dict[str, tuple[int, ...]]:
     """Names and shapes of everything in a published state dict of these sizes."""
     with torch.device("meta"):
         rmp = RefinedMaskPredictor(config)
-    found = {
-        published: tuple(rmp.get_parameter(name).shape) for name, published in _weight_names(rmp).items()
-    }
+    found = {published: tuple(rmp.get_parameter(name).shape) for name, published in _weight_names(rmp).items()}
     unused = [f"MRM{i}.conv6" for i in (1, 2, 3)]
     found.update({f"{conv}.0.weight": (config.width, config.width, 3, 3) for conv in unused})
     for norm in {*_norm_names().values(), *(f"{conv}.1" for conv in unused)}:
-        found.update(
-            {f"{norm}.{part}": (config.width,) for part in ("gain", "bias", "stored_mean", "stored_var")}
-        )
+        found.update({f"{norm}.{part}": (config.width,) for part in ("gain", "bias", "stored_mean", "stored_var")})
     return found
 
 
 def _units() -> dict[str, str]:
-    return {
-        f"refine.{i}.{ours}": f"MRM{i + 1}.{published}" for i in range(3) for ours, published in UNITS.items()
-    }
+    return {f"refine.{i}.{ours}": f"MRM{i + 1}.{published}" for i in range(3) for ours, published in UNITS.items()}
 
 
 def _norm_names() -> dict[str, str]:
@@ -159,18 +149,12 @@ def _read(path: Path) -> State:
             "Save the branch with torch.save(rmp.state_dict(), PATH)"
         ) from error
     if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
-        raise DataError(
-            f"{path}: holds no dict of tensors by name; save the branch with torch.save(rmp.state_dict(), PATH)"
-        )
+        raise DataError(f"{path}: holds no dict of tensors by name; save the branch with torch.save(rmp.state_dict(), PATH)")
     for name, value in state.items():
         if not isinstance(value, Tensor) or value.layout != torch.strided or not value.is_floating_point():
-            raise DataError(
-                f"{path}: {name} is no floating-point tensor; save the branch with torch.save(rmp.state_dict(), PATH)"
-            )
+            raise DataError(f"{path}: {name} is no floating-point tensor; save the branch with torch.save(rmp.state_dict(), PATH)")
         if not torch.isfinite(value).all():
-            raise DataError(
-                f"{path}: weight {name} holds NaN or infinity; the training diverged, train again"
-            )
+            raise DataError(f"{path}: weight {name} holds NaN or infinity; the training diverged, train again")
     return {name: value.float() for name, value in state.items()}
 
 
@@ -179,15 +163,11 @@ def _config(state: State, path: Path) -> RmpConfig:
     names = [f"{LOW}.weight", f"{MID}.weight", *(f"MRM{i}.conv1.0.weight" for i in (1, 2, 3))]
     for name in names:
         if name not in state or state[name].ndim != 4:
-            raise DataError(
-                f"{path}: has no convolution {name}; expected the mask branch of the published implementation"
-            )
+            raise DataError(f"{path}: has no convolution {name}; expected the mask branch of the published implementation")
     low, mid, first, second, third = (tuple(state[name].shape) for name in names)
     layers = {name.split(".")[4] for name in state if name.startswith(f"{BLOCKS}.transformer_blocks.")}
     if (low[0] + mid[0]) % HEADS:
-        raise DataError(
-            f"{path}: widths {low[0]} + {mid[0]} are no multiple of {HEADS} heads, which the published branch has"
-        )
+        raise DataError(f"{path}: widths {low[0]} + {mid[0]} are no multiple of {HEADS} heads, which the published branch has")
     return RmpConfig(
         up2_channels=low[1],
         up3_channels=mid[1],
@@ -206,13 +186,9 @@ def _config(state: State, path: Path) -> RmpConfig:
 def _check_shapes(state: State, config: RmpConfig, path: Path) -> None:
     expected = shapes(config)
     if missing := sorted(expected.keys() - state.keys()):
-        raise DataError(
-            f"{path}: weight {missing[0]} is missing ({len(missing)} in all); copy the whole checkpoint again"
-        )
+        raise DataError(f"{path}: weight {missing[0]} is missing ({len(missing)} in all); copy the whole checkpoint again")
     if unknown := sorted(state.keys() - expected.keys()):
-        raise DataError(
-            f"{path}: weight {unknown[0]} is unknown ({len(unknown)} in all); expected an unchanged published branch"
-        )
+        raise DataError(f"{path}: weight {unknown[0]} is unknown ({len(unknown)} in all); expected an unchanged published branch")
     for name, shape in expected.items():
         if tuple(state[name].shape) != shape:
             raise DataError(f"{path}: weight {name} has shape {tuple(state[name].shape)}, expected {shape}")

@@ -51,9 +51,7 @@ class Backend(Protocol):
     def workers(self) -> int:
         """How many calls of `run` may be made at the same time, each from a thread of its own."""
 
-    def run(
-        self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]
-    ) -> dict[str, NDArray[np.float32]]:
+    def run(self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]) -> dict[str, NDArray[np.float32]]:
         """Run one graph on all its inputs (float32, timestep int64) and return `outputs` as float32.
 
         Raises:
@@ -148,9 +146,7 @@ def open_backend(
             say(f"backend {backend.name}{workers}{graphs}{f' (not {reasons})' if reasons else ''}")
         return backend
     reasons = "; ".join(f"{other}: {_cause(error)}" for other, error in passed)
-    raise BackendError(
-        f"no backend works here ({reasons}); run: pip install onnxruntime, see seas-engine doctor"
-    )
+    raise BackendError(f"no backend works here ({reasons}); run: pip install onnxruntime, see seas-engine doctor")
 
 
 def backend_module(name: str) -> BackendModule:

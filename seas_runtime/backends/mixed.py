@@ -60,9 +60,7 @@ class MixedBackend:
         rest, mnn = open_rest(bundle, split), MnnBackend(bundle, split, ON_MNN)
         self._engines: dict[GraphName, Backend] = {**dict.fromkeys(REST, rest), **dict.fromkeys(ON_MNN, mnn)}
 
-    def run(
-        self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]
-    ) -> dict[str, NDArray[np.float32]]:
+    def run(self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]) -> dict[str, NDArray[np.float32]]:
         """Run one graph on its engine."""
         return self._engines[graph].run(graph, feeds, outputs)
 

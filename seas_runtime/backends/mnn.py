@@ -78,17 +78,13 @@ class MnnBackend:
         self._split, self.workers = split, split.workers
         self._sessions = {graph: self._open(bundle, graph) for graph in graphs}
 
-    def run(
-        self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]
-    ) -> dict[str, NDArray[np.float32]]:
+    def run(self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]) -> dict[str, NDArray[np.float32]]:
         """Run one graph; all its outputs are computed, `outputs` are copied out."""
         try:
             with borrowed(self._sessions[graph]) as session:
                 return session.run(feeds, outputs)
         except _FAILURES as error:
-            raise BackendError(
-                f"{graph} failed on backend mnn; try a smaller --batch, or --backend cpu"
-            ) from error
+            raise BackendError(f"{graph} failed on backend mnn; try a smaller --batch, or --backend cpu") from error
 
     def describe(self) -> dict[str, str]:
         """Engine, version, precision and device."""
@@ -101,13 +97,9 @@ class MnnBackend:
 
         def load(file: Path) -> _Session:
             try:
-                return _Session(
-                    file, specs, self._split.threads or usable_cores()
-                )  # MNN's choice is always 4
+                return _Session(file, specs, self._split.threads or usable_cores())  # MNN's choice is always 4
             except _FAILURES as error:
-                raise BackendError(
-                    f"{graph}: MNN {self._version} cannot load it; use --backend cpu"
-                ) from error
+                raise BackendError(f"{graph}: MNN {self._version} cannot load it; use --backend cpu") from error
 
         def check(file: Path) -> None:
             _compare(bundle, graph, load(file), self._split)
@@ -135,9 +127,7 @@ class _Session:
             self._session = self._net.createSession(settings)
         self._inputs = {name: self._net.getSessionInput(self._session, name) for name in _names(specs.inputs)}
 
-    def run(
-        self, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]
-    ) -> dict[str, NDArray[np.float32]]:
+    def run(self, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]) -> dict[str, NDArray[np.float32]]:
         """Outputs by name.
 
         Raises:
@@ -152,12 +142,7 @@ class _Session:
             self._inputs[spec.name].copyFrom(self._host(feeds[spec.name], spec.dtype == "int64"))
         if status := self._net.runSession(self._session):
             raise ValueError(f"status {status}")
-        return {
-            spec.name: self._output(spec, rows)
-            for name in outputs
-            for spec in self._specs.outputs
-            if spec.name == name
-        }
+        return {spec.name: self._output(spec, rows) for name in outputs for spec in self._specs.outputs if spec.name == name}
 
     def _resize(self, rows: int) -> None:
         self._rows = 0

@@ -40,9 +40,7 @@ def cache_folder(version: str, digest: str) -> Path | None:
 
 
 @contextmanager
-def model_file(
-    bundle: Bundle, graph: GraphName, version: str, check: Callable[[Path], None]
-) -> Iterator[Path]:
+def model_file(bundle: Bundle, graph: GraphName, version: str, check: Callable[[Path], None]) -> Iterator[Path]:
     """A graph of a bundle as an MNN file, to be loaded inside the block.
 
     Args:
@@ -78,9 +76,7 @@ def _find(folder: Path | None, graph: GraphName) -> Path | None:
     return None
 
 
-def _make(
-    bundle: Bundle, graph: GraphName, folder: Path | None, check: Callable[[Path], None], stack: ExitStack
-) -> Path:
+def _make(bundle: Bundle, graph: GraphName, folder: Path | None, check: Callable[[Path], None], stack: ExitStack) -> Path:
     """Convert and check a graph, into the cache if it can be written, else for as long as `stack` is open."""
     scratch = _scratch(folder)
     model = _convert(bundle.graph_path(graph), Path(stack.enter_context(scratch)))

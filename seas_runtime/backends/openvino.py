@@ -57,10 +57,10 @@ def load_openvino() -> ModuleType:
 class OpenvinoBackend:
     """A bundle's fp32 graphs, or some of them, as OpenVINO requests; see `seas_runtime.backends.Backend`.
 
-    `openvino-bf16` rounds products and what lies between the graphs' layers to bf16, eight bits, and is the faster for it.
+    `openvino-bf16` rounds products and what lies between the graphs' layers to bf16, eight bits, and is faster for it.
 
-    Each worker is one of OpenVINO's streams; a graph has a request for each. With one worker, which large models have, a graph gives
-    back the memory of its intermediate results before another one runs.
+    Each worker is one of OpenVINO's streams; a graph has a request for each. With one worker, which large models have, a graph
+    gives back the memory of its intermediate results before another one runs.
 
     Compiled models are not kept on the disk: OpenVINO would open a cached one without a hash of its content.
 
@@ -89,14 +89,9 @@ class OpenvinoBackend:
             self._models[graph], self._requests[graph] = _compile(core, bundle, graph, settings, split.workers)
         self._ran: GraphName | None = None
 
-    def run(
-        self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]
-    ) -> dict[str, NDArray[np.float32]]:
+    def run(self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]) -> dict[str, NDArray[np.float32]]:
         """Run one graph; all its outputs are computed, `outputs` are copied out."""
-        typed = {
-            spec.name: np.ascontiguousarray(feeds[spec.name], dtype=spec.dtype)
-            for spec in self._graphs[graph].inputs
-        }
+        typed = {spec.name: np.ascontiguousarray(feeds[spec.name], dtype=spec.dtype) for spec in self._graphs[graph].inputs}
         try:
             if self.workers == 1 and self._ran not in (None, graph):
                 self._models[self._ran].release_memory()  # of one of Stable Diffusion's size, 0.6 to 1.8 GB
@@ -105,9 +100,7 @@ class OpenvinoBackend:
                 request.infer(typed, share_inputs=True)
                 return {name: np.array(request.get_tensor(name).data, np.float32) for name in outputs}
         except _FAILURES as error:
-            raise BackendError(
-                f"{graph} failed on backend {self.name}: {_line(error)}; try a smaller --batch"
-            ) from error
+            raise BackendError(f"{graph} failed on backend {self.name}: {_line(error)}; try a smaller --batch") from error
 
     def describe(self) -> dict[str, str]:
         """Engine, version, precision and device."""
@@ -121,9 +114,7 @@ def _computes(core: Any, precision: str) -> bool:
     return precision == "f32" or precision.upper() in core.get_property(DEVICE, "OPTIMIZATION_CAPABILITIES")
 
 
-def _compile(
-    core: Any, bundle: Bundle, graph: GraphName, settings: dict[str, str], workers: int
-) -> tuple[Any, SimpleQueue[Any]]:
+def _compile(core: Any, bundle: Bundle, graph: GraphName, settings: dict[str, str], workers: int) -> tuple[Any, SimpleQueue[Any]]:
     """A graph's compiled model, and its requests, from which a call takes one."""
     path = bundle.graph_path(graph)
     requests: SimpleQueue[Any] = SimpleQueue()

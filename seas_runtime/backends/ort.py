@@ -87,9 +87,7 @@ class OrtBackend:
             manifest's.
     """
 
-    def __init__(
-        self, bundle: Bundle, name: str, split: CoreSplit, graphs: Sequence[GraphName] = REQUIRED_GRAPHS
-    ) -> None:
+    def __init__(self, bundle: Bundle, name: str, split: CoreSplit, graphs: Sequence[GraphName] = REQUIRED_GRAPHS) -> None:
         self.name, self.workers = name, split.workers
         self._split = split
         self._ort = load_onnxruntime()
@@ -100,28 +98,18 @@ class OrtBackend:
         self._failures = _exceptions()
         self._graphs = {graph: bundle.manifest.graphs[graph] for graph in graphs}
         self._precisions: dict[GraphName, Precision] = {
-            name: "fp16" if self.name == "cuda" and "fp16" in graph.files else "fp32"
-            for name, graph in self._graphs.items()
+            name: "fp16" if self.name == "cuda" and "fp16" in graph.files else "fp32" for name, graph in self._graphs.items()
         }
         self._sessions = {graph: self._open(bundle, graph) for graph in graphs}
 
-    def run(
-        self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]
-    ) -> dict[str, NDArray[np.float32]]:
+    def run(self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]) -> dict[str, NDArray[np.float32]]:
         """Run one graph; float32 in and out, whatever precision its tensors have."""
-        typed = {
-            spec.name: np.ascontiguousarray(feeds[spec.name], dtype=spec.dtype)
-            for spec in self._graphs[graph].inputs
-        }
+        typed = {spec.name: np.ascontiguousarray(feeds[spec.name], dtype=spec.dtype) for spec in self._graphs[graph].inputs}
         try:
-            results = self._sessions[graph].run(
-                list(outputs), typed
-            )  # the others are not copied from a device
+            results = self._sessions[graph].run(list(outputs), typed)  # the others are not copied from a device
         except self._failures as error:
             kind = DeviceMemoryError if _NO_MEMORY.search(str(error)) else BackendError
-            raise kind(
-                f"{graph} failed on backend {self.name}: {_line(error)}; try a smaller --batch"
-            ) from error
+            raise kind(f"{graph} failed on backend {self.name}: {_line(error)}; try a smaller --batch") from error
         return {name: np.asarray(result, np.float32) for name, result in zip(outputs, results, strict=True)}
 
     def describe(self) -> dict[str, str]:
@@ -161,9 +149,7 @@ def _check(file: str, session: Any, graph: Graph) -> None:
     for specs, found in ((graph.inputs, session.get_inputs()), (graph.outputs, session.get_outputs())):
         wanted = [(spec.name, _TYPES[spec.dtype]) for spec in specs]
         if (got := [(value.name, value.type) for value in found]) != wanted:
-            raise BackendError(
-                f"{file}: the engine sees {got}, the manifest says {wanted}; export the bundle again"
-            )
+            raise BackendError(f"{file}: the engine sees {got}, the manifest says {wanted}; export the bundle again")
 
 
 def _exceptions() -> tuple[type[Exception], ...]:

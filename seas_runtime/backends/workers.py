@@ -94,16 +94,12 @@ class Workers:
     def __enter__(self) -> Workers:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._left.set()
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
-    def in_order(
-        self, function: Callable[[Item], Result], groups: Iterable[Sequence[Item]]
-    ) -> Iterator[list[Result]]:
+    def in_order(self, function: Callable[[Item], Result], groups: Iterable[Sequence[Item]]) -> Iterator[list[Result]]:
         """Call `function` with every item and give the results a group at a time, in order.
 
         Groups are taken from `groups` until two items for each worker are on their way, and no more before the oldest group has
@@ -121,9 +117,7 @@ class Workers:
         while begun:
             yield [future.result() for future in begun.popleft()]
 
-    def beside(
-        self, function: Callable[P, Result], *args: P.args, **kwargs: P.kwargs
-    ) -> Callable[[], Result]:
+    def beside(self, function: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Callable[[], Result]:
         """Have a call made by a worker that is idle; what is returned gives its result, making the call now if none was idle."""
         if self._pool is None:
             result = function(*args, **kwargs)

@@ -51,9 +51,7 @@ def read_conditioning(file: Path, data: bytes, manifest: Manifest) -> Conditioni
     for name, shape in wanted.items():
         tensor = tensors[name]
         if tensor.shape != shape or tensor.dtype not in (np.float16, np.float32):
-            raise BundleError(
-                f"{file}: {name} is {tensor.dtype} {tensor.shape}, float32 or float16 {shape} expected"
-            )
+            raise BundleError(f"{file}: {name} is {tensor.dtype} {tensor.shape}, float32 or float16 {shape} expected")
         if not np.isfinite(tensor).all():
             raise BundleError(f"{file}: {name} holds NaN or infinity; export the bundle again")
     floats = {name: tensor.astype(np.float32) for name, tensor in tensors.items()}

@@ -206,9 +206,7 @@ def _check_tensors(graphs: Mapping[GraphName, Graph], geometry: Geometry) -> Non
                 raise ValueError(f"graphs.{name}: tensors {found} found, {wanted} expected")
             for spec in specs:
                 if spec.shape != known.setdefault(spec.name, spec.shape):
-                    raise ValueError(
-                        f"graphs.{name}.{spec.name}: shape {spec.shape}, but {known[spec.name]} expected"
-                    )
+                    raise ValueError(f"graphs.{name}.{spec.name}: shape {spec.shape}, but {known[spec.name]} expected")
                 if (spec.dtype == "int64") != (spec.name == "timestep"):
                     raise ValueError(f"graphs.{name}.{spec.name}: dtype {spec.dtype} does not fit")
 

@@ -52,9 +52,7 @@ def write_inline(source: Path, target: Path) -> None:
     """
     chunks = _model(memoryview(source.read_bytes()), source.parent)
     if (size := _size(chunks)) > MAX_BYTES:
-        raise ValueError(
-            f"{source.name} with its weights has {size} bytes, at most {MAX_BYTES} fit in one file"
-        )
+        raise ValueError(f"{source.name} with its weights has {size} bytes, at most {MAX_BYTES} fit in one file")
     with target.open("wb") as stream:
         for chunk in chunks:
             stream.write(chunk)
@@ -82,9 +80,7 @@ def _graph(message: memoryview, folder: Path) -> list[Chunk]:
 
 def _tensor(message: memoryview, folder: Path) -> list[Chunk]:
     entries = dict(_entry(entry) for entry in _messages(message, _EXTERNAL_DATA))
-    kept: list[Chunk] = [
-        _encoded(field) for field in fields(message) if field[0] not in (_EXTERNAL_DATA, _DATA_LOCATION)
-    ]
+    kept: list[Chunk] = [_encoded(field) for field in fields(message) if field[0] not in (_EXTERNAL_DATA, _DATA_LOCATION)]
     return kept + _nested(_RAW_DATA, [_external(entries, folder)]) if entries else kept
 
 

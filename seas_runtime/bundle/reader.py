@@ -95,17 +95,13 @@ def read_bundle(path: Path | str, expect: str | None = None) -> Bundle:
     try:
         manifest = _read_manifest(folder)
         if expect is not None and expect.strip().lower() != manifest.digest:
-            raise BundleError(
-                f"{folder}: digest {manifest.digest} found, {expect} expected; this is another bundle"
-            )
+            raise BundleError(f"{folder}: digest {manifest.digest} found, {expect} expected; this is another bundle")
         contents = _verify_files(folder, manifest)
         for graph in manifest.graphs.values():
             for file in graph.files.values():
                 _verify_onnx(folder, manifest, graph, file)
     except OSError as error:
-        raise BundleError(
-            f"{folder}: {error.strerror or error}; check the bundle and its permissions"
-        ) from error
+        raise BundleError(f"{folder}: {error.strerror or error}; check the bundle and its permissions") from error
     return Bundle(folder, manifest, read_conditioning(folder / CONDITIONING, contents, manifest))
 
 
@@ -149,9 +145,7 @@ def _read_manifest(folder: Path) -> Manifest:
         if not isinstance(content, dict):
             raise TypeError("not a JSON object")
         if content.get("format") != FORMAT:
-            raise BundleError(
-                f"{file}: format {content.get('format')!r} found, {FORMAT} expected; update seas"
-            )
+            raise BundleError(f"{file}: format {content.get('format')!r} found, {FORMAT} expected; update seas")
         manifest = Manifest.model_validate(content)
         same = stored_form(content) == data and canonical_digest(content) == manifest.digest
     except (ValueError, TypeError, RecursionError) as error:
@@ -192,19 +186,13 @@ def _verify_files(folder: Path, manifest: Manifest) -> bytes:
     if missing := sorted(listed - found):
         raise BundleError(f"{folder}: {', '.join(missing)} missing; fetch the bundle again")
     if extra := sorted(found - listed):
-        raise BundleError(
-            f"{folder}: {', '.join(extra)} not in the manifest; remove it or fetch the bundle again"
-        )
+        raise BundleError(f"{folder}: {', '.join(extra)} not in the manifest; remove it or fetch the bundle again")
     for name, wanted in manifest.files.items():
         size = (folder / name).stat().st_size
         if size != wanted.bytes:
-            raise BundleError(
-                f"{folder}: {name} has {size} bytes, {wanted.bytes} expected; fetch the bundle again"
-            )
+            raise BundleError(f"{folder}: {name} has {size} bytes, {wanted.bytes} expected; fetch the bundle again")
         if _entry(folder / name) != wanted:
-            raise BundleError(
-                f"{folder}: {name} has another hash than the manifest says; fetch the bundle again"
-            )
+            raise BundleError(f"{folder}: {name} has another hash than the manifest says; fetch the bundle again")
     return (folder / CONDITIONING).read_bytes()
 
 
@@ -215,15 +203,11 @@ def _verify_onnx(folder: Path, manifest: Manifest, graph: Graph, file: str) -> N
         locations = external_paths(data)
         inputs, outputs = graph_values(data)
     except ValueError as error:
-        raise BundleError(
-            f"{folder}: {file} is not an ONNX file ({error}); export the bundle again"
-        ) from error
+        raise BundleError(f"{folder}: {file} is not an ONNX file ({error}); export the bundle again") from error
     for location in sorted(locations):
         target = PurePosixPath(file).parent / location
         if "\\" in location or ".." in target.parts or str(target) not in manifest.files:
-            raise BundleError(
-                f"{folder}: {file} points at {location!r}, no core file; do not use this bundle"
-            )
+            raise BundleError(f"{folder}: {file} points at {location!r}, no core file; do not use this bundle")
     for specs, values in ((graph.inputs, inputs), (graph.outputs, outputs)):
         names = tuple(value.name for value in values)
         if names != tuple(spec.name for spec in specs):

@@ -64,9 +64,7 @@ class Writer:
                 self._stack = stack.pop_all()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         with self._stack:
             if kind is not None and issubclass(kind, OutputError):
                 return
@@ -130,9 +128,7 @@ class Writer:
 
     def _in_place(self, index: int, text: bytes) -> bool:
         line, names = json.loads(text), _paths(self.record.settings, index)
-        return (line.get("file_name"), line.get("mask_file_name")) == names and all(
-            (self.out / name).is_file() for name in names
-        )
+        return (line.get("file_name"), line.get("mask_file_name")) == names and all((self.out / name).is_file() for name in names)
 
     def _write(self, sample: Sample) -> None:
         if sample.verdict != GOOD:
@@ -203,9 +199,7 @@ def _check_place(out: Path) -> None:
     if out.is_dir() and not (out / RUN).exists():
         strange = [x.name for x in out.iterdir() if x.name != LOCK and not x.name.endswith(TEMPORARY_SUFFIX)]
         if strange:
-            raise OutputError(
-                f"{out}: holds {min(strange)} but no {RUN}, so no run of ours; give another --out"
-            )
+            raise OutputError(f"{out}: holds {min(strange)} but no {RUN}, so no run of ours; give another --out")
 
 
 @contextmanager
@@ -215,8 +209,7 @@ def _explained(out: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OutputError(
-            f"{error.filename or out}: {error.strerror or error}; hint that and run the same command again, "
-            "finished pairs are kept"
+            f"{error.filename or out}: {error.strerror or error}; hint that and run the same command again, finished pairs are kept"
         ) from error
 
 

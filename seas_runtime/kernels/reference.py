@@ -24,9 +24,7 @@ def step_table(table: Table, guidance: float) -> Floats:
     return np.stack(columns, axis=1).astype(np.float32)
 
 
-def begin_step(
-    table: Floats, timesteps: NDArray[np.int64], counter: int, rows: int
-) -> tuple[Floats, NDArray[np.int64], int]:
+def begin_step(table: Floats, timesteps: NDArray[np.int64], counter: int, rows: int) -> tuple[Floats, NDArray[np.int64], int]:
     """What step `counter` needs, and the step after it.
 
     Args:

@@ -123,9 +123,7 @@ def cut(batch: tuple[int, ...], parts: int) -> list[tuple[int, ...]]:
 class _Maker:
     """Makes parts of batches, in any thread; `together` is how many pairs at most are sampled at once."""
 
-    def __init__(
-        self, model: Model, plan: Plan, sampling: Sampling, workers: Workers, say: Callable[[str], None]
-    ) -> None:
+    def __init__(self, model: Model, plan: Plan, sampling: Sampling, workers: Workers, say: Callable[[str], None]) -> None:
         self.model, self.plan, self.sampling, self.workers, self.say = model, plan, sampling, workers, say
         self.together = plan.batch
 
@@ -157,9 +155,7 @@ class _Maker:
 
     def _sample(self, pairs: list[Pair], together: int) -> list[Sample]:
         parts = (pairs[first : first + together] for first in range(0, len(pairs), together))
-        return [
-            sample for part in parts for sample in sample_batch(self.model, self.sampling, part, self.workers)
-        ]
+        return [sample for part in parts for sample in sample_batch(self.model, self.sampling, part, self.workers)]
 
 
 def sample_batch(model: Model, sampling: Sampling, pairs: list[Pair], workers: Workers) -> list[Sample]:
@@ -174,10 +170,7 @@ def sample_batch(model: Model, sampling: Sampling, pairs: list[Pair], workers: W
         (images,) = _run(model.backend, "decoder", {"latent": latents}, ("image",))
         probabilities = [probability for mask in masking for probability in mask()]
         pixels, masks = to_pixels(images), threshold_mask(probabilities, sampling.threshold)[:, 0]
-    return [
-        Sample(pair, image, mask, sampling.gate.verdict(mask))
-        for pair, image, mask in zip(pairs, pixels, masks, strict=True)
-    ]
+    return [Sample(pair, image, mask, sampling.gate.verdict(mask)) for pair, image, mask in zip(pairs, pixels, masks, strict=True)]
 
 
 def _job(denoiser: Denoiser, latents: Array, sampling: Sampling) -> BatchJob:
@@ -214,13 +207,9 @@ def solve(
     return latents, masking
 
 
-def _run(
-    backend: Backend, graph: GraphName, feeds: dict[str, NDArray[Any]], outputs: tuple[str, ...]
-) -> list[Array]:
+def _run(backend: Backend, graph: GraphName, feeds: dict[str, NDArray[Any]], outputs: tuple[str, ...]) -> list[Array]:
     results = backend.run(graph, feeds, outputs)
     for name in outputs:
         if not np.isfinite(results[name]).all():
-            raise BackendError(
-                f"{graph} on backend {backend.name} gave NaN or infinity in {name!r}; try --backend cpu"
-            )
+            raise BackendError(f"{graph} on backend {backend.name} gave NaN or infinity in {name!r}; try --backend cpu")
     return [results[name] for name in outputs]

@@ -170,9 +170,7 @@ def timestep_weights(alphas: Tensor, most: float) -> Tensor:
     return (1 / alphas).clamp(max=most)
 
 
-def _train_unet(
-    model: Components, images: ImageSet, captions: list[Caption], out: Path, settings: BaseSettings
-) -> None:
+def _train_unet(model: Components, images: ImageSet, captions: list[Caption], out: Path, settings: BaseSettings) -> None:
     for network, name in ((model.text_encoder, "text_encoder"), (model.unet, "unet")):
         if (out / name).is_dir():
             network.load_state_dict(type(network).from_pretrained(out / name).state_dict())
@@ -210,8 +208,9 @@ def _train_unet(
         return {"loss": noise_loss(predicted, noise, masks[views, chosen], settings.anomaly_weight)}
 
     task = {"stage": "base-unet", "settings": settings.model_dump(mode="json"), "images": len(images)}
-    stage = loop.Stage(out, task, settings.steps, {"live": live, "average": average}, optimizer,
-                       settings.checkpoint_every, settings.log_every)
+    stage = loop.Stage(
+        out, task, settings.steps, {"live": live, "average": average}, optimizer, settings.checkpoint_every, settings.log_every
+    )
     loop.run(stage, losses_of, after=lambda _: average.update_parameters(live))
     live.load_state_dict(copy.deepcopy(average.module.state_dict()))
     components.freeze(live)

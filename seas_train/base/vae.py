@@ -48,8 +48,9 @@ def train(vae: AutoencoderKL, images: ImageSet, out: Path, settings: BaseSetting
         generator = step_generator(settings.seed, step)
         optimizer.param_groups[0]["lr"] = settings.vae_lr * loop.cosine(step, settings.vae_steps)
         side, count = crop_of(step, images[0][0].shape[-1], settings)
-        crops = torch.stack([crop(torch.cat(images[i]), side, settings.vae_focus, generator)
-                             for i in draw(len(images), count, generator)])
+        crops = torch.stack(
+            [crop(torch.cat(images[i]), side, settings.vae_focus, generator) for i in draw(len(images), count, generator)]
+        )
         noise = torch.randn(count, vae.config.latent_channels, side // 8, side // 8, generator=generator)
         with torch.autocast("cpu", torch.bfloat16, enabled=settings.vae_precision == "bf16"):
             return losses(vae, crops[:, :3], crops[:, 3:], noise, settings)

@@ -88,9 +88,7 @@ def inspect(product: Product, progress: Progress | None = None) -> Report:
             require_blank(mask)
         except DataError as error:
             problems.append(error.message)
-    seen = tuple(
-        Group(g.title, len(g.records), tuple(sorted(g.sizes)), tuple(g.areas)) for g in groups if g.records
-    )
+    seen = tuple(Group(g.title, len(g.records), tuple(sorted(g.sizes)), tuple(g.areas)) for g in groups if g.records)
     return Report(product, seen, tuple(problems), tuple(warnings))
 
 

@@ -52,9 +52,7 @@ class Source:
                 "and --normals; give one or the other"
             )
         if self.layout not in ("auto", "folders"):
-            raise SettingsError(
-                f"--layout {self.layout} and --anomalies given, expected DATA for a layout; leave one out"
-            )
+            raise SettingsError(f"--layout {self.layout} and --anomalies given, expected DATA for a layout; leave one out")
         return layouts.scan_folders(**self.folders)
 
     def read(self) -> Product:

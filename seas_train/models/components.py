@@ -181,9 +181,7 @@ def build_text_encoder(g: Geometry, tokenizer: CLIPTokenizer) -> CLIPTextModel:
 
 def build_scheduler() -> DDPMScheduler:
     """The forward noise schedule of Stable Diffusion: 1000 steps, scaled-linear betas, noise prediction."""
-    return DDPMScheduler(
-        num_train_timesteps=1000, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear"
-    )
+    return DDPMScheduler(num_train_timesteps=1000, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
 
 
 def build(geometry: Geometry, captions: Iterable[str], tokenizer: CLIPTokenizer | None = None) -> Components:

@@ -46,7 +46,7 @@ def optimizer(groups: list[dict[str, Any]], settings: FineSettings) -> torch.opt
         from bitsandbytes.optim import AdamW8bit  # noqa: PLC0415 - optional
     except ImportError as error:
         raise SettingsError(
-            "optimizer adamw8bit needs bitsandbytes, which is not installed; run pip install \".[adamw8bit]\", or use adamw"
+            'optimizer adamw8bit needs bitsandbytes, which is not installed; run pip install ".[adamw8bit]", or use adamw'
         ) from error
     return AdamW8bit(groups, weight_decay=settings.weight_decay)
 

@@ -87,6 +87,4 @@ def check_missing(name, module, hint, bundle, monkeypatch):
 
 def in_a_new_process(code):
     """Standard output of a process, what engines print from C included."""
-    return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
-    ).stdout
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120).stdout

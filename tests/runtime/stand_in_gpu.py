@@ -98,9 +98,7 @@ class Buffer:
 def buffer(machine, size, counted):
     if counted:
         if machine.in_use + size > machine.limit:
-            raise RuntimeError(
-                "CUDA_ERROR_OUT_OF_MEMORY: The API call failed because it was unable to allocate"
-            )
+            raise RuntimeError("CUDA_ERROR_OUT_OF_MEMORY: The API call failed because it was unable to allocate")
         machine.in_use += size
         machine.allocated.append(size)
     memory = np.full(size, 0xFF, np.uint8)  # NaN for who reads what was not written
@@ -189,10 +187,7 @@ class Context:
 
     def compute(self):
         function, inputs, outputs = ARITHMETIC[self.graph]
-        read = [
-            at(self.addresses[name], self.shapes[name], np.int64 if name == "timestep" else np.float32)
-            for name in inputs
-        ]
+        read = [at(self.addresses[name], self.shapes[name], np.int64 if name == "timestep" else np.float32) for name in inputs]
         results = function(*read)
         for name, values in zip(outputs, results if len(outputs) > 1 else [results], strict=True):
             at(self.addresses[name], values.shape, np.float32)[...] = values
@@ -293,9 +288,7 @@ class TwinKernels:
         shape = (count // (2 * 4 * 4), 2, 4, 4)
         given = at(noise, (copies * shape[0], *shape[1:]), np.float32)
         self.flag(broken, given)
-        results = reference.update(
-            given, at(latents, shape, np.float32), at(before, shape, np.float32), at(step, (6,), np.float32)
-        )
+        results = reference.update(given, at(latents, shape, np.float32), at(before, shape, np.float32), at(step, (6,), np.float32))
         for address, values in zip((next_latents, clean), results, strict=True):
             at(address, values.shape, np.float32)[...] = values
 

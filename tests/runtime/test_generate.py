@@ -89,9 +89,7 @@ def test_shards_together_are_one_run(gen, tmp_path):
     parts = [f"part{part}" for part in range(3)]
     for part, name in enumerate(parts):
         gen("--count", 17, "--batch", 3, "--shard", f"{part}/3", out=name)
-    joined = sorted(
-        (line for name in parts for line in lines(tmp_path / name)), key=lambda line: line["index"]
-    )
+    joined = sorted((line for name in parts for line in lines(tmp_path / name)), key=lambda line: line["index"])
     assert joined == lines(tmp_path / "whole")
     images = {name: data for part in parts for name, data in tree(tmp_path / part).items() if "png" in name}
     assert images == {name: data for name, data in tree(tmp_path / "whole").items() if "png" in name}
@@ -197,9 +195,7 @@ def test_no_engine_installed(pristine, tmp_path):
         "from seas_runtime.cli import generate; generate()"
     )
     words = ["--engine", str(pristine), "--count", "1", "--out", str(tmp_path / "out")]
-    run = subprocess.run(
-        [sys.executable, "-c", code, *words], capture_output=True, check=False, text=True, timeout=60
-    )
+    run = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, check=False, text=True, timeout=60)
     assert run.returncode == 4
     assert "pip install onnxruntime" in run.stderr
     assert run.stderr.count("\n") == 1

@@ -173,12 +173,8 @@ def test_a_type_of_one_image_is_a_warning(pipeline: Pipeline, tmp_path: Path) ->
     assert "single image" in result.stderr
 
 
-@pytest.mark.parametrize(
-    ("command", "cls"), [("base", BaseSettings), ("tune", TuneSettings), ("masks", MaskSettings)]
-)
-def test_help_has_every_setting_with_its_description(
-    command: str, cls: type[BaseSettings | TuneSettings | MaskSettings]
-) -> None:
+@pytest.mark.parametrize(("command", "cls"), [("base", BaseSettings), ("tune", TuneSettings), ("masks", MaskSettings)])
+def test_help_has_every_setting_with_its_description(command: str, cls: type[BaseSettings | TuneSettings | MaskSettings]) -> None:
     text = " ".join(CliRunner().invoke(main, [command, "--help"], terminal_width=100).output.split())
     for name, field in cls.model_fields.items():
         assert f"--{name.replace('_', '-')}" in text
@@ -186,9 +182,7 @@ def test_help_has_every_setting_with_its_description(
         assert field.description in text
 
 
-def test_of_several_processes_one_speaks_and_each_tells_its_errors(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_of_several_processes_one_speaks_and_each_tells_its_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     draw = ["--normals", 2, "--per-defect", 1, "--test-normals", 0, "--size", 64]
     said = {}
     for rank in ("0", "1"):
@@ -210,9 +204,7 @@ def test_help_loads_no_torch() -> None:
     assert (result.returncode, result.stderr.strip()) == (0, "")
 
 
-def test_an_interrupt_ends_with_130_and_the_same_command_finishes(
-    base: Path, product: Product, tmp_path: Path
-) -> None:
+def test_an_interrupt_ends_with_130_and_the_same_command_finishes(base: Path, product: Product, tmp_path: Path) -> None:
     out = tmp_path / "run"
     words = ["tune", product.root, "--base", base, "--out", out, "--preset", "tiny", *SMALL]
     words += ["--steps", "16", "--checkpoint-every", "2", "--log-every", "1"]

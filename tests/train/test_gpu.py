@@ -13,9 +13,7 @@ pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(),
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-def test_a_run_on_the_gpu_is_near_the_one_on_the_cpu(
-    base, product, tune_settings, mask_settings, tuned, tmp_path, precision
-):
+def test_a_run_on_the_gpu_is_near_the_one_on_the_cpu(base, product, tune_settings, mask_settings, tuned, tmp_path, precision):
     how = {"device": "auto", "precision": precision, "gradient_checkpointing": True, "cache_latents": True}
     torch.cuda.reset_peak_memory_stats()
     tune.train(product, str(base), tmp_path / "run", tune_settings.model_copy(update=how), {})

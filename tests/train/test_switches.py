@@ -1,6 +1,5 @@
 """Every ablation of fine-tuning is a setting that changes what it should and nothing else."""
 
-
 import pytest
 import torch
 from click.testing import CliRunner
@@ -106,10 +105,7 @@ def test_generic_words_are_the_prompt_and_nothing_of_the_text_learns(step, produ
     assert prompts.tokens == ()
     assert learner.rows.rows.shape == (0, 16)
     tokenizer, defect = learner.model.tokenizer, product.defects[0]
-    read = [
-        tokenizer.convert_ids_to_tokens(int(learner.ids[defect][i]))
-        for i in learner.anomaly_positions[defect]
-    ]
+    read = [tokenizer.convert_ids_to_tokens(int(learner.ids[defect][i])) for i in learner.anomaly_positions[defect]]
     assert "".join(read).replace("</w>", "") == "defect"
     terms["loss"].backward()
     assert [p for p in learner.model.text_encoder.parameters() if p.grad is not None] == []
@@ -170,9 +166,7 @@ def changed(base, folder) -> set[str]:
 
 
 def test_a_run_of_one_type(base, product, tune_settings, tmp_path):
-    settings = tune_settings.model_copy(
-        update={"defects": product.defects[:1], "steps": 1, "anomaly_batch": 1}
-    )
+    settings = tune_settings.model_copy(update={"defects": product.defects[:1], "steps": 1, "anomaly_batch": 1})
     facts = trained(base, product, settings, tmp_path / "run")[1]
     assert facts.defects == product.defects[:1]
     assert all(f"/{product.defects[0]}/" in name for name in (*facts.train, *facts.held_out))

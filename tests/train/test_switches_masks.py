@@ -51,9 +51,7 @@ def branch(frozen, images, mask_settings):
 def test_supervision_takes_its_terms_out_and_leaves_the_others(branch, switch, gone):
     before, after = branch()[0], branch(**{switch: False})[0]
     assert before.keys() - after.keys() == gone
-    assert {key: before[key] for key in after if key != "loss"} == {
-        k: v for k, v in after.items() if k != "loss"
-    }
+    assert {key: before[key] for key in after if key != "loss"} == {k: v for k, v in after.items() if k != "loss"}
     assert after["loss"] == pytest.approx(sum(v for k, v in after.items() if k != "loss"), rel=1e-6)
 
 
@@ -107,8 +105,7 @@ def test_encoder_features_are_those_of_the_stock_encoder(branch, frozen, mask_se
     assert after["fine"] != before["fine"]
     vae, given = frozen.model.vae, []
     hooks = [
-        block.resnets[-1].register_forward_hook(lambda _m, _i, out: given.append(out))
-        for block in vae.encoder.down_blocks[:3]
+        block.resnets[-1].register_forward_hook(lambda _m, _i, out: given.append(out)) for block in vae.encoder.down_blocks[:3]
     ]
     latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     vae.encode(vae.decode(latents / vae.config.scaling_factor).sample)

@@ -139,9 +139,7 @@ def test_normal_latents_are_those_of_the_vae(tuned, product):
 
 def test_the_log_has_a_line_per_logged_step(tuned):
     lines = [json.loads(line) for line in (tuned / "log.jsonl").read_text().splitlines()]
-    assert [(x["stage"], x["step"]) for x in lines] == [("tune", i) for i in (1, 2, 3, 4)] + [
-        ("masks", i) for i in (1, 2, 3)
-    ]
+    assert [(x["stage"], x["step"]) for x in lines] == [("tune", i) for i in (1, 2, 3, 4)] + [("masks", i) for i in (1, 2, 3)]
 
 
 def test_accumulation_averages_losses_and_gradients(base, product, tune_settings, tmp_path, monkeypatch):

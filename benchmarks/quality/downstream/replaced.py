@@ -69,9 +69,7 @@ def table(found: list[dict[str, Rows]], method: Method, count: int) -> Table:
     return Table("Replaced generator", ("", *COLUMNS), tuple(rows), notes)
 
 
-def _kept(
-    path: Path, method: Method, product: str, material: Material, settings: DraemSettings, count: int, seed: int
-) -> Rows:
+def _kept(path: Path, method: Method, product: str, material: Material, settings: DraemSettings, count: int, seed: int) -> Rows:
     (pairs,) = sources(method, product, material, count, seed)
     asked = {
         "settings": settings.model_dump(mode="json"),

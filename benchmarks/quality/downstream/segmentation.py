@@ -69,9 +69,7 @@ class SegmenterSettings(FitSettings):
     scope: Literal["unified", "each"] = Field(
         "unified", description="One network for all products together, or one for each (tab. 19)."
     )
-    jitter: float = Field(
-        0.1, ge=0, lt=1, description="Brightness, contrast and colour of an image change by up to this share."
-    )
+    jitter: float = Field(0.1, ge=0, lt=1, description="Brightness, contrast and colour of an image change by up to this share.")
     dice: float = Field(1.0, ge=0, description="Weight of the Dice loss beside the cross-entropy.")
     weights: Path | None = Field(
         None, description="File of the ResNet's weights, for upernet and lfd; without one they are random."

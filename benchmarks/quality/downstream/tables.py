@@ -68,9 +68,7 @@ def tables(results: Sequence[Result], methods: Sequence[Method], materials: Mapp
     return found
 
 
-def pictures(
-    results: Sequence[Result], materials: Mapping[str, Material], folder: Path, out: Path
-) -> dict[str, str]:
+def pictures(results: Sequence[Result], materials: Mapping[str, Material], folder: Path, out: Path) -> dict[str, str]:
     """Save the pictures into `out`; captions by file name.
 
     Args:

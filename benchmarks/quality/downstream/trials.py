@@ -132,9 +132,7 @@ def read_maps(folder: Path, trial: Trial) -> dict[str, Maps]:
         return {name: kept[name].astype(np.float32) for name in kept.files}
 
 
-def _kept(
-    folder: Path, trial: Trial, method: Method, materials: Mapping[str, Material], settings: SegmenterSettings
-) -> Result:
+def _kept(folder: Path, trial: Trial, method: Method, materials: Mapping[str, Material], settings: SegmenterSettings) -> Result:
     path, file = folder / f"{trial.name}.json", folder / f"{trial.name}.npz"
     posed = tasks(method, materials, trial.count, trial.seed)
     asked = {

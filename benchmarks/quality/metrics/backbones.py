@@ -93,9 +93,7 @@ def load(inception: Path | None = None, vgg: Path | None = None) -> Backbones:
         return _proxy()
     if inception is None or vgg is None:
         missing, known = ("Inception", INCEPTION) if inception is None else ("VGG", VGG)
-        raise SettingsError(
-            f"no weights of {missing} given, expected {known.name} too; give both files, or none for the proxy"
-        )
+        raise SettingsError(f"no weights of {missing} given, expected {known.name} too; give both files, or none for the proxy")
     network, vgg_16 = Inception(), Vgg16()
     network.load_state_dict(read(inception, INCEPTION))
     convolutions = {name: x for name, x in read(vgg, VGG).items() if name.startswith("features.")}
@@ -124,8 +122,7 @@ def read(path: Path, published: Published) -> Mapping[str, Tensor]:
         ) from None
     if found != published.sha256:
         raise DataError(
-            f"{path}: has sha256 {found}, expected {published.sha256} of {published.name} from {published.source}; "
-            "copy it again"
+            f"{path}: has sha256 {found}, expected {published.sha256} of {published.name} from {published.source}; copy it again"
         )
     try:
         state: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
@@ -142,9 +139,7 @@ def sha256(path: Path) -> str:
 
 def bundled_heads() -> Path:
     """The file `LPIPS_HEADS` as torchmetrics brings it along."""
-    return Path(
-        str(importlib.resources.files("torchmetrics") / "functional/image/lpips_models" / LPIPS_HEADS.name)
-    )
+    return Path(str(importlib.resources.files("torchmetrics") / "functional/image/lpips_models" / LPIPS_HEADS.name))
 
 
 def _proxy() -> Backbones:
@@ -152,7 +147,5 @@ def _proxy() -> Backbones:
     network.load_state_dict(load_file(proxy.WEIGHTS))
     network.eval().requires_grad_(False)
     origin = Origin(PROXY, (sha256(proxy.WEIGHTS),))
-    heads = [
-        torch.full((width,), 1 / len(proxy.WIDTHS)) for width in proxy.WIDTHS
-    ]  # all layers count the same
+    heads = [torch.full((width,), 1 / len(proxy.WIDTHS)) for width in proxy.WIDTHS]  # all layers count the same
     return Backbones(network, origin, Perceptual(network.maps, heads), origin)

@@ -21,9 +21,7 @@ from benchmarks.quality.pairs import LoadedPairs
 Floats = npt.NDArray[np.float64]
 _DIRECTIONS = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)]
 _LENGTHS = (1.0, 1.5)  # of a displacement, in roots of the mask's area
-_MOST_OVERLAP = (
-    1 / 3
-)  # intersection over union of a mask and itself displaced; with more, both see the same defect
+_MOST_OVERLAP = 1 / 3  # intersection over union of a mask and itself displaced; with more, both see the same defect
 _HELD = 64  # training images in memory at a time, 32 MiB each in VGG-16 at 256 x 256
 _EMPTY, _FULL = ("empty", "too small"), ("too large",)  # verdicts of seas-gen
 
@@ -237,9 +235,7 @@ def _look(image: Images) -> npt.NDArray[np.float32]:
     return np.dstack([colour, np.sqrt(np.maximum(square - mean**2, 0))])
 
 
-def _contrast(
-    look: npt.NDArray[np.float32], inner: npt.NDArray[np.intp], outer: npt.NDArray[np.intp]
-) -> float:
+def _contrast(look: npt.NDArray[np.float32], inner: npt.NDArray[np.intp], outer: npt.NDArray[np.intp]) -> float:
     means = [look[ring[:, 0], ring[:, 1]].mean(axis=0) for ring in (inner, outer)]
     return float(np.linalg.norm(means[0] - means[1]))
 

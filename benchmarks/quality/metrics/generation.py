@@ -35,9 +35,7 @@ class GenerationSettings(Settings):
 
     side: int = Field(256, ge=32, description="Side to which images are loaded, pixels.")
     splits: int = Field(10, ge=1, description="Parts of the images whose Inception Scores are averaged.")
-    cluster_limit: int = Field(
-        50, ge=2, description="Images of a cluster that are compared with one another."
-    )
+    cluster_limit: int = Field(50, ge=2, description="Images of a cluster that are compared with one another.")
     batch: int = Field(8, ge=1, description="Images computed at a time.")
     turn: bool = Field(
         True, description="Look for copies among turned and flipped training images too; switch off for a fixed pose."
@@ -134,9 +132,7 @@ def evaluate(
 def classify(classifier: Callable[[Tensor], Activations], images: Images, batch: int) -> Activations:
     """Logits (n, classes) and features (n, d) of images, at least one."""
     parts = [classifier(channels_first(images[i : i + batch])) for i in range(0, len(images), batch)]
-    return Activations(
-        torch.cat([part.logits for part in parts]), torch.cat([part.features for part in parts])
-    )
+    return Activations(torch.cat([part.logits for part in parts]), torch.cat([part.features for part in parts]))
 
 
 def inception_score(logits: Floats, splits: int, seed: int) -> Spread:
@@ -164,9 +160,7 @@ def inception_score(logits: Floats, splits: int, seed: int) -> Spread:
     return Spread(float(np.mean(scores)), float(np.std(scores)))
 
 
-def intra_cluster(
-    perceptual: Perceptual, generated: Images, training: Images, settings: GenerationSettings
-) -> Clusters:
+def intra_cluster(perceptual: Perceptual, generated: Images, training: Images, settings: GenerationSettings) -> Clusters:
     """IC-LPIPS (Ojha et al. 2021): the mean distance of generated images with the same nearest training anomaly.
 
     Of a cluster at most `cluster_limit` images are drawn and compared, each pair once; the mean is over clusters.

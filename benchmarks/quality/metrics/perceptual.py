@@ -96,11 +96,7 @@ def lpips_heads(state: Mapping[str, Tensor]) -> list[Tensor]:
     Raises:
         DataError: The file holds something else.
     """
-    heads = [
-        state[f"lin{i}.model.1.weight"].flatten()
-        for i in range(len(_VGG_16))
-        if f"lin{i}.model.1.weight" in state
-    ]
+    heads = [state[f"lin{i}.model.1.weight"].flatten() for i in range(len(_VGG_16)) if f"lin{i}.model.1.weight" in state]
     if [len(head) for head in heads] != [widths[-1] for widths in _VGG_16]:
         raise DataError(f"found {len(heads)} heads of LPIPS, expected those of VGG-16 (vgg.pth, version 0.1)")
     return heads

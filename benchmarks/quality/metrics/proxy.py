@@ -104,10 +104,7 @@ def train(per_class: int, steps: int, seed: int) -> Proxy:
 def accuracy(network: Proxy, per_class: int, seed: int) -> float:
     """Share of freshly drawn pieces whose product and defect type are told correctly."""
     pieces = _pieces(per_class, seed)
-    found = [
-        network(pieces.images[i : i + _BATCH]).logits.argmax(dim=1)
-        for i in range(0, len(pieces.images), _BATCH)
-    ]
+    found = [network(pieces.images[i : i + _BATCH]).logits.argmax(dim=1) for i in range(0, len(pieces.images), _BATCH)]
     return float((torch.cat(found) == pieces.kinds).float().mean())
 
 

@@ -19,9 +19,7 @@ Maps = npt.NDArray[np.floating]
 Masks = npt.NDArray[np.bool_]
 PRO_LIMIT = 0.3
 """False positive rate up to which PRO is integrated (Bergmann et al. 2021)."""
-_EIGHT = np.ones(
-    (3, 3), dtype=np.int8
-)  # pixels that touch at a corner are one component, as in MVTec's evaluation
+_EIGHT = np.ones((3, 3), dtype=np.int8)  # pixels that touch at a corner are one component, as in MVTec's evaluation
 
 
 @dataclass(frozen=True)
@@ -91,11 +89,7 @@ def score_pixels(maps: Maps, masks: Masks) -> PixelScores:
         raise _one_class("pixel", "anomalous" if masks.all() else "normal", masks.size)
     labels, values = masks.ravel(), maps.ravel()
     ap, f1_max, threshold = _precision_recall(labels, values)
-    each = [
-        _iou(_precision_recall(mask.ravel(), map_.ravel())[1])
-        for map_, mask in zip(maps, masks, strict=True)
-        if mask.any()
-    ]
+    each = [_iou(_precision_recall(mask.ravel(), map_.ravel())[1]) for map_, mask in zip(maps, masks, strict=True) if mask.any()]
     return PixelScores(
         auroc=float(roc_auc_score(labels, values)),
         ap=ap,
@@ -179,9 +173,7 @@ def _check(maps: Maps, masks: Masks) -> None:
             "predict on the images of the masks"
         )
     if not np.isfinite(maps).all():
-        raise DataError(
-            "found a map with values that are no numbers, expected finite ones; train the detector again"
-        )
+        raise DataError("found a map with values that are no numbers, expected finite ones; train the detector again")
 
 
 def _one_class(what: str, named: str, count: int) -> DataError:

@@ -89,8 +89,7 @@ def fitting_engines(bundle: Bundle, library: Library, device: Device) -> EngineS
         built = f"{' '.join(facts.gpus)}{f' ({facts.device})' if facts.device else ''}"
         gpu = f" --gpu {device.capability}" if library.variant == "rtx" else ""
         raise BackendError(
-            f"{engines.path}: engines for {built} found, {device.capability} ({device.name}) expected; "
-            f"run: {build}{gpu} --replace"
+            f"{engines.path}: engines for {built} found, {device.capability} ({device.name}) expected; run: {build}{gpu} --replace"
         )
     return engines
 
@@ -102,9 +101,7 @@ class TrtBackend:
         self.name, self.workers = facts["name"], 1
         self._session, self._facts = session, facts
 
-    def run(
-        self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]
-    ) -> dict[str, NDArray[np.float32]]:
+    def run(self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]) -> dict[str, NDArray[np.float32]]:
         """Run one graph; float32 in and out, whatever precision its tensors have."""
         gpu, specs = self._session.gpu, self._session.graph(graph)
         rows = len(feeds[specs.inputs[0].name])
@@ -113,9 +110,7 @@ class TrtBackend:
             for spec in specs.inputs:
                 gpu.upload(memory_of(spec), np.ascontiguousarray(feeds[spec.name], spec.dtype))
             engines[graph].launch()
-            results = gpu.download(
-                {memory_of(spec): (shape_of(spec, rows), np.dtype(spec.dtype)) for spec in asked}
-            )
+            results = gpu.download({memory_of(spec): (shape_of(spec, rows), np.dtype(spec.dtype)) for spec in asked})
         return {spec.name: results[memory_of(spec)].astype(np.float32, copy=False) for spec in asked}
 
     def describe(self) -> dict[str, str]:

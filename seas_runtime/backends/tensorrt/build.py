@@ -108,9 +108,7 @@ def preflight(bundle: Bundle, variant: Variant = "rtx") -> tuple[Unsupported, ..
         BackendError: the package is missing (variant tensorrt: the GPU too).
     """
     library = load(variant)
-    return tuple(
-        node for name in bundle.manifest.graphs for node in find_unsupported(library, _source(bundle, name))
-    )
+    return tuple(node for name in bundle.manifest.graphs for node in find_unsupported(library, _source(bundle, name)))
 
 
 def profiles(graph: GraphName, batches: Sequence[int]) -> tuple[Profile, ...]:
@@ -190,9 +188,7 @@ class _Job:
         if refused := preflight(self.bundle, self.library.variant):
             shown = "; ".join(str(node) for node in refused[:SHOWN])
             more = f"; and {len(refused) - SHOWN} more" if len(refused) > SHOWN else ""
-            raise BackendError(
-                f"{self.library.title} cannot read this bundle: {shown}{more}; use --backend cuda or cpu for it"
-            )
+            raise BackendError(f"{self.library.title} cannot read this bundle: {shown}{more}; use --backend cuda or cpu for it")
 
     def engines(self, folder: Path) -> EngineFacts:
         return EngineFacts(
@@ -211,9 +207,7 @@ class _Job:
         made = profiles(name, self.batches)
         cache = _timing_cache(self.library, self.target)
         # TF32 keeps the range for which an fp16 graph has fp32 nodes; an fp32 graph would lose digits by it.
-        settings = BuildSettings(
-            strongly_typed=True, refit=False, tf32=precision == "fp16", timing_cache=cache is not None
-        )
+        settings = BuildSettings(strongly_typed=True, refit=False, tf32=precision == "fp16", timing_cache=cache is not None)
         self.say(f"{name} ({precision}, {' '.join(self.target.gpus)})")
         began = time.monotonic()
         source = _source(self.bundle, name)
@@ -221,9 +215,7 @@ class _Job:
         file = f"{name}.engine"
         size, sha256 = _write(folder / file, data)
         self.say(f"{name}: {time.monotonic() - began:.1f} s, {size / 1e6:.1f} MB")
-        return Engine(
-            file=file, bytes=size, sha256=sha256, precision=precision, profiles=made, settings=settings
-        )
+        return Engine(file=file, bytes=size, sha256=sha256, precision=precision, profiles=made, settings=settings)
 
 
 def _timing_cache(library: Library, target: Target) -> Path | None:

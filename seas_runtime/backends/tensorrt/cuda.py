@@ -99,13 +99,9 @@ class Gpu:
         self.stream.sync()  # until the last copy from the same staging memory is over
         _host_view(staging, values.shape, values.dtype)[...] = values
         with explained(f"copying {name} to the GPU"):
-            self._part(staging, values.nbytes).copy_to(
-                self._part(self._memory[name], values.nbytes), stream=self.stream
-            )
+            self._part(staging, values.nbytes).copy_to(self._part(self._memory[name], values.nbytes), stream=self.stream)
 
-    def download(
-        self, wanted: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]
-    ) -> dict[str, NDArray[Any]]:
+    def download(self, wanted: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]) -> dict[str, NDArray[Any]]:
         """Wait for the stream and bring back arrays of these shapes and types, by name of their memory.
 
         Raises:
@@ -116,9 +112,7 @@ class Gpu:
             for name, (shape, dtype) in wanted.items():
                 size = int(np.prod(shape)) * dtype.itemsize
                 staged[name] = self._stage(f"down {name}", size)
-                self._part(self._memory[name], size).copy_to(
-                    self._part(staged[name], size), stream=self.stream
-                )
+                self._part(self._memory[name], size).copy_to(self._part(staged[name], size), stream=self.stream)
             self.stream.sync()
         return {name: _host_view(staged[name], *wanted[name]).copy() for name in wanted}
 

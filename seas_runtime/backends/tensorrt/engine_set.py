@@ -163,9 +163,7 @@ def read_engines(bundle: Bundle, variant: Variant, version: str) -> EngineSet:
     """
     folder = bundle.path / ENGINES / f"{variant}-{version}"
     if not folder.is_dir():
-        raise BundleError(
-            f"{folder}: no such engines; run: seas-engine build {bundle.path} --variant {variant}"
-        )
+        raise BundleError(f"{folder}: no such engines; run: seas-engine build {bundle.path} --variant {variant}")
     return _read(bundle, folder)
 
 
@@ -229,13 +227,9 @@ def _verify(folder: Path, found: set[str], facts: EngineFacts) -> None:
         raise BundleError(f"{folder}: {', '.join(extra)} not in {DESCRIPTION}; remove it or build again")
     for name, engine in listed.items():
         if (size := (folder / name).stat().st_size) != engine.bytes:
-            raise BundleError(
-                f"{folder}: {name} has {size} bytes, {engine.bytes} expected; build the engines again"
-            )
+            raise BundleError(f"{folder}: {name} has {size} bytes, {engine.bytes} expected; build the engines again")
     for name, engine in listed.items():
         with (folder / name).open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
         if digest != engine.sha256:
-            raise BundleError(
-                f"{folder}: {name} has another hash than {DESCRIPTION} says; build the engines again"
-            )
+            raise BundleError(f"{folder}: {name} has another hash than {DESCRIPTION} says; build the engines again")

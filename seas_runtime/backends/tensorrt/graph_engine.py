@@ -42,9 +42,7 @@ class GraphEngine:
             raise self._failure(f"loading {path.name}")
         self._check(path.name)
         self._config = self._engine.create_runtime_config()
-        self._config.set_execution_context_allocation_strategy(
-            library.trt.ExecutionContextAllocationStrategy.USER_MANAGED
-        )
+        self._config.set_execution_context_allocation_strategy(library.trt.ExecutionContextAllocationStrategy.USER_MANAGED)
         if library.variant == "rtx":
             self._set_up_jit(cache)
 
@@ -101,9 +99,7 @@ class GraphEngine:
     def _set_up_jit(self, cache: JitCache | None) -> None:
         trt, config = self._library.trt, self._config
         # The default, LAZY, changes kernels, and with them the last bits, whenever a thread has compiled them.
-        config.dynamic_shapes_kernel_specialization_strategy = (
-            trt.DynamicShapesKernelSpecializationStrategy.EAGER
-        )
+        config.dynamic_shapes_kernel_specialization_strategy = trt.DynamicShapesKernelSpecializationStrategy.EAGER
         config.cuda_graph_strategy = trt.CudaGraphStrategy.DISABLED  # graphs are captured here
         if cache is not None:
             cache.attach(config)
@@ -123,9 +119,7 @@ class GraphEngine:
         wanted |= {spec.name: (False, spec.dtype) for spec in self.graph.outputs}
         if found != wanted:
             odd = sorted(name for name in found | wanted if found.get(name) != wanted.get(name))
-            raise BackendError(
-                f"{file}: tensors {', '.join(odd)} are not those of the manifest; build the engines again"
-            )
+            raise BackendError(f"{file}: tensors {', '.join(odd)} are not those of the manifest; build the engines again")
 
     def _failure(self, deed: str) -> BackendError:
         errors = self._library.log.errors

@@ -49,9 +49,7 @@ class Session:
         return self._engines[name].graph
 
     @contextmanager
-    def ready(
-        self, rows: Mapping[GraphName, int], more: Mapping[str, int] | None = None
-    ) -> Iterator[dict[GraphName, Ready]]:
+    def ready(self, rows: Mapping[GraphName, int], more: Mapping[str, int] | None = None) -> Iterator[dict[GraphName, Ready]]:
         """Engines ready for their numbers of rows, for the time of a block.
 
         Args:

@@ -71,9 +71,7 @@ class Pairs:
             if len(found) == 1:
                 records.append(Record(image, found[0], self.defect, self.kind))
             elif found:
-                problems.append(
-                    f"{image}: has the masks {found[0].name} and {found[1].name}, expected one; remove one"
-                )
+                problems.append(f"{image}: has the masks {found[0].name} and {found[1].name}, expected one; remove one")
             else:
                 expected = self.masks / f"{stem}{self.suffixes[0]}.png"
                 problems.append(f"{image}: has no mask, expected {expected}; add it or remove the image")

@@ -57,8 +57,12 @@ def test_copies_of_the_training_anomalies_are_found():
     fresh = draw_pieces("bottle", defects * 3, 64, seed=2)
     whole = draw_pieces("bottle", [None] * 6, 64, seed=3)
     made = draw_pieces("bottle", defects, 64, seed=4)
-    mixed = Drawn(*(np.concatenate(parts) for parts in zip(
-        (few.images[:3], few.masks[:3], few.types[:3]), (made.images, made.masks, made.types), strict=True)))
+    mixed = Drawn(
+        *(
+            np.concatenate(parts)
+            for parts in zip((few.images[:3], few.masks[:3], few.types[:3]), (made.images, made.masks, made.types), strict=True)
+        )
+    )
     table = figures.measure(judge, mixed, fresh, whole, few)
     assert 0.5 <= table["generated"]["copies"] < 1
     assert np.array(table["generated"]["nearest"][:3]) == pytest.approx(0, abs=1e-4)

@@ -154,7 +154,9 @@ def test_a_base_that_knows_the_types_is_tuned_gently_and_by_their_names(knows, t
     called = []
     monkeypatch.setattr("benchmarks.quality.pipeline.call", lambda _program, words: called.append(words))
     (tmp_path / "base.json").write_text(json.dumps({"settings": {"defects": knows}}))
-    Pipeline(tmp_path, lambda _line: None).tune(tmp_path / "magnetic_tile", tmp_path, tmp_path / "run", EFFORT, ("--unet-lr", "1e-6"))
+    Pipeline(tmp_path, lambda _line: None).tune(
+        tmp_path / "magnetic_tile", tmp_path, tmp_path / "run", EFFORT, ("--unet-lr", "1e-6")
+    )
     found = train.commands["tune"].make_context("tune", called[0][1:]).params
     assert (found["init_product"], found["preset"]) == (("magnetic tile", "demo") if knows else (None, "tiny"))
     assert found["unet_lr"] == 1e-6

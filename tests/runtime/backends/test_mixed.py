@@ -39,12 +39,7 @@ def test_each_graph_has_one_engine_and_gives_its_arithmetic(bundle, cache, mix):
 def test_the_table_follows_the_measurement():
     """A graph is on MNN only where that is faster at every size measured, and never where it is slower."""
     presets = json.loads((ROOT / "benchmarks/results/cpu_engines.json").read_text())["presets"]
-    shares = [
-        (graph, part[graph]["mnn"]["share"])
-        for part in presets.values()
-        for graph in REQUIRED_GRAPHS
-        if graph in part
-    ]
+    shares = [(graph, part[graph]["mnn"]["share"]) for part in presets.values() for graph in REQUIRED_GRAPHS if graph in part]
     assert {graph for graph, _ in shares} == set(REQUIRED_GRAPHS)
     assert all(share < 1 for graph, share in shares if graph in ON_MNN)
     assert any(share >= 1 for graph, share in shares if graph in REST)

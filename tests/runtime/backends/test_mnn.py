@@ -133,9 +133,7 @@ def test_what_is_converted_is_kept_and_used_again(bundle, cache, monkeypatch):
     assert kept(cache) == files
 
 
-@pytest.mark.parametrize(
-    "spoil", [lambda data: data[:-1], lambda data: data[:-9] + b"\xff" + data[-8:], lambda _: b""]
-)
+@pytest.mark.parametrize("spoil", [lambda data: data[:-1], lambda data: data[:-9] + b"\xff" + data[-8:], lambda _: b""])
 def test_a_damaged_cache_is_made_again(bundle, cache, spoil):
     open_backend("mnn", bundle, 1)
     files = kept(cache)
@@ -151,9 +149,7 @@ def test_another_bundle_gets_its_own(bundle, cache):
     other = shutil.copytree(bundle.path, cache.parent / "other.plan")
     seal(other, lambda model: setattr(model.graph.node[-1], "op_type", "Neg"), "decoder.onnx")
     latent = np.ones((1, 2, 4, 4), np.float32)
-    (image,) = (
-        open_backend("mnn", read_bundle(other), 1).run("decoder", {"latent": latent}, ("image",)).values()
-    )
+    (image,) = open_backend("mnn", read_bundle(other), 1).run("decoder", {"latent": latent}, ("image",)).values()
     np.testing.assert_allclose(image, -small_bundle.decoder(latent), rtol=1e-5)
 
 
@@ -196,9 +192,7 @@ def test_no_room_for_the_model(bundle, cache, monkeypatch):
 def test_a_graph_too_large_for_its_format(bundle, cache, monkeypatch):
     """Its files have offsets of 31 bits; the converter would work for minutes and leave an empty file."""
     monkeypatch.setattr(mnn_convert, "MAX_BYTES", 15)
-    with pytest.raises(
-        BackendError, match=r"unet\.onnx: .* GB of fp32 weights found.*use --backend cpu\+mnn"
-    ):
+    with pytest.raises(BackendError, match=r"unet\.onnx: .* GB of fp32 weights found.*use --backend cpu\+mnn"):
         open_backend("mnn", bundle, 1)
     assert kept(cache) == []
 
@@ -225,7 +219,7 @@ def test_it_prints_nothing_and_its_command_line_is_not_loaded(bundle, cache):
     code = f"""
 import sys
 from seas_runtime.backends import open_backend
-from seas_runtime.bundle import read_bundle
+from seas_runtime.bundle.reader import read_bundle
 open_backend("mnn", read_bundle({str(bundle.path)!r}), 1)
 print([name for name in sys.modules if name.startswith(("MNN.tools", "aliyun"))])
 """

@@ -81,9 +81,7 @@ def test_bf16_rounds_and_says_so(bundle):
 @pytest.mark.usefixtures("rounds")
 def test_a_run_in_bf16_goes_on_in_it_and_never_begins_by_itself(gen, bundle):
     gen("--count", 2, "--batch", 2, "--backend", "openvino-bf16")
-    assert "backend openvino-bf16, as the run in this folder was begun with" in gen(
-        "--count", 4, "--batch", 2, "--backend", "auto"
-    )
+    assert "backend openvino-bf16, as the run in this folder was begun with" in gen("--count", 4, "--batch", 2, "--backend", "auto")
     with pytest.raises(BackendError, match="no backend works here"):
         open_backend("auto", bundle, 1, candidates=("openvino-bf16",))
 
@@ -136,9 +134,7 @@ def test_a_graph_that_it_does_not_know(plan_folder, edit_graph):
         model.graph.node[0].op_type = "NoSuchOperator"
 
     edit_graph(change)
-    with pytest.raises(
-        BackendError, match=r"unet\.onnx: backend openvino cannot load it.*NoSuchOperator"
-    ) as caught:
+    with pytest.raises(BackendError, match=r"unet\.onnx: backend openvino cannot load it.*NoSuchOperator") as caught:
         open_backend("openvino", read_bundle(plan_folder))
     assert "\n" not in caught.value.message
 

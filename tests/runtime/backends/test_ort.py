@@ -20,9 +20,7 @@ def test_graphs_give_their_arithmetic(bundle):
         rng.normal(size=(3, 3, 5)).astype(np.float32),
     )
     time = np.array([0, 50, 99])
-    taps = backend.run(
-        "unet", {"sample": sample, "timestep": time, "prompt": prompt}, ("noise", "up2", "up3")
-    )
+    taps = backend.run("unet", {"sample": sample, "timestep": time, "prompt": prompt}, ("noise", "up2", "up3"))
     for name, expected in zip(("noise", "up2", "up3"), small_bundle.unet(sample, time, prompt), strict=True):
         np.testing.assert_allclose(taps[name], expected, rtol=1e-5, atol=1e-6)
     (image,) = backend.run("decoder", {"latent": sample}, ("image",)).values()
@@ -96,9 +94,7 @@ class OutOfMemory:
     """A session on a device that is full, as ONNX Runtime words it."""
 
     def run(self, _names, _feeds):
-        raise RuntimeError(
-            "BFCArena::AllocateRawInternal: Failed to allocate memory for requested buffer of size 9"
-        )
+        raise RuntimeError("BFCArena::AllocateRawInternal: Failed to allocate memory for requested buffer of size 9")
 
 
 def test_a_full_device_is_an_error_of_its_own(bundle, monkeypatch):

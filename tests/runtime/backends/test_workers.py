@@ -66,9 +66,7 @@ def test_a_small_model_has_a_lane_for_each_core_that_it_may_use(bundle, threads,
     for name in ("cpu", "openvino"):
         backend = open_backend(name, bundle, threads)
         assert backend.workers == expected.workers
-        assert backend.describe().get("lanes") == (
-            f"{expected.workers}, one thread each" if expected.workers > 1 else None
-        )
+        assert backend.describe().get("lanes") == (f"{expected.workers}, one thread each" if expected.workers > 1 else None)
 
 
 @pytest.mark.parametrize(("there", "threads"), [(1, 0), (8, 1)])

@@ -57,19 +57,13 @@ PLACES = {
         {ESCAPE},
     ),
     "function default": (
-        onnx.ModelProto(
-            functions=[
-                onnx.FunctionProto(name="f", attribute_proto=[onnx.AttributeProto(name="a", t=outside())])
-            ]
-        ),
+        onnx.ModelProto(functions=[onnx.FunctionProto(name="f", attribute_proto=[onnx.AttributeProto(name="a", t=outside())])]),
         {ESCAPE},
     ),
     "training": (
         onnx.ModelProto(
             training_info=[
-                onnx.TrainingInfoProto(
-                    initialization=graph(initializer=[outside()]), algorithm=graph(constant(t=outside("z")))
-                )
+                onnx.TrainingInfoProto(initialization=graph(initializer=[outside()]), algorithm=graph(constant(t=outside("z"))))
             ]
         ),
         {ESCAPE, "z"},
@@ -146,9 +140,7 @@ def test_values_are_read_as_onnx_reads_them():
         helper.make_tensor_value_info("x", TensorProto.FLOAT16, ["n", 4, None]),
         helper.make_tensor_value_info("t", TensorProto.INT64, []),
     ]
-    model = helper.make_model(
-        helper.make_graph([], "g", inputs, [helper.make_tensor_value_info("y", TensorProto.FLOAT, [0, 300])])
-    )
+    model = helper.make_model(helper.make_graph([], "g", inputs, [helper.make_tensor_value_info("y", TensorProto.FLOAT, [0, 300])]))
     (x, t), (y,) = graph_values(model.SerializeToString())
     assert (x.name, x.dtype, x.shape) == ("x", "float16", ("n", 4, None))
     assert (t.name, t.dtype, t.shape) == ("t", "int64", ())

@@ -62,9 +62,7 @@ def test_missing_folder_and_missing_manifest(tmp_path):
     refused(tmp_path / "empty.plan", "no manifest.json")
 
 
-@pytest.mark.parametrize(
-    "name", ["unet.onnx", "decoder.onnx", "mask_branch.onnx", "weights.bin", "conditioning.safetensors"]
-)
+@pytest.mark.parametrize("name", ["unet.onnx", "decoder.onnx", "mask_branch.onnx", "weights.bin", "conditioning.safetensors"])
 @pytest.mark.parametrize("place", [0, 0.5, 1])
 def test_a_byte_changed_is_seen(plan_folder, name, place):
     file = plan_folder / name
@@ -154,9 +152,7 @@ def test_paths_that_leave_the_bundle(plan_folder, path):
     refused(plan_folder, "files")
 
 
-@pytest.mark.parametrize(
-    "path", ["../weights.bin", "/etc/passwd", "sub/../../x", "other.bin", "engines/x", "..\\x"]
-)
+@pytest.mark.parametrize("path", ["../weights.bin", "/etc/passwd", "sub/../../x", "other.bin", "engines/x", "..\\x"])
 def test_external_data_that_leaves_the_bundle(plan_folder, edit_graph, path):
     def change(model):
         mix = next(tensor for tensor in model.graph.initializer if tensor.name == "mix")

@@ -123,9 +123,7 @@ def start(pristine, out, *words, before=""):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=partial(
-            signal.signal, signal.SIGINT, signal.SIG_DFL
-        ),  # a shell's background job ignores it
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
     )
     limit = time.monotonic() + 30
     while not (out / "metadata.jsonl").exists() and time.monotonic() < limit:

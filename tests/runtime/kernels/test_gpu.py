@@ -34,9 +34,7 @@ class OnDevice:
         staged = self.host.allocate(like.nbytes)
         buffer.copy_to(staged, stream=self.stream)
         self.stream.sync()
-        return np.frombuffer(ctypes.string_at(int(staged.handle), like.nbytes), like.dtype).reshape(
-            like.shape
-        )
+        return np.frombuffer(ctypes.string_at(int(staged.handle), like.nbytes), like.dtype).reshape(like.shape)
 
 
 pytestmark = [
@@ -113,16 +111,12 @@ def test_masks(there, kernels, dtype, n, side):
         probability = rng.random(expected.shape).astype(dtype)
         expected = reference.accumulate(probability, expected)
         there_too = there.put(probability)
-        kernels.accumulate(
-            there.stream, probability=there_too, total=total, broken=broken, count=expected.size
-        )
+        kernels.accumulate(there.stream, probability=there_too, total=total, broken=broken, count=expected.size)
     same_bits(there.get(total, expected), expected)
     assert there.get(broken, flag)[0] == 0
     mask = there.put(np.ones(expected.shape, np.uint8))
     kernels.threshold(there.stream, total=total, mask=mask, count=expected.size, steps=3, limit=0.5)
     same_bits(there.get(mask, np.zeros(expected.shape, np.uint8)), reference.threshold(expected, 3, 0.5))
     probability.flat[-1] = np.inf
-    kernels.accumulate(
-        there.stream, probability=there.put(probability), total=total, broken=broken, count=expected.size
-    )
+    kernels.accumulate(there.stream, probability=there.put(probability), total=total, broken=broken, count=expected.size)
     assert there.get(broken, flag)[0] == 1

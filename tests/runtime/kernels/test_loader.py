@@ -112,9 +112,7 @@ def launched(monkeypatch):
 def object_code():
     """An ObjectCode of the real class whose kernels are their names."""
     code = create_autospec(core.ObjectCode, instance=True)
-    code.get_kernel.side_effect = lambda name: (
-        inspect.signature(core.ObjectCode.get_kernel).bind(code, name) and name
-    )
+    code.get_kernel.side_effect = lambda name: inspect.signature(core.ObjectCode.get_kernel).bind(code, name) and name
     return code
 
 
@@ -172,9 +170,7 @@ def test_no_gpu(monkeypatch):
 @pytest.mark.parametrize("module", ["cuda.core", "cuda.pathfinder"])
 def test_missing_packages(monkeypatch, module):
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(
-        BackendError, match=r"not installed .*pip install .*cuda-core.*nvidia-cuda-nvrtc"
-    ) as caught:
+    with pytest.raises(BackendError, match=r"not installed .*pip install .*cuda-core.*nvidia-cuda-nvrtc") as caught:
         loader.compile_kernels.__wrapped__("sm90", "float32")
     assert "\n" not in caught.value.message
 
@@ -182,12 +178,8 @@ def test_missing_packages(monkeypatch, module):
 def test_missing_nvrtc(monkeypatch):
     from cuda.pathfinder import DynamicLibNotFoundError
 
-    monkeypatch.setattr(
-        core, "Program", Mock(side_effect=DynamicLibNotFoundError("libnvrtc.so.13: No such file"))
-    )
-    with pytest.raises(
-        BackendError, match=r"NVRTC, CUDA's run-time compiler, is not installed; run: pip install"
-    ):
+    monkeypatch.setattr(core, "Program", Mock(side_effect=DynamicLibNotFoundError("libnvrtc.so.13: No such file")))
+    with pytest.raises(BackendError, match=r"NVRTC, CUDA's run-time compiler, is not installed; run: pip install"):
         loader.compile_kernels.__wrapped__("sm90", "float32")
 
 

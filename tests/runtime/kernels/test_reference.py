@@ -197,9 +197,7 @@ def test_begin_step_in_cpp(host, rows):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize(
-    "place", [0, 7, 17, 18, 35]
-)  # of 18 values: in a pack, in the rest, in the empty half
+@pytest.mark.parametrize("place", [0, 7, 17, 18, 35])  # of 18 values: in a pack, in the rest, in the empty half
 def test_one_broken_value_is_seen(host, dtype, value, place):
     noise = np.zeros((2, 18), dtype)
     latents, step = np.zeros((1, 18), dtype), table_of(6, 5.0)[0][2]

@@ -49,9 +49,7 @@ def by_hand(bundle, pair, steps, guidance, mask_steps):
     return small_bundle.decoder(x)[0], np.mean(probabilities, axis=0)[0, 0]
 
 
-@pytest.mark.parametrize(
-    ("guidance", "steps", "mask_steps"), [(2.5, 6, 3), (1.0, 4, 1), (4.0, 1, 1), (2.0, 2, 2)]
-)
+@pytest.mark.parametrize(("guidance", "steps", "mask_steps"), [(2.5, 6, 3), (1.0, 4, 1), (4.0, 1, 1), (2.0, 2, 2)])
 def test_pairs_are_those_worked_by_hand(bundle, model, guidance, steps, mask_steps):
     plan = Plan(small_bundle.DEFECTS, 3, 5, 3)
     settings = sampling(bundle, steps, guidance, mask_steps)
@@ -59,9 +57,7 @@ def test_pairs_are_those_worked_by_hand(bundle, model, guidance, steps, mask_ste
     assert [sample.pair.index for sample in samples] == [0, 1, 2, 3, 4]
     seen = set()
     for sample in samples:
-        image, probability = by_hand(
-            bundle, draw_pair(plan, sample.pair.index, 0, 6), steps, guidance, mask_steps
-        )
+        image, probability = by_hand(bundle, draw_pair(plan, sample.pair.index, 0, 6), steps, guidance, mask_steps)
         levels = (np.clip(image, -1, 1).transpose(1, 2, 0) + 1) * 127.5
         assert sample.image.shape == (8, 8, 3)
         assert np.abs(sample.image - levels).max() < 0.51
@@ -73,11 +69,7 @@ def test_pairs_are_those_worked_by_hand(bundle, model, guidance, steps, mask_ste
 
 def test_batches_of_1_3_and_8_give_the_same_pairs(bundle, model):
     runs = [
-        [
-            s
-            for batch in generate(model, Plan(small_bundle.DEFECTS, 1, 8, size), sampling(bundle))
-            for s in batch
-        ]
+        [s for batch in generate(model, Plan(small_bundle.DEFECTS, 1, 8, size), sampling(bundle)) for s in batch]
         for size in (1, 3, 8)
     ]
     for other in runs[1:]:

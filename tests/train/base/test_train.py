@@ -147,9 +147,7 @@ def test_a_base_of_anomalies_needs_some(tmp_path):
     assert len(base_training.collect([tmp_path], False)[0]) == 1
 
 
-@pytest.mark.parametrize(
-    ("owner", "name", "aligned"), [(components.DDPMScheduler, "add_noise", 0), (decoder_gan, "balance", 2)]
-)
+@pytest.mark.parametrize(("owner", "name", "aligned"), [(components.DDPMScheduler, "add_noise", 0), (decoder_gan, "balance", 2)])
 def test_a_base_model_from_scratch_is_the_same_after_a_break(owner, name, aligned, product, tmp_path, monkeypatch):
     monkeypatch.setitem(components.GEOMETRIES, "tiny", GEOMETRY)
     settings = BaseSettings(

@@ -64,9 +64,7 @@ def test_every_problem_is_told_at_once(root: Path) -> None:
     shutil.copy(test / "contamination/001.png", root / "train/good/000.png")
     result = call(root)
     assert result.exit_code == 3
-    told = [
-        line.removeprefix("Problem: ") for line in result.stdout.splitlines() if line.startswith("Problem: ")
-    ]
+    told = [line.removeprefix("Problem: ") for line in result.stdout.splitlines() if line.startswith("Problem: ")]
     expected = [
         (test / "broken_large/000.png", "has no mask"),
         (truth / "broken_large/777_mask.png", "has no image"),
@@ -93,10 +91,7 @@ def test_the_same_picture_under_two_labels_is_a_problem_under_one_a_warning(root
         image.save(root / "test/good/009.bmp")  # other bytes, the same pixels
     result = call(root)
     assert result.exit_code == 0
-    assert (
-        f"Warning: {root / 'test/good/009.bmp'}: shows the same as {root / 'train/good/001.png'}"
-        in result.stdout
-    )
+    assert f"Warning: {root / 'test/good/009.bmp'}: shows the same as {root / 'train/good/001.png'}" in result.stdout
     shutil.copy(root / "train/good/001.png", root / "test/broken_small/002.png")
     result = call(root)
     assert result.exit_code == 3

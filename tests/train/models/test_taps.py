@@ -123,9 +123,7 @@ def test_decode_features_are_those_of_the_stock_decoder(model):
     model.vae.eval()
     latents = latents_for(model)
     seen = []
-    hooks = [
-        block.register_forward_hook(lambda _m, _a, out: seen.append(out)) for block in model.vae.decoder.up_blocks
-    ]
+    hooks = [block.register_forward_hook(lambda _m, _a, out: seen.append(out)) for block in model.vae.decoder.up_blocks]
     image = model.vae.decode(latents / model.vae.config.scaling_factor).sample
     for hook in hooks:
         hook.remove()

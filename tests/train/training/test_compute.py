@@ -42,9 +42,7 @@ def gradients(base, product, **switch):
 def close(found, expected):
     assert found.keys() == expected.keys()
     for name, gradient in expected.items():
-        torch.testing.assert_close(
-            found[name], gradient, rtol=1e-6, atol=1e-8, msg=lambda m, n=name: f"{n}: {m}"
-        )
+        torch.testing.assert_close(found[name], gradient, rtol=1e-6, atol=1e-8, msg=lambda m, n=name: f"{n}: {m}")
 
 
 def test_gradient_checkpointing_gives_the_same_gradients(base, product):
@@ -78,9 +76,7 @@ def test_cached_latents_do_not_change_a_loss(base, product):
     close(gradients(base, product, cache_latents=True)[0], gradients(base, product)[0])
 
 
-def test_bf16_is_near_fp32_and_keeps_fp32_weights(
-    base, product, tune_settings, tuned, mask_settings, tmp_path
-):
+def test_bf16_is_near_fp32_and_keeps_fp32_weights(base, product, tune_settings, tuned, mask_settings, tmp_path):
     settings = tune_settings.model_copy(update={"precision": "bf16"})
     tune.train(product, str(base), tmp_path / "run", settings, {})
     masks.train(tmp_path / "run", product, mask_settings.model_copy(update={"precision": "bf16"}))
@@ -124,15 +120,11 @@ def test_fp16_without_a_gpu(base, product, tune_settings, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize(
-    ("switch", "module"), [({"optimizer": "adamw8bit"}, "bitsandbytes"), ({"unet": "lora"}, "peft")]
-)
+@pytest.mark.parametrize(("switch", "module"), [({"optimizer": "adamw8bit"}, "bitsandbytes"), ({"unet": "lora"}, "peft")])
 def test_what_is_not_installed_is_named(base, product, tune_settings, tmp_path, monkeypatch, switch, module):
     for name in (module, f"{module}.optim"):
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(
-        SettingsError, match=rf"needs {module}, which is not installed; run pip install"
-    ) as caught:
+    with pytest.raises(SettingsError, match=rf"needs {module}, which is not installed; run pip install") as caught:
         tune.train(product, str(base), tmp_path / "run", tune_settings.model_copy(update=switch), {})
     assert "\n" not in caught.value.format_message()
     assert not (tmp_path / "run").exists()
@@ -236,7 +228,5 @@ def test_two_processes_are_one_with_the_doubled_batch(base, product, tuned, two_
     assert {name.partition("/")[0] for name in alone} == {"tune", "masks"}
     for name, gradient in alone.items():
         assert torch.equal(first[name], second[name])
-        torch.testing.assert_close(
-            first[name], gradient, rtol=1e-6, atol=1e-8, msg=lambda m, n=name: f"{n}: {m}"
-        )
+        torch.testing.assert_close(first[name], gradient, rtol=1e-6, atol=1e-8, msg=lambda m, n=name: f"{n}: {m}")
     assert max(float(gradient.abs().max()) for gradient in alone.values()) > 1e-3

@@ -39,9 +39,7 @@ def log_of(folder: Path) -> list[dict]:
         {"unet": "frozen", "ema": 0.9},
     ],
 )
-def test_tune_in_every_mode_ends_bit_equal_with_the_same_log(
-    base, product, tune_settings, tmp_path, monkeypatch, switch
-):
+def test_tune_in_every_mode_ends_bit_equal_with_the_same_log(base, product, tune_settings, tmp_path, monkeypatch, switch):
     if switch.get("unet") == "lora":
         pytest.importorskip("peft")
     settings = tune_settings.model_copy(update=switch)
@@ -170,9 +168,7 @@ def test_a_finite_loss_with_infinite_gradients_is_not_kept(tmp_path):
         return made
 
     broken.batch = lambda: "crack/003.png"
-    with pytest.raises(
-        TrainError, match=r"gradient of step 3 is not finite \(batch: crack/003.png\)"
-    ) as caught:
+    with pytest.raises(TrainError, match=r"gradient of step 3 is not finite \(batch: crack/003.png\)") as caught:
         loop.run(broken, losses)
     assert "\n" not in caught.value.format_message()
     assert json.loads((tmp_path / "checkpoint" / "state.json").read_text())["step"] == 3
@@ -190,9 +186,7 @@ def test_a_loss_that_is_no_number_names_its_images(base, product, tune_settings,
 @pytest.fixture
 def unfinished(base, product, tune_settings, tmp_path, monkeypatch):
     """A run that was killed after its first checkpoint."""
-    killed_at(
-        monkeypatch, tune, 3, lambda: tune.train(product, str(base), tmp_path / "run", tune_settings, {})
-    )
+    killed_at(monkeypatch, tune, 3, lambda: tune.train(product, str(base), tmp_path / "run", tune_settings, {}))
     return tmp_path / "run"
 
 
@@ -237,9 +231,7 @@ def test_a_torn_log_line_goes_and_other_stages_stay(tmp_path):
     made = stage(tmp_path)
     loop.run(made, losses_of(made))
     assert log.read_text().startswith(other)
-    assert [(x["stage"], x["step"]) for x in log_of(tmp_path)] == [("base-vae", 9)] + [
-        ("line", i) for i in range(1, 8)
-    ]
+    assert [(x["stage"], x["step"]) for x in log_of(tmp_path)] == [("base-vae", 9)] + [("line", i) for i in range(1, 8)]
 
 
 def test_numbers_of_an_8_bit_optimiser_are_kept(tmp_path):

@@ -26,9 +26,7 @@ TILES = 8
 """Tiles along a side of a normal image whose texture is torn up."""
 
 
-def make(
-    normals: Images, anomalies: Images, masks: Masks, count: int, seed: int, textures: Images | None = None
-) -> Pairs:
+def make(normals: Images, anomalies: Images, masks: Masks, count: int, seed: int, textures: Images | None = None) -> Pairs:
     """Blend textures into `count` normal images; see `protocol.Comparator`. Anomalies are not used.
 
     Args:
@@ -54,9 +52,7 @@ def make(
     return collect(found, normals)
 
 
-def perlin_noise(
-    height: int, width: int, cells: tuple[int, int], rng: np.random.Generator
-) -> npt.NDArray[np.float64]:
+def perlin_noise(height: int, width: int, cells: tuple[int, int], rng: np.random.Generator) -> npt.NDArray[np.float64]:
     """Gradient noise (Perlin 1985, with the smoother fade of 2002).
 
     Args:
@@ -69,9 +65,7 @@ def perlin_noise(
         (H, W) within -1 to 1, near 0 on the grid's points.
     """
     angle = rng.uniform(0, 2 * np.pi, (cells[0] + 1, cells[1] + 1))
-    rows, columns = (
-        (np.arange(side) + 0.5) * number / side for side, number in zip((height, width), cells, strict=True)
-    )
+    rows, columns = ((np.arange(side) + 0.5) * number / side for side, number in zip((height, width), cells, strict=True))
     top, left = rows.astype(int)[:, None], columns.astype(int)[None, :]
     y, x = rows[:, None] - top, columns[None, :] - left
 
@@ -88,9 +82,7 @@ def perlin_noise(
 def perlin_mask(height: int, width: int, rng: np.random.Generator) -> Masks:
     """A mask (height, width) of noise above the threshold, turned by any angle; drawn again while it is empty."""
     while True:
-        rows, columns = (
-            int(rng.choice([n for n in CELLS if n == 1 or n * CELL_SIDE <= side])) for side in (height, width)
-        )
+        rows, columns = (int(rng.choice([n for n in CELLS if n == 1 or n * CELL_SIDE <= side])) for side in (height, width))
         noise = perlin_noise(height, width, (rows, columns), rng)
         centre = ((width - 1) / 2, (height - 1) / 2)
         move = cv2.getRotationMatrix2D(centre, rng.uniform(-90, 90), 1.0)

@@ -45,9 +45,7 @@ class GatherExpand(nn.Module):
             self.shortcut: nn.Module = nn.Identity()
         else:
             layers += [conv(inputs, wide, stride=stride, groups=inputs), conv_relu(wide, wide, groups=wide)]
-            self.shortcut = nn.Sequential(
-                conv(inputs, inputs, stride=stride, groups=inputs), conv(inputs, outputs, kernel=1)
-            )
+            self.shortcut = nn.Sequential(conv(inputs, inputs, stride=stride, groups=inputs), conv(inputs, outputs, kernel=1))
         self.layers = nn.Sequential(*layers, conv(wide, outputs, kernel=1))
 
     def forward(self, x: Tensor) -> Tensor:

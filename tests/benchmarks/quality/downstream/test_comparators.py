@@ -134,10 +134,7 @@ def test_a_texture_shows_in_its_mask_alone():
 
 def test_opacity_is_in_its_range():
     normal, texture = np.full((8, 8, 3), 100, np.uint8), np.full((8, 8, 3), 200, np.uint8)
-    seen = {
-        int(perlin._blend(normal, texture, np.ones((8, 8), bool), np.random.default_rng(seed))[0].max())
-        for seed in range(200)
-    }
+    seen = {int(perlin._blend(normal, texture, np.ones((8, 8), bool), np.random.default_rng(seed))[0].max()) for seed in range(200)}
     assert 120 <= min(seen) < 130  # 20 to 100 % of the way from 100 to 200
     assert 190 < max(seen) <= 200
 

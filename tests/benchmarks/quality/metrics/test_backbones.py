@@ -43,9 +43,7 @@ def test_inception_agrees_with_torch_fidelity():
     network = Inception()
     network.load_state_dict(made_up_state(network))
     y, x = np.mgrid[:40, :52]
-    planes = [
-        [127 + 100 * np.sin(0.3 * s * x + c) * np.cos(0.21 * (c + 1) * y) for c in range(3)] for s in (1, 2)
-    ]
+    planes = [[127 + 100 * np.sin(0.3 * s * x + c) * np.cos(0.21 * (c + 1) * y) for c in range(3)] for s in (1, 2)]
     found = network(torch.from_numpy(np.array(planes).round().astype(np.uint8)))
     features = [
         [2.321125, 6.138999, 0.0, 0.698680, 2.230863, 0.436288, 0.115437, 9.940032],
@@ -57,12 +55,8 @@ def test_inception_agrees_with_torch_fidelity():
     ]
     assert found.features.shape == (2, 2048)
     assert found.logits.shape == (2, 1008)
-    torch.testing.assert_close(
-        found.features[:, [*range(0, 1801, 300), 2047]], torch.tensor(features), rtol=1e-4, atol=1e-4
-    )
-    torch.testing.assert_close(
-        found.logits[:, [*range(0, 801, 200), 1007]], torch.tensor(logits), rtol=1e-4, atol=1e-4
-    )
+    torch.testing.assert_close(found.features[:, [*range(0, 1801, 300), 2047]], torch.tensor(features), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found.logits[:, [*range(0, 801, 200), 1007]], torch.tensor(logits), rtol=1e-4, atol=1e-4)
 
 
 def test_inception_has_the_published_number_of_parameters():
@@ -84,18 +78,14 @@ def test_tensorflows_resize_by_hand():
 def layer_by_layer(state: dict[str, torch.Tensor], image: np.ndarray) -> list[torch.Tensor]:
     """VGG-16's configuration D with the convolutions' published numbers, in double precision; outputs of the last ReLUs."""
     x = torch.from_numpy(image.astype(np.float64) / 255)
-    x = (2 * x - 1 - torch.tensor([-0.030, -0.088, -0.188]).double()) / torch.tensor(
-        [0.458, 0.448, 0.450]
-    ).double()
+    x = (2 * x - 1 - torch.tensor([-0.030, -0.088, -0.188]).double()) / torch.tensor([0.458, 0.448, 0.450]).double()
     x = x.permute(2, 0, 1)[None]
     taps = []
     for numbers in ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28)):
         if taps:
             x = F.max_pool2d(x, 2)
         for k in numbers:
-            x = F.conv2d(
-                x, state[f"features.{k}.weight"].double(), state[f"features.{k}.bias"].double(), padding=1
-            )
+            x = F.conv2d(x, state[f"features.{k}.weight"].double(), state[f"features.{k}.bias"].double(), padding=1)
             x = x.clamp_min(0)
         taps.append(x[0])
     return taps
@@ -142,9 +132,7 @@ def test_other_heads_are_refused():
 def save(path, state, published):
     """Save weights as if they were the published ones."""
     torch.save(state, path)
-    return backbones.Published(
-        published.name, hashlib.sha256(path.read_bytes()).hexdigest(), published.source
-    )
+    return backbones.Published(published.name, hashlib.sha256(path.read_bytes()).hexdigest(), published.source)
 
 
 def test_published_weights_are_loaded(tmp_path, monkeypatch):

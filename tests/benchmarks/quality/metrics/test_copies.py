@@ -83,25 +83,19 @@ def test_turned_and_flipped_copies_are_found_among_the_views(perceptual):
     views = symmetric_views(training)
     assert len(views.images) == len(views.masks) == 16
     assert len({image.tobytes() for image in views.images}) == 16
-    turned = LoadedPairs(
-        np.rot90(training.images, 3, (1, 2))[:, ::-1], np.rot90(training.masks, 3, (1, 2))[:, ::-1]
-    )
+    turned = LoadedPairs(np.rot90(training.images, 3, (1, 2))[:, ::-1], np.rot90(training.masks, 3, (1, 2))[:, ::-1])
     found = nearest(perceptual, turned, views)
     assert (found.index % 2).tolist() == [0, 1]
     assert found.pixel.tolist() == [0, 0]
     assert found.mask_iou.tolist() == [1, 1]
 
 
-@pytest.mark.parametrize(
-    ("product", "defect"), [("bottle", "contamination"), ("tile", "crack"), ("nut", "scratch")]
-)
+@pytest.mark.parametrize(("product", "defect"), [("bottle", "contamination"), ("tile", "crack"), ("nut", "scratch")])
 def test_masks_that_fit_and_masks_that_do_not(product, defect):
     fitting, missing = [], []
     for i in range(12):
         image, mask = demo.draw(product, defect, 128, np.random.default_rng(i))
-        whole, _ = demo.draw(
-            product, None, 128, np.random.default_rng(i)
-        )  # the same piece without the defect
+        whole, _ = demo.draw(product, None, 128, np.random.default_rng(i))  # the same piece without the defect
         fitting.append(mask_fit(image, mask > 0))
         missing.append(mask_fit(whole, mask > 0))
     assert np.mean(fitting) > 0.95

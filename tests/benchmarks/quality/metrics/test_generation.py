@@ -39,9 +39,7 @@ def pieces(count: int, defect: str | None, seed: int) -> np.ndarray:
     return np.stack([demo.draw("bottle", defect, 64, rng)[0] for rng in rngs])
 
 
-@pytest.mark.filterwarnings(
-    "ignore::UserWarning"
-)  # torchmetrics: of its memory, and of one split having no spread
+@pytest.mark.filterwarnings("ignore::UserWarning")  # torchmetrics: of its memory, and of one split having no spread
 def test_inception_score_agrees_with_torchmetrics():
     logits = np.random.default_rng(0).normal(0, 3, (40, 12))
     metric = InceptionScore(feature=torch.nn.Identity(), splits=1)
@@ -73,9 +71,7 @@ def test_inception_score_by_hand():
 
 
 def test_too_few_images_for_the_splits():
-    with pytest.raises(
-        DataError, match="found 9 images for an Inception Score over 10 splits, expected at least 10"
-    ):
+    with pytest.raises(DataError, match="found 9 images for an Inception Score over 10 splits, expected at least 10"):
         inception_score(np.zeros((9, 3)), splits=10, seed=0)
 
 
@@ -143,9 +139,7 @@ def test_a_large_cluster_is_sampled_by_the_seed():
 
 
 def test_no_cluster_of_two():
-    with pytest.raises(
-        DataError, match=r"2 generated images and 2 training anomalies.*IC-LPIPS is undefined"
-    ):
+    with pytest.raises(DataError, match=r"2 generated images and 2 training anomalies.*IC-LPIPS is undefined"):
         intra_cluster(COLOURS, plain(RED, BLUE), plain(RED, BLUE), GenerationSettings())
 
 

@@ -50,9 +50,7 @@ def brute_force_pro(maps: np.ndarray, masks: np.ndarray, limit: float) -> float:
     for threshold in sorted(set(maps.ravel().tolist()), reverse=True):
         predicted = maps >= threshold
         overlaps = [
-            np.mean([predicted[i][pixel] for pixel in component])
-            for i in range(len(masks))
-            for component in components(masks[i])
+            np.mean([predicted[i][pixel] for pixel in component]) for i in range(len(masks)) for component in components(masks[i])
         ]
         points.append((float(predicted[~masks].mean()), float(np.mean(overlaps))))
     area = 0.0
@@ -96,10 +94,7 @@ def test_pixel_scores_agree_with_scikit_learn_and_brute_force(seed):
     labels, values = masks.ravel(), maps.ravel()
     assert found.auroc == pytest.approx(roc_auc_score(labels, values), abs=TOLERANCE)
     assert found.ap == pytest.approx(average_precision_score(labels, values), abs=TOLERANCE)
-    f1 = {
-        t: 2 * (labels & (values >= t)).sum() / (labels.sum() + (values >= t).sum())
-        for t in np.unique(values)
-    }
+    f1 = {t: 2 * (labels & (values >= t)).sum() / (labels.sum() + (values >= t).sum()) for t in np.unique(values)}
     assert found.f1_max == pytest.approx(max(f1.values()), abs=TOLERANCE)
     assert f1[np.float32(found.threshold)] == max(f1.values())
     at_best = jaccard_score(labels, values >= np.float32(found.threshold))

@@ -130,9 +130,7 @@ def test_the_profile_is_the_one_that_takes_the_rows(machine, engines, monkeypatc
     for rows in (1, 2, 3, 8):
         rtx.run("unet", feeds(rows), ("noise",))
     assert chosen == [0, 0, 1, 1]
-    error = refused(
-        BackendError, lambda: rtx.run("unet", feeds(9), ("noise",)), "at most 8", "smaller --batch"
-    )
+    error = refused(BackendError, lambda: rtx.run("unet", feeds(9), ("noise",)), "at most 8", "smaller --batch")
     assert error.exit_code == 4
 
 

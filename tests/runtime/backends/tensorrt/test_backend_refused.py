@@ -54,9 +54,7 @@ def test_missing_cuda_packages_are_named_with_their_hint(engines, monkeypatch):
 
 
 def test_a_bundle_without_engines(machine, bundle):
-    message = (
-        f"no rtx engines found, rtx-{VERSION} expected; run: seas-engine build {bundle.path} --variant rtx"
-    )
+    message = f"no rtx engines found, rtx-{VERSION} expected; run: seas-engine build {bundle.path} --variant rtx"
     assert refused(BackendError, lambda: open_backend("rtx", bundle), message).exit_code == 4
 
 
@@ -118,9 +116,7 @@ def test_a_run_that_tensorrt_refuses(machine, engines, monkeypatch):
     ready = rtx._session._ready["unet", 2]
     monkeypatch.setattr(ready, "_capturable", False)
     monkeypatch.setattr(ready._context.inner, "execute_async_v3", lambda _stream: False)
-    refused(
-        BackendError, lambda: rtx.run("unet", feeds(2), ("noise",)), "unet: running failed", "--backend cpu"
-    )
+    refused(BackendError, lambda: rtx.run("unet", feeds(2), ("noise",)), "unet: running failed", "--backend cpu")
 
 
 def test_too_little_memory_is_an_error_of_its_own_and_leaves_the_backend_usable(machine, engines):

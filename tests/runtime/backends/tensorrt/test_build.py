@@ -39,9 +39,7 @@ def built(pristine, tmp_path_factory):
 @pytest.fixture(scope="module")
 def bottle(tmp_path_factory):
     """The shipped bundle with engines."""
-    folder = shutil.copytree(
-        BOTTLE, tmp_path_factory.mktemp("built") / "bottle.plan", ignore=shutil.ignore_patterns("engines")
-    )
+    folder = shutil.copytree(BOTTLE, tmp_path_factory.mktemp("built") / "bottle.plan", ignore=shutil.ignore_patterns("engines"))
     build(folder, "rtx", GENERATIONS, batches=(2,))
     return folder
 

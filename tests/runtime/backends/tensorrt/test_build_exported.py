@@ -24,6 +24,4 @@ def test_an_exported_fp16_bundle_becomes_engines_for_three_generations(plan, tmp
         model = onnx.load(folder / f"{graph}.fp16.onnx", load_external_data=False)
         modules = {node.name.rpartition("/")[0].encode() for node in model.graph.node} - {b""}
         named = {name.rpartition(b"/")[0] for name in re.findall(rb"\[ONNX Layer: ([^\]]+)\]", data)}
-        assert (
-            len(named & modules) > len(modules) / 2
-        )  # an engine's layers still tell the module they came from
+        assert len(named & modules) > len(modules) / 2  # an engine's layers still tell the module they came from

@@ -51,9 +51,7 @@ def test_a_failure_of_the_builder_names_the_module(edit_graph, plan_folder):
     def multiply(model):
         name = "unet.mid_block.attentions.0.to_q/MatMul_7"
         model.graph.node.insert(0, helper.make_node("MatMul", ["prompt", "square"], ["turned"], name=name))
-        next(
-            node for node in model.graph.node if node.input[0] == "prompt" and node.op_type != "MatMul"
-        ).input[0] = "turned"
+        next(node for node in model.graph.node if node.input[0] == "prompt" and node.op_type != "MatMul").input[0] = "turned"
         square = np.random.default_rng(0).normal(size=(5, 5)).astype(np.float32)
         model.graph.initializer.append(numpy_helper.from_array(square, "square"))
 

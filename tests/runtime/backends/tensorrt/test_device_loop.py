@@ -40,10 +40,7 @@ def plan(plan_folder, machine):
 
 
 def pictures(folder):
-    return {
-        str(path.relative_to(folder)): np.asarray(Image.open(path)).astype(int)
-        for path in sorted(Path(folder).rglob("*.png"))
-    }
+    return {str(path.relative_to(folder)): np.asarray(Image.open(path)).astype(int) for path in sorted(Path(folder).rglob("*.png"))}
 
 
 def same_pictures(folder, other):

@@ -28,9 +28,7 @@ def module(monkeypatch):
     library.load.cache_clear()
 
 
-@pytest.mark.parametrize(
-    ("variant", "hint"), [("rtx", 'pip install "tensorrt-rtx-cu13'), ("tensorrt", 'pip install "tensorrt>=')]
-)
+@pytest.mark.parametrize(("variant", "hint"), [("rtx", 'pip install "tensorrt-rtx-cu13'), ("tensorrt", 'pip install "tensorrt>=')])
 def test_a_package_that_is_missing(plan_folder, module, variant, hint):
     module(library.PACKAGES[variant].module, None)
     build_refused(BackendError, plan_folder, "is not installed", hint, variant=variant)
@@ -47,9 +45,7 @@ def test_tensorrt_wants_the_gpu_itself(plan_folder, module, monkeypatch):
     monkeypatch.setattr("seas_runtime.backends.tensorrt.build.current_gpu", lambda: Gpu("sm90", "NVIDIA H100"))
     words = ("sm90 (NVIDIA H100)", "on a machine with sm80")
     build_refused(BackendError, plan_folder, *words, variant="tensorrt", gpus=["sm90", "sm80"])
-    build_refused(
-        SettingsError, plan_folder, "'foo'", "sm80 or sm90 expected", variant="tensorrt", gpus=["foo"]
-    )
+    build_refused(SettingsError, plan_folder, "'foo'", "sm80 or sm90 expected", variant="tensorrt", gpus=["foo"])
 
 
 @pytest.mark.filterwarnings("ignore:Use Deprecated in TensorRT-RTX")
