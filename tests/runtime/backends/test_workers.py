@@ -166,9 +166,9 @@ def test_leaving_stops_the_lanes_within_a_step(bundle):
 
     stream = made(Wide(bundle, 3, watch), bundle, plan_of(60, 1), steps=90)
     next(stream)
-    began = time.monotonic()
+    under_way = len(calls)
     stream.close()
-    assert time.monotonic() - began < 0.5
+    assert len(calls) - under_way <= 2 * 3  # each worker ends the step it is in, and may have begun one since
     assert own_threads() == []
     before = len(calls)
     time.sleep(0.05)

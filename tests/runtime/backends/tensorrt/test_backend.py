@@ -1,6 +1,6 @@
 """Native engines: what is called, in which order, with which memory; what is chosen and refused.
 
-`machine` stands in for a GPU (see `stand_in_gpu`); test_trt_gpu.py runs on a real one.
+`machine` stands in for a GPU (see `stand_in_gpu`); test_backend_gpu.py runs on a real one.
 """
 
 import shutil
