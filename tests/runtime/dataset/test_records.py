@@ -15,7 +15,8 @@ def test_lines_are_on_the_disk_when_append_returns(tmp_path, monkeypatch):
 def test_no_lines_make_no_file(tmp_path, monkeypatch):
     order = disk.watch(monkeypatch)
     Journal(tmp_path / "refused.jsonl").append([])
-    assert list(tmp_path.iterdir()) == order == []
+    assert order == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_replacing_goes_through_a_file_beside(tmp_path, monkeypatch):
