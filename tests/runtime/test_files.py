@@ -31,8 +31,8 @@ def test_a_write_that_fails_keeps_what_was_there(tmp_path, monkeypatch, place, n
     def fail(*_):
         raise OSError("the disk is gone")
 
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="the disk is gone"):
-        patch.setattr(place, name, fail)
+    monkeypatch.setattr(place, name, fail)
+    with pytest.raises(OSError, match="the disk is gone"):
         write_atomic(path, b"after")
     assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == ([] if before is None else [("run.json", before)])
 

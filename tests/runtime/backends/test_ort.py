@@ -9,6 +9,7 @@ from seas_runtime.bundle.reader import read_bundle, write_manifest
 from seas_runtime.errors import BackendError, DeviceMemoryError
 from tests.runtime import small_bundle
 
+
 def test_graphs_give_their_arithmetic(bundle):
     backend = open_backend("cpu", bundle, 1)
     rng = np.random.default_rng(0)
