@@ -10,8 +10,8 @@ from seas_runtime.backends import BACKENDS
 from seas_runtime.backends.tensorrt import backend, library
 from seas_runtime.device import Gpu
 from tests.runtime import stand_in_gpu
-from tests.runtime.backends.tensorrt.test_engine_set import VERSION
 from tests.runtime.building import RTX, seas_engine
+from tests.runtime.engine_sets import VERSION
 
 
 def lines(*words):

@@ -1,20 +1,10 @@
 """What the runtime loads, seen from a process of its own."""
 
-import json
-import os
 import subprocess
 import sys
 
-FORBIDDEN = (
-    "torch",
-    "diffusers",
-    "transformers",
-    "onnx",
-    "onnxscript",
-    "polygraphy",
-    "seas_train",
-    "seas_export",
-)
+from tests.runtime.own_process import FORBIDDEN, loaded, processor_seconds
+
 EVERYTHING = """
 import importlib, json, pkgutil, sys
 import seas_runtime
@@ -32,11 +22,6 @@ LEAVES = (
     "dataset", "dataset.sheet",
     "sampling", "sampling.noise", "sampling.solver",
 )  # fmt: skip
-
-
-def loaded(code):
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    return json.loads(run.stdout)
 
 
 def test_no_module_of_the_runtime_loads_a_training_package():
@@ -70,10 +55,3 @@ def test_help_answers_at_once():
     assert "Examples:" in shown.stdout
     taken = [(processor_seconds(helping, "--help"), processor_seconds(alone)) for _ in range(3)]
     assert min(ours for ours, _ in taken) < 2.5 * min(clicks for _, clicks in taken)
-
-
-def processor_seconds(code, *words):
-    before = os.times()
-    subprocess.run([sys.executable, "-c", code, *words], capture_output=True, check=True, timeout=60)
-    after = os.times()
-    return after.children_user + after.children_system - before.children_user - before.children_system

@@ -15,13 +15,9 @@ from seas_runtime.sampling.masks import Gate
 from seas_runtime.sampling.pairs import Plan
 from seas_runtime.sampling.sampler import Model, cut, generate
 from tests.runtime import small_bundle
-from tests.runtime.backends.test_mnn import bundle as mnn_bundle
-from tests.runtime.backends.test_mnn import cache
 from tests.runtime.engine_checks import inputs
-from tests.runtime.sampling.test_sampler import sampling
+from tests.runtime.small_bundle import sampling
 from tests.runtime.written import check_pairs, lines, tree
-
-__all__ = ["cache", "mnn_bundle"]
 
 
 @pytest.fixture

@@ -7,21 +7,14 @@ from seas_runtime.backends import open_backend
 from seas_runtime.errors import BackendError
 from seas_runtime.sampling.masks import Gate
 from seas_runtime.sampling.pairs import Plan, draw_pair, start_latent
-from seas_runtime.sampling.sampler import Model, Sampling, generate, to_pixels
-from seas_runtime.sampling.solver import solver_table
+from seas_runtime.sampling.sampler import Model, generate, to_pixels
 from tests.runtime import small_bundle
+from tests.runtime.small_bundle import sampling
 
 
 @pytest.fixture(scope="module")
 def model(bundle):
     return Model(open_backend("cpu", bundle, 1), bundle.conditioning, bundle.manifest.start)
-
-
-ANY_MASK = Gate(0, 1.0)
-
-
-def sampling(bundle, steps=6, guidance=2.5, mask_steps=3, gate=ANY_MASK, retries=0):
-    return Sampling(solver_table(bundle.manifest.schedule, steps), guidance, mask_steps, 0.5, gate, retries)
 
 
 def by_hand(bundle, pair, steps, guidance, mask_steps):

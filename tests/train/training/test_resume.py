@@ -121,7 +121,7 @@ def test_the_weights_are_on_disk_before_the_checkpoint_counts(tmp_path, monkeypa
 def test_a_process_tuning_a_model_is_killed(base, product, tuned, tmp_path):
     folder = tmp_path / "run"
     script = (
-        "import sys, time; sys.path.insert(0, 'tests'); from pathlib import Path\n"
+        "import sys, time; from pathlib import Path\n"
         "import torch; torch.set_num_threads(1)\n"
         "from tests.smallest import TUNE; from seas_train import tune; from seas_train.data import layouts\n"
         "losses = tune.losses\n"

@@ -12,19 +12,9 @@ from seas_runtime.backends.tensorrt.cuda import Gpu
 from seas_runtime.bundle.reader import read_bundle
 from seas_runtime.device import Gpu as Device
 from seas_runtime.errors import BackendError, BundleError, DeviceMemoryError
-from tests.runtime import small_bundle, stand_in_gpu
-from tests.runtime.backends.tensorrt.test_engine_set import CONTENTS, VERSION, description, write_set
+from tests.runtime import small_bundle
+from tests.runtime.engine_sets import CONTENTS, VERSION, description, write_set
 from tests.runtime.stand_in_gpu import feeds, refused
-
-
-@pytest.fixture
-def machine(monkeypatch, tmp_path):
-    return stand_in_gpu.install(monkeypatch, tmp_path / "cache")
-
-
-@pytest.fixture
-def engines(plan_folder):
-    return stand_in_gpu.with_engines(plan_folder)
 
 
 def test_without_a_gpu_both_the_module_and_cuda_say_so(engines):
