@@ -119,7 +119,7 @@ def open_backend(
     Args:
         name: one of `BACKENDS`, or "auto" for the first of `candidates` that works here.
         bundle: a verified bundle.
-        threads: CPU threads at most, see `seas_runtime.backends.workers.share_cores`; 0 leaves it to the engine.
+        threads: CPU threads at most, see `seas_runtime.backends.workers.split_cores`; 0 leaves it to the engine.
         candidates: what "auto" tries, best first; those in `ROUNDS` it does not.
         say: called with one line that says what "auto" took and why.
 

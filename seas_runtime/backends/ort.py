@@ -153,7 +153,7 @@ def _check(file: str, session: Any, graph: Graph) -> None:
 
 
 def _exceptions() -> tuple[type[Exception], ...]:
-    """ONNX Runtime's own exceptions, which split no base but Exception."""
+    """ONNX Runtime's own exceptions, which share no base but Exception."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state  # noqa: PLC0415  # an optional package
 
     own = [kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception)]

@@ -209,7 +209,7 @@ def _explained(out: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OutputError(
-            f"{error.filename or out}: {error.strerror or error}; hint that and run the same command again, finished pairs are kept"
+            f"{error.filename or out}: {error.strerror or error}; fix that and run the same command again, finished pairs are kept"
         ) from error
 
 

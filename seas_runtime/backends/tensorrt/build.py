@@ -263,7 +263,7 @@ def _place(folder: Path) -> Iterator[Path]:
                 _remove(old)
     except OSError as error:
         raise OutputError(
-            f"{error.filename or folder}: {error.strerror or error}; hint that and run the same command again"
+            f"{error.filename or folder}: {error.strerror or error}; fix that and run the same command again"
         ) from error
     finally:
         with suppress(OSError):  # there, and empty, only where the first build failed
