@@ -4,38 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import isfinite
-from typing import Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
-from seas_runtime.bundle.manifest import Manifest
+from seas_runtime.bundle.manifest import DefectName, FolderName, Manifest
 from seas_runtime.errors import SettingsError
 from seas_runtime.sampling.masks import Gate
+from seas_runtime.sampling.noise import WORD
 from seas_runtime.sampling.pairs import Plan
 from seas_runtime.sampling.sampler import Sampling
 from seas_runtime.sampling.solver import solver_table
 
 
 class Settings(BaseModel):
-    """Everything that decides the bytes of a run; two runs with equal settings make the same data."""
+    """Everything that decides the bytes of a run; two runs with equal settings make the same data.
+
+    They are read back from `run.json`, which anybody may have written: what names a folder is checked here.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    product: str
+    product: FolderName
     digest: str
     backend: str
-    defects: tuple[str, ...]
-    count: int
-    seed: int
-    batch: int
+    defects: Annotated[tuple[DefectName, ...], Field(min_length=1)]
+    count: Annotated[int, Field(ge=1)]
+    seed: Annotated[int, Field(ge=0, lt=WORD)]
+    batch: Annotated[int, Field(ge=1)]
     shard: tuple[int, int]
-    steps: int
-    guidance: float
-    threshold: float
-    mask_steps: int
-    min_area: int
-    max_area: float
-    retries: int
+    steps: Annotated[int, Field(ge=1)]
+    guidance: Annotated[FiniteFloat, Field(ge=1)]
+    threshold: Annotated[float, Field(gt=0, lt=1)]
+    mask_steps: Annotated[int, Field(ge=1)]
+    min_area: Annotated[int, Field(ge=0)]
+    max_area: Annotated[float, Field(gt=0, le=1)]
+    retries: Annotated[int, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _shard_exists(self) -> Self:
+        if not 0 <= self.shard[0] < self.shard[1]:
+            raise ValueError(f"shard {self.shard}: k of n with 0 <= k < n expected")
+        return self
 
     def plan(self) -> Plan:
         """The pairs to make."""

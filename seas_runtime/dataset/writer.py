@@ -23,7 +23,7 @@ from PIL import Image
 
 from seas_runtime.dataset.records import Journal, Line, RunRecord, check_same_run, read_record, write_record
 from seas_runtime.errors import OutputError
-from seas_runtime.files import LOCK, TEMPORARY_SUFFIX, flush_folder, locked, write_atomic
+from seas_runtime.files import LOCK, TEMPORARY_SUFFIX, flush_folder, inside, locked, write_atomic
 from seas_runtime.sampling.masks import GOOD, area, bounding_box
 from seas_runtime.sampling.sampler import Sample
 from seas_runtime.settings import Settings
@@ -83,6 +83,8 @@ class Writer:
 
     def _resume(self) -> None:
         """Keep whole batches, forget the rest, clear what a killed run left, and note what is to do."""
+        for name in (RUN, METADATA, REFUSED):
+            inside(self.out, name)
         begun = read_record(self.out / RUN)
         done, refused = self.metadata.read(), self.refused.read()
         if begun is not None and (done or refused):
@@ -96,6 +98,7 @@ class Writer:
                 "ask for more pairs or give another --out"
             )
         done = {index: text for index, text in done.items() if self._in_place(index, text)}
+        refused = {index: text for index, text in refused.items() if self._given_up(index, text)}
         known = done.keys() | refused.keys()
         self.todo = [batch for batch in self.plan.batches() if not known >= set(batch)]
         for index in (index for batch in self.todo for index in batch):
@@ -118,7 +121,7 @@ class Writer:
         for defect in settings.defects:
             for folder in ("test", "ground_truth"):
                 place = f"{settings.product}/{folder}/{defect}"
-                for file in (self.out / place).glob("*.png*"):
+                for file in inside(self.out, place).glob("*.png*"):
                     ours = _OURS.fullmatch(file.name)
                     if ours is None:
                         continue
@@ -127,15 +130,25 @@ class Writer:
                         file.unlink()
 
     def _in_place(self, index: int, text: bytes) -> bool:
+        """Whether a line is that of this run's pair, whose files are there."""
         line, names = json.loads(text), _paths(self.record.settings, index)
-        return (line.get("file_name"), line.get("mask_file_name")) == names and all((self.out / name).is_file() for name in names)
+        told = (line.get("file_name"), line.get("mask_file_name"))
+        return self._ours(index, line) and told == names and all((self.out / name).is_file() for name in names)
+
+    def _given_up(self, index: int, text: bytes) -> bool:
+        line = json.loads(text)
+        return self._ours(index, line) and isinstance(line.get("verdict"), str)
+
+    def _ours(self, index: int, line: Line) -> bool:
+        defects = self.record.settings.defects
+        return line.get("defect") == defects[index % len(defects)] and isinstance(line.get("attempt"), int)
 
     def _write(self, sample: Sample) -> None:
         if sample.verdict != GOOD:
             return
         image, mask = _paths(self.record.settings, sample.pair.index)
         for name, pixels in ((image, sample.image), (mask, sample.mask)):
-            path = self.out / name
+            path = inside(self.out, name)
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(path, _png(pixels))
 
