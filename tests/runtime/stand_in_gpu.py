@@ -288,7 +288,8 @@ class TwinKernels:
         shape = (count // (2 * 4 * 4), 2, 4, 4)
         given = at(noise, (copies * shape[0], *shape[1:]), np.float32)
         self.flag(broken, given)
-        results = reference.update(given, at(latents, shape, np.float32), at(before, shape, np.float32), at(step, (6,), np.float32))
+        taken = (at(address, shape, np.float32) for address in (latents, before))
+        results = reference.guided_update(given, *taken, at(step, (6,), np.float32))
         for address, values in zip((next_latents, clean), results, strict=True):
             at(address, values.shape, np.float32)[...] = values
 

@@ -35,7 +35,7 @@ def test_no_module_of_the_runtime_loads_a_training_package():
     assert [name for name in modules if name.split(".")[0] in FORBIDDEN] == []
 
 
-LEAVES = ("files", "errors", "telemetry", "bundle", "bundle.names", "dataset", "dataset.sheet")
+LEAVES = ("files", "errors", "telemetry", "bundle", "bundle.names", "dataset", "dataset.sheet", "sampling", "sampling.defaults")
 
 
 def test_training_knows_only_leaves_of_the_runtime():

@@ -6,7 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from seas_runtime.backends import BACKENDS, OF_CORE, open_backend
+from seas_runtime.backends import open_backend
+from seas_runtime.backends.registry import BACKENDS, OF_CORE
 from seas_runtime.backends.tensorrt import backend, library
 from seas_runtime.backends.tensorrt.cuda import Gpu
 from seas_runtime.bundle.reader import read_bundle
@@ -135,7 +136,7 @@ def test_too_little_memory_is_an_error_of_its_own_and_leaves_the_backend_usable(
 
 def test_auto_takes_the_best_that_works_and_says_why(machine, engines):
     said = []
-    assert open_backend("auto", engines, say=said.append).name == "rtx"
+    assert open_backend("auto", engines, log=said.append).name == "rtx"
     (line,) = said
     assert line.startswith("backend rtx (not tensorrt: ")
     assert f"tensorrt-{VERSION} expected" in line
