@@ -25,7 +25,7 @@ from seas_runtime import Options, Pair
 from seas_runtime.bundle.reader import Bundle, read_bundle
 from seas_runtime.sampling.noise import POSTERIOR, START
 from seas_runtime.sampling.pairs import draw_pair
-from seas_runtime.settings import resolve
+from seas_runtime.settings import recipe
 from seas_train import reference, run_folder
 from seas_train.run_folder import Run
 
@@ -41,7 +41,7 @@ def of_bundle(bundle: Bundle, backend: str, options: Options) -> list[Pair]:
 def of_pytorch(trained: Run, bundle: Bundle, options: Options) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Images (n, H, W, 3) and masks (n, H, W) of the same pairs from the reference sampler."""
     conditioning, defaults = bundle.conditioning, bundle.manifest.defaults
-    plan = resolve(bundle.manifest, "none", options).plan()
+    plan, _ = recipe(bundle.manifest, options)
     drawn = [draw_pair(plan, i, 0, len(conditioning.mean)) for i in range(plan.count)]
     mean, std = (np.stack([part[pair.normal] for pair in drawn]) for part in (conditioning.mean, conditioning.std))
     posterior, noise = (np.stack([pair.stream.normals(key, mean.shape[1:]) for pair in drawn]) for key in (POSTERIOR, START))

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from weakref import WeakSet
@@ -21,14 +20,12 @@ from weakref import WeakSet
 from seas_runtime.backends import Backend, open_backend
 from seas_runtime.backends.registry import BACKENDS, OF_CORE
 from seas_runtime.bundle.reader import Bundle, read_bundle
-from seas_runtime.errors import SettingsError
-from seas_runtime.options import SEED_BELOW, Options
+from seas_runtime.options import Options
 from seas_runtime.sampling.pairs import Pair
 from seas_runtime.sampling.recipe import Plan, Sampling
 from seas_runtime.sampling.sampler import Batches, Model, generate
-from seas_runtime.settings import resolve
+from seas_runtime.settings import recipe
 
-ENDLESS = SEED_BELOW  # pairs: more than anybody makes, and each has a random stream of its own
 Log = Callable[[str], None]
 
 
@@ -158,14 +155,8 @@ class Generator:
         Raises:
             SettingsError: see `pairs`.
         """
-        if not 0 <= start < ENDLESS:
-            raise SettingsError(f"start {start} found, 0 to {ENDLESS - 1} expected")
-        endless = options.count is None and options.per_type is None
-        asked = replace(options, count=ENDLESS) if endless else options
-        manifest = self.bundle.manifest
-        settings = resolve(manifest, self.backend.name, asked)
-        plan = replace(settings.plan(), start=start, count=min(start + settings.count, ENDLESS))
-        return plan, settings.sampling(manifest)
+        self._opened()
+        return recipe(self.bundle.manifest, options, start)
 
     def batches(self, plan: Plan, sampling: Sampling, chosen: Iterable[tuple[int, ...]] | None = None) -> Batches:
         """The batches of a plan, or those chosen of them, with the pairs that the gate refused; see `sampler.generate`."""

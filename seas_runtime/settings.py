@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from math import isfinite
 from typing import Annotated, Self
 
@@ -14,6 +14,8 @@ from seas_runtime.options import SEED_BELOW, Options
 from seas_runtime.sampling.masks import Gate
 from seas_runtime.sampling.recipe import Plan, Sampling
 from seas_runtime.sampling.solver import solver_table
+
+ENDLESS = SEED_BELOW  # pairs: more than anybody makes, and each has a random stream of its own
 
 
 class Settings(BaseModel):
@@ -60,6 +62,20 @@ class Settings(BaseModel):
             gate=Gate(self.min_area, self.max_area),
             retries=self.retries,
         )
+
+
+def recipe(manifest: Manifest, options: Options, start: int = 0) -> tuple[Plan, Sampling]:
+    """Which pairs, from the index `start` on, options ask for, and how to make them; without a count there is no end.
+
+    Raises:
+        SettingsError: see `resolve`; a start that no pair has.
+    """
+    if not 0 <= start < ENDLESS:
+        raise SettingsError(f"start {start} found, 0 to {ENDLESS - 1} expected")
+    endless = options.count is None and options.per_type is None
+    settings = resolve(manifest, "any", replace(options, count=ENDLESS) if endless else options)
+    plan = replace(settings.plan(), start=start, count=min(start + settings.count, ENDLESS))
+    return plan, settings.sampling(manifest)
 
 
 def resolve(manifest: Manifest, backend: str, options: Options) -> Settings:
