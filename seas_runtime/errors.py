@@ -23,6 +23,12 @@ class BundleError(SeasError):
     exit_code = 3
 
 
+class DataError(SeasError):
+    """Pictures, masks or annotations that are missing or cannot be used (exit code 3)."""
+
+    exit_code = 3
+
+
 class BackendError(SeasError):
     """An inference engine that is not installed, does not fit this machine or fails (exit code 4)."""
 

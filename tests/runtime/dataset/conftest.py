@@ -1,0 +1,55 @@
+"""`seas-data import` in this process."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from seas_runtime.dataset.cli import data
+
+
+@pytest.fixture
+def run(tmp_path):
+    """run("--yes", source=..., code=0) -> output; the product lies in tmp_path / "out/part"."""
+
+    def invoke(*words, source=tmp_path / "source", into=tmp_path / "out/part", code=0):
+        given = ["import", source, "--into", into, *words]
+        result = CliRunner().invoke(data, [str(word) for word in given])
+        assert result.exit_code == code, (result.output, result.exception)
+        assert result.exception is None or isinstance(result.exception, SystemExit)
+        return result.output
+
+    return invoke
+
+
+@pytest.fixture
+def product(tmp_path):
+    """What the import wrote."""
+    return Product(tmp_path / "out/part")
+
+
+class Product:
+    def __init__(self, root):
+        self.root = root
+
+    @property
+    def record(self):
+        return json.loads((self.root / "import.json").read_text(encoding="utf-8"))
+
+    @property
+    def titles(self):
+        return json.loads((self.root / "titles.json").read_text(encoding="utf-8"))
+
+    def names(self, folder):
+        return sorted(file.name for file in (self.root / folder).iterdir())
+
+    def mask(self, name):
+        values = np.asarray(Image.open(self.root / f"ground_truth/{name}_mask.png"))
+        assert set(np.unique(values)) <= {0, 255}
+        return values > 0
+
+
+def iou(one, other):
+    return (one & other).sum() / (one | other).sum()
