@@ -16,7 +16,7 @@ _NAMED = 3
 
 def advise(entries: Sequence[Entry], settings: ImportSettings) -> tuple[list[str], list[str]]:
     """Notes and doubts, a line each."""
-    return [*_notes(entries, settings), *_sizes(entries, settings)], list(_doubts(entries))
+    return [*_notes(entries, settings), *_sizes(entries, settings)], list(_doubts(entries, settings))
 
 
 def _notes(entries: Sequence[Entry], settings: ImportSettings) -> Iterator[str]:
@@ -34,13 +34,13 @@ def _notes(entries: Sequence[Entry], settings: ImportSettings) -> Iterator[str]:
     pieces = [piece for entry in entries for piece in entry.pieces]
     if not any(piece.title is None for piece in pieces):
         yield "no normal picture, and training needs some: --normals FOLDER adds them"
-    if not any(piece.title is not None for piece in pieces):
-        yield "no anomaly: nothing is marked on any picture"
     if settings.fit != "tile" and settings.normal_tiles:
         yield "--normal-tiles says nothing without --fit tile"
 
 
-def _doubts(entries: Sequence[Entry]) -> Iterator[str]:
+def _doubts(entries: Sequence[Entry], settings: ImportSettings) -> Iterator[str]:
+    if not any(piece.title is not None for entry in entries for piece in entry.pieces):
+        yield "nothing is marked on any picture, all are taken as normal ones"
     if blank := [entry for entry in entries if entry.blank]:
         yield f"{counted(len(blank), 'picture')} whose masks mark nothing, taken as normal ones: {_first(blank)}"
     boxes = [entry for entry in entries if any(mark.coarse for mark in entry.picture.marks)]
@@ -53,7 +53,7 @@ def _doubts(entries: Sequence[Entry]) -> Iterator[str]:
             f"drawn upright: {_first(unsure)}"
         )
     large = [entry for entry in entries if any(piece.area > _LARGE for piece in entry.pieces)]
-    if large:
+    if large and settings.fit != "tile":  # a tile is small
         yield f"{counted(len(large), 'picture')} marked on more than half: {_first(large)}"
 
 

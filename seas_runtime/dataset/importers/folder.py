@@ -15,6 +15,8 @@ from seas_runtime.dataset.importers.records import BrokenError, LeftOut
 from seas_runtime.dataset.importers.words import shown
 from seas_runtime.errors import DataError
 
+PRODUCT_FILES = ("import.json", "titles.json")
+"""What an import writes beside the pictures: its record, and the titles in the user's own words."""
 _MOST_FILES = 1_000_000
 _LITTER = frozenset(("__macosx", "thumbs.db", "desktop.ini"))
 NORMAL = frozenset(
@@ -85,7 +87,10 @@ def scan(root: Path, without: Path | None = None) -> Folder:
             if entry.name.startswith(".") or entry.name.lower() in _LITTER:
                 passed.append(LeftOut(path, "hidden, or made by the system", loses=False))
             elif entry.is_dir(follow_symlinks=False):
-                waiting += [path] if path.absolute() != apart else []
+                if all((path / name).is_file() for name in PRODUCT_FILES):
+                    passed.append(LeftOut(path, "a product's folder, made by an import", loses=False))
+                elif path.absolute() != apart:
+                    waiting.append(path)
             elif entry.is_symlink() and not path.is_file():
                 passed.append(
                     LeftOut(path, "a link to a folder or to nothing; links to files are read", loses=True)
@@ -121,7 +126,8 @@ class Finder:
     def __init__(self, folders: Sequence[Folder]) -> None:
         self._by_name: defaultdict[str, list[Path]] = defaultdict(list)
         self._by_stem: defaultdict[str, list[Path]] = defaultdict(list)
-        self.pictures = tuple(picture for folder in folders for picture in folder.pictures)
+        every = {picture.absolute(): picture for folder in reversed(folders) for picture in folder.pictures}
+        self.pictures = tuple(every.values())
         for picture in self.pictures:
             self._by_name[_key(picture.name)].append(picture)
             self._by_stem[_key(picture.stem)].append(picture)

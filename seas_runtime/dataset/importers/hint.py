@@ -52,6 +52,6 @@ def _bytes(file: Path) -> int:
 
 def _is_known(file: Path) -> bool:
     try:
-        return _bytes(file) < _MOST_BYTES and reading.format_of(reading.load(file), file) is not None
+        return _bytes(file) < _MOST_BYTES and reading.format_of(reading.Opener().load(file), file) is not None
     except BrokenError:
         return False

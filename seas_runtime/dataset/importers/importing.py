@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,14 +38,15 @@ def make_plan(
         DataError: There is nothing that can be imported.
         SettingsError: No format is called as the settings say.
     """
-    folder = _source(source, into)
+    normals = [scan(path, into) for path in settings.normals]
+    folder = _without(_source(source, into, alone=bool(settings.images)), normals)
     more = tuple(scan(path, into) for path in settings.images)
     found = reading.read(folder, more, settings, pool)
-    for path in settings.normals:
-        normals = scan(path, into)
-        known = {picture.file for picture in found.pictures}
-        found.pictures += [Picture(file) for file in normals.pictures if file not in known]
-        for file in sorted(set(normals.files) - set(normals.pictures)):
+    pictures = {file.absolute(): file for one in normals for file in one.pictures}
+    found.pictures += [Picture(file) for file in pictures.values()]
+    for one in normals:
+        found.left_out += one.passed
+        for file in set(one.files) - set(one.pictures):
             found.leave(file, "no picture", loses=False)
     plan = planning.make(folder.root, found, settings, pool, progress)
     if not plan.entries:
@@ -54,13 +55,24 @@ def make_plan(
     return plan
 
 
-def _source(source: Path, into: Path) -> Folder:
+def _without(folder: Folder, normals: Sequence[Folder]) -> Folder:
+    """The source without what the user says is normal."""
+    known = {file.absolute() for one in normals for file in one.files}
+    return Folder(
+        folder.root, tuple(file for file in folder.files if file.absolute() not in known), folder.passed
+    )
+
+
+def _source(source: Path, into: Path, *, alone: bool) -> Folder:
+    """The source's files: of a single one all pictures in its folder as well, unless it is to stand `alone`."""
     if not source.is_file():
         return scan(source, into)
     if source.suffix.lower() not in _DOCUMENTS:
         raise DataError(
             f"{shown(source)}: is a file, expected a folder or JSON, XML or CSV; unpack it if it is an archive"
         )
+    if alone:
+        return Folder(source.parent, (source,))
     folder = scan(source.parent, into)
     kept = tuple(file for file in folder.files if file == source or file.suffix.lower() in EXTENSIONS)
     return Folder(folder.root, kept, folder.passed)

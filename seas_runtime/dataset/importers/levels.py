@@ -127,6 +127,15 @@ class Differs(Rule):
         return ~np.isin(held, list(self.background))
 
 
+class Marked(Rule):
+    """All that is not 0; where a mask has soft edges (more than 16 values), what is at least half as bright as its maximum."""
+
+    def select(self, held: Values) -> Bits:
+        """As `Rule.select`."""
+        found, _ = _counted(held)
+        return held >= (int(found[-1]) + 1) // 2 if len(found) > 16 else held > 0
+
+
 @dataclass(frozen=True)
 class Among(Rule):
     """These values alone."""

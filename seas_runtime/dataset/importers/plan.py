@@ -26,7 +26,7 @@ class Piece:
         title: Its type; None for a normal picture.
         titles: The types that are marked on it, with their areas in pixels.
         area: The marked share of it.
-        width: How wide its anomaly is, in the photograph's pixels.
+        width: How wide the anomaly is on its photograph, in that one's pixels.
     """
 
     view: View

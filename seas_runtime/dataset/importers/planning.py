@@ -95,11 +95,12 @@ def _enter(picture: Picture, settings: ImportSettings) -> Entry:
         return Entry(replace(picture, marks=()), header, tuple(Piece(view) for view in whole), blank=doubtful)
     if union.all():
         raise BrokenError("its mask covers every pixel")
+    across = width(union)
     pieces, passed = [], []
     for view in views(header.size, settings, union):
         piece = _piece(view, masks, union, settings)
         if isinstance(piece, Piece):
-            pieces.append(piece)
+            pieces.append(replace(piece, width=across if piece.title is not None else 0.0))
         elif piece:
             passed.append(piece)
     return Entry(picture, header, tuple(pieces), tuple(passed), is_scaled(picture, header))
@@ -115,13 +116,13 @@ def _piece(view: View, masks: dict[str, Bits], union: Bits, settings: ImportSett
         return "nothing of its mask is left in the middle"
     if count == mask.size:
         return f"a mask that covers all of {_where(view)}"
-    native = cut_mask(union, replace(view, size=view.box[2:]))
-    if settings.fit == "tile" and count < CELL * CELL and native.sum() < union.sum():
+    if settings.fit == "tile" and count < min(CELL * CELL, int(union.sum())):
         return f"{count} pixels of a mask at the edge of {_where(view)}"
-    areas = {title: int(cut_mask(one, view).sum()) for title, one in masks.items()}
+    alone = len(masks) == 1
+    areas = {title: count if alone else int(cut_mask(one, view).sum()) for title, one in masks.items()}
     titles = tuple((title, area) for title, area in areas.items() if area)
     title = titles[0][0] if len(titles) == 1 else COMBINED
-    return Piece(view, title, titles, count / mask.size, width(native))
+    return Piece(view, title, titles, count / mask.size)
 
 
 def _where(view: View) -> str:

@@ -1,5 +1,7 @@
 """What part of a photograph is written: by hand, by brute force, and as training resizes masks."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -40,7 +42,8 @@ def test_cropping_takes_the_middle_of_a_normal_picture():
 
 
 @pytest.mark.parametrize(
-    ("columns", "left"), [((150, 160), 100), ((10, 40), 10), ((350, 390), 190), ((20, 380), 100), ((0, 250), 25)]
+    ("columns", "left"),
+    [((150, 160), 100), ((10, 40), 10), ((350, 390), 190), ((20, 380), 100), ((0, 250), 25)],
 )
 def test_cropping_moves_as_little_as_keeps_the_mark(columns, left):
     marked = np.zeros((200, 400), bool)
@@ -60,7 +63,7 @@ def test_tiles_cover_every_pixel_and_overlap_enough(size):
     assert covered.min() >= 1
     for axis, length in enumerate(size):
         starts = sorted({tile.box[axis] for tile in tiles})
-        assert all(later - earlier <= 75 for earlier, later in zip(starts[:-1], starts[1:], strict=True))
+        assert all(later - earlier <= 75 for earlier, later in pairwise(starts))
         assert len(starts) == 1 or (starts[0] == 0 and starts[-1] == length - 100)
 
 
@@ -120,5 +123,5 @@ def test_the_width_of_a_scratch_is_what_lies_across_it():
     for i in range(150):
         slanted[20 + i, 20 + i : 27 + i] = True
     assert width(straight) == 5
-    assert width(slanted) == pytest.approx(7 / np.sqrt(2), abs=np.sqrt(2) / 2)  # to half a diagonal step
+    assert width(slanted) == pytest.approx(7 / np.sqrt(2), abs=0.75)  # half a diagonal step
     assert width(np.zeros((5, 5), bool)) == 0

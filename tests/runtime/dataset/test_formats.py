@@ -31,11 +31,23 @@ def test_imported_masks_are_those_that_were_drawn(name, tmp_path, run, product):
         assert iou(product.mask(f"{one.title}/{one.name}"), one.mask) >= 0.995
     assert product.names("test") == sorted(COLOURS)
     assert product.names("train/good") == [f"{name}.jpg" for name in NORMALS]
-    written = {record["source"].rpartition("/")[2]: record.get("type") for record in product.record["pictures"]}
-    assert written == {f"{one.name}.jpg": one.title for one in TRUTH} | {f"{name}.jpg": None for name in NORMALS}
+    written = {
+        record["source"].rpartition("/")[2]: record.get("type") for record in product.record["pictures"]
+    }
+    assert written == {f"{one.name}.jpg": one.title for one in TRUTH} | {
+        f"{name}.jpg": None for name in NORMALS
+    }
 
 
-BY_PIXEL = ["coco_rle", "coco_runs", "label_studio_brush", "label_studio_png", "labelme_mask", "cvat_masks", "masks"]
+BY_PIXEL = [
+    "coco_rle",
+    "coco_runs",
+    "label_studio_brush",
+    "label_studio_png",
+    "labelme_mask",
+    "cvat_masks",
+    "masks",
+]
 
 
 @pytest.mark.parametrize("name", BY_PIXEL)

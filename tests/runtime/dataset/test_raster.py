@@ -2,6 +2,7 @@
 
 import time
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -31,7 +32,9 @@ def inside(x, y, ring):
     odd = False
     for (x0, y0), (x1, y1) in zip(ring, ring[1:] + ring[:1], strict=True):
         if (y0 <= y) != (y1 <= y):
-            at = Fraction(x0) + (Fraction(y) - Fraction(y0)) * (Fraction(x1) - Fraction(x0)) / (Fraction(y1) - Fraction(y0))
+            at = Fraction(x0) + (Fraction(y) - Fraction(y0)) * (Fraction(x1) - Fraction(x0)) / (
+                Fraction(y1) - Fraction(y0)
+            )
             odd ^= at <= x
     return odd
 
@@ -39,7 +42,9 @@ def inside(x, y, ring):
 @given(RING)
 @settings(max_examples=300)
 def test_a_pixel_is_marked_where_its_centre_is_inside(ring):
-    expected = [[inside(Fraction(2 * j + 1, 2), Fraction(2 * i + 1, 2), ring) for j in range(10)] for i in range(10)]
+    expected = [
+        [inside(Fraction(2 * j + 1, 2), Fraction(2 * i + 1, 2), ring) for j in range(10)] for i in range(10)
+    ]
     assert filled([ring]).tolist() == expected
 
 
@@ -72,8 +77,13 @@ def test_random_outlines_are_those_of_matplotlib(seed):
     ring = np.random.default_rng(seed).uniform(-10, 130, (12, 2))
     x, y = np.meshgrid(np.arange(120) + 0.5, np.arange(100) + 0.5)
     star = blob(60, 50, 40, 4)
-    for outline in (star, ring[:3]):  # matplotlib fills by winding, which is the same where nothing crosses itself
-        expected = Outline(outline).contains_points(np.stack((x.ravel(), y.ravel()), axis=1)).reshape(100, 120)
+    for outline in (
+        star,
+        ring[:3],
+    ):  # matplotlib fills by winding, which is the same where nothing crosses itself
+        expected = (
+            Outline(outline).contains_points(np.stack((x.ravel(), y.ravel()), axis=1)).reshape(100, 120)
+        )
         assert np.array_equal(filled([outline], 120, 100), expected)
 
 
@@ -120,9 +130,11 @@ def test_a_line_has_the_pixels_within_half_its_width():
     Line(points, 6).paint(canvas, (60, 45))
     centres = np.stack(np.meshgrid(np.arange(60) + 0.5, np.arange(45) + 0.5), axis=-1)
     distance = np.full((45, 60), np.inf)
-    for start, end in zip(points[:-1], points[1:], strict=True):
+    for start, end in pairwise(points):
         share = (((centres - start) @ (end - start)) / ((end - start) @ (end - start))).clip(0, 1)
-        distance = np.minimum(distance, np.linalg.norm(centres - (start + share[..., None] * (end - start)), axis=-1))
+        distance = np.minimum(
+            distance, np.linalg.norm(centres - (start + share[..., None] * (end - start)), axis=-1)
+        )
     assert (canvas != (distance <= 3)).sum() <= 2  # rounding of centres on the line's very edge
 
 

@@ -58,7 +58,18 @@ def test_brush_codes_are_read(width, height):
 
 @pytest.mark.parametrize(
     "counts",
-    [[3, 4], [-1, 7], [6.5, 1e300], "not a code", "PPPPPPPPPPPPPPPPPP", "é", [[1], [2, 3]], None, {"a": 1}, [float("nan"), 6]],
+    [
+        [3, 4],
+        [-1, 7],
+        [6.5, 1e300],
+        "not a code",
+        "PPPPPPPPPPPPPPPPPP",
+        "é",
+        [[1], [2, 3]],
+        None,
+        {"a": 1},
+        [float("nan"), 6],
+    ],
 )
 def test_damaged_coco_codes_are_refused(counts):
     with pytest.raises(BrokenError, match="run-length"):
@@ -67,7 +78,16 @@ def test_damaged_coco_codes_are_refused(counts):
 
 @pytest.mark.parametrize(
     "code",
-    [FROM_LABEL_STUDIO[:-3], FROM_LABEL_STUDIO[:5], [300, 2] * 9, "text", None, [[0] * 9] * 2, [0] * 40, [float("inf")] * 9],
+    [
+        FROM_LABEL_STUDIO[:-3],
+        FROM_LABEL_STUDIO[:5],
+        [300, 2] * 9,
+        "text",
+        None,
+        [[0] * 9] * 2,
+        [0] * 40,
+        [float("inf")] * 9,
+    ],
 )
 def test_damaged_brush_codes_are_refused(code):
     with pytest.raises(BrokenError, match="brush code"):

@@ -88,7 +88,13 @@ def labelme(root):
     write_normals(root / "good")
     for one in TRUTH:
         shape = {"label": one.title, "points": one.outline.tolist(), "shape_type": "polygon", "flags": {}}
-        fields = {"version": "5.0.1", "flags": {}, "shapes": [shape], "imagePath": f"{one.name}.jpg", "imageData": None}
+        fields = {
+            "version": "5.0.1",
+            "flags": {},
+            "shapes": [shape],
+            "imagePath": f"{one.name}.jpg",
+            "imageData": None,
+        }
         dump(root / f"{one.name}.json", fields | {"imageHeight": HEIGHT, "imageWidth": WIDTH})
 
 
@@ -113,7 +119,12 @@ def _coco(root, segmentation, images="images/default"):
     for i, one in enumerate(TRUTH):
         entries.append({"id": i + 1, "file_name": f"{one.name}.jpg", "width": WIDTH, "height": HEIGHT})
         annotations.append(
-            {"id": i + 7, "image_id": i + 1, "category_id": titles.index(one.title) + 1, "segmentation": segmentation(one)}
+            {
+                "id": i + 7,
+                "image_id": i + 1,
+                "category_id": titles.index(one.title) + 1,
+                "segmentation": segmentation(one),
+            }
         )
     categories = [{"id": i + 1, "name": title} for i, title in enumerate(titles)]
     whole = {"licenses": [], "images": entries, "annotations": annotations, "categories": categories}
@@ -180,7 +191,13 @@ def cvat_masks(root):
 
 
 def _task(i, one, result):
-    base = {"original_width": WIDTH, "original_height": HEIGHT, "image_rotation": 0, "from_name": "label", "to_name": "image"}
+    base = {
+        "original_width": WIDTH,
+        "original_height": HEIGHT,
+        "image_rotation": 0,
+        "from_name": "label",
+        "to_name": "image",
+    }
     return {
         "id": i + 1,
         "file_upload": f"0a1b2c3d-{one.name}.jpg",
@@ -207,7 +224,10 @@ def label_studio_brush(root):
         _task(
             i,
             one,
-            {"type": "brushlabels", "value": {"format": "rle", "rle": brush(one.mask), "brushlabels": [one.title]}},
+            {
+                "type": "brushlabels",
+                "value": {"format": "rle", "rle": brush(one.mask), "brushlabels": [one.title]},
+            },
         )
         for i, one in enumerate(TRUTH)
     ]
@@ -227,7 +247,9 @@ def label_studio_min(root):
             "original_height": HEIGHT,
         }
         image = f"/data/local-files/?d=photos%2F{one.name}.jpg"
-        tasks.append({"image": image, "id": i, "label": [drawn], "annotator": 1, "annotation_id": 3, "lead_time": 5.5})
+        tasks.append(
+            {"image": image, "id": i, "label": [drawn], "annotator": 1, "annotation_id": 3, "lead_time": 5.5}
+        )
     dump(root / "min.json", tasks)
 
 
@@ -237,7 +259,10 @@ def label_studio_png(root):
     write_normals(root / "good")
     for i, one in enumerate(TRUTH):
         save_mask(root / f"masks/task-{i + 1}-annotation-{i + 9}-by-1-tag-{one.title}-0.png", one.mask)
-    dump(root / "tasks.json", [{"id": i + 1, "data": {"image": f"x/{one.name}.jpg"}} for i, one in enumerate(TRUTH)])
+    dump(
+        root / "tasks.json",
+        [{"id": i + 1, "data": {"image": f"x/{one.name}.jpg"}} for i, one in enumerate(TRUTH)],
+    )
 
 
 def brush(mask):
@@ -257,7 +282,11 @@ def brush(mask):
 
 
 def _via_regions(one):
-    shape = {"name": "polygon", "all_points_x": one.outline[:, 0].tolist(), "all_points_y": one.outline[:, 1].tolist()}
+    shape = {
+        "name": "polygon",
+        "all_points_x": one.outline[:, 0].tolist(),
+        "all_points_y": one.outline[:, 1].tolist(),
+    }
     return [{"shape_attributes": shape, "region_attributes": {"type": one.title}}]
 
 
@@ -265,19 +294,30 @@ def via(root):
     write_photographs(root)
     write_normals(root / "good")
     entries = {
-        f"{one.name}.jpg1234": {"filename": f"{one.name}.jpg", "size": 1234, "regions": _via_regions(one), "file_attributes": {}}
+        f"{one.name}.jpg1234": {
+            "filename": f"{one.name}.jpg",
+            "size": 1234,
+            "regions": _via_regions(one),
+            "file_attributes": {},
+        }
         for one in TRUTH
     }
-    dump(root / "via_project.json", {"_via_settings": {}, "_via_img_metadata": entries, "_via_attributes": {}})
+    dump(
+        root / "via_project.json", {"_via_settings": {}, "_via_img_metadata": entries, "_via_attributes": {}}
+    )
 
 
 def via_csv(root):
     write_photographs(root)
     write_normals(root / "good")
-    lines = ["filename,file_size,file_attributes,region_count,region_id,region_shape_attributes,region_attributes"]
+    lines = [
+        "filename,file_size,file_attributes,region_count,region_id,region_shape_attributes,region_attributes"
+    ]
     for one in TRUTH:
         region = _via_regions(one)[0]
-        cells = [json.dumps(region[key]).replace('"', '""') for key in ("shape_attributes", "region_attributes")]
+        cells = [
+            json.dumps(region[key]).replace('"', '""') for key in ("shape_attributes", "region_attributes")
+        ]
         lines.append(f'{one.name}.jpg,1234,"{{}}",1,0,"{cells[0]}","{cells[1]}"')
     (root / "via_csv.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
@@ -297,7 +337,10 @@ def yolo(root):
 def supervisely(root):
     write_photographs(root / "ds0/img")
     write_normals(root / "ds0/img/good")
-    dump(root / "meta.json", {"classes": [{"title": title, "shape": "any", "color": "#fff"} for title in COLOURS], "tags": []})
+    dump(
+        root / "meta.json",
+        {"classes": [{"title": title, "shape": "any", "color": "#fff"} for title in COLOURS], "tags": []},
+    )
     for i, one in enumerate(TRUTH):
         thing = {"classTitle": one.title, "tags": []}
         if i == 1:
@@ -309,7 +352,10 @@ def supervisely(root):
         else:
             thing |= {"geometryType": "polygon", "points": {"exterior": one.outline.tolist(), "interior": []}}
         size = {"height": HEIGHT, "width": WIDTH}
-        dump(root / f"ds0/ann/{one.name}.jpg.json", {"description": "", "tags": [], "size": size, "objects": [thing]})
+        dump(
+            root / f"ds0/ann/{one.name}.jpg.json",
+            {"description": "", "tags": [], "size": size, "objects": [thing]},
+        )
 
 
 def masks(root):
@@ -324,7 +370,9 @@ def voc_polygons(root):
     write_photographs(root)
     write_normals(root / "good")
     for one in TRUTH:
-        corners = "".join(f"<x{i}>{x}</x{i}><y{i}>{y}</y{i}>" for i, (x, y) in enumerate(one.outline.tolist(), 1))
+        corners = "".join(
+            f"<x{i}>{x}</x{i}><y{i}>{y}</y{i}>" for i, (x, y) in enumerate(one.outline.tolist(), 1)
+        )
         box = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox>"
         (root / f"{one.name}.xml").write_text(
             f"<annotation><filename>{one.name}.jpg</filename><size><width>{WIDTH}</width><height>{HEIGHT}</height></size>"

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from seas_runtime.dataset.importers.folder import Folder
-from seas_runtime.dataset.importers.levels import Above, Differs, Rule
+from seas_runtime.dataset.importers.levels import Above, Marked, Rule
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,15 @@ class Place:
 
     In a pattern {type} and {part} stand for the name of a folder, ** for any number of folders; the last part is
     {name}, the picture's name without its ending. Masks are patterns of the same words, tried in turn, without an ending;
-    one whose name is * takes all files of its folder. A place without masks is one of normal pictures.
+    one whose name is * takes all files of its folder. A place without masks is one of normal pictures. Soft masks have
+    levels between 0 and 255, of which the upper half counts.
     """
 
     pictures: str
     masks: tuple[str, ...] = ()
     title: str = ""
     held_out: bool = False
-    threshold: int = 1
+    soft: bool = False
     titles: dict[str, str] = field(default_factory=dict)
 
     @cached_property
@@ -49,9 +50,10 @@ class Place:
             text = text.replace(rf"\{{{word}\}}", f"(?P<{word}>[^/]+)")
         return re.compile(text, re.IGNORECASE)
 
-    def rule(self) -> Rule:
+    def rule(self, mask: Path) -> Rule:
         """Which values of a mask are marked."""
-        return Differs() if self.threshold == 1 else Above(self.threshold)
+        lossy = mask.suffix.lower() in (".jpg", ".jpeg")
+        return Above(128) if lossy or self.soft else Marked()
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ TREES: dict[str, Tree] = {
         (
             Place("train/ok/{name}"),
             Place("test/ok/{name}", held_out=True),
-            Place("test/ko/{name}", ("ground_truth/ko/{name}",), title="ko", threshold=128),
+            Place("test/ko/{name}", ("ground_truth/ko/{name}",), title="ko", soft=True),
         ),
     ),
     "mvtec": Tree(
@@ -86,15 +86,15 @@ TREES: dict[str, Tree] = {
     "kolektor": Tree(
         "KolektorSDD",
         ("kos{part}/Part{name}", "kos{part}/Part{name}_label"),
-        (Place("kos{part}/Part{name}", ("kos{part}/Part{name}_label",), title="defect", threshold=128),),
+        (Place("kos{part}/Part{name}", ("kos{part}/Part{name}_label",), title="defect", soft=True),),
         blank=True,
     ),
     "kolektor2": Tree(
         "KolektorSDD2",
         ("train/{name}_GT", "test/{name}_GT"),
         (
-            Place("train/{name}", ("train/{name}_GT",), title="defect", threshold=128),
-            Place("test/{name}", ("test/{name}_GT",), title="defect", threshold=128, held_out=True),
+            Place("train/{name}", ("train/{name}_GT",), title="defect", soft=True),
+            Place("test/{name}", ("test/{name}_GT",), title="defect", soft=True, held_out=True),
         ),
         blank=True,
     ),

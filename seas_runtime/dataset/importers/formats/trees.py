@@ -54,7 +54,7 @@ def _add(
     place: Place, picture: Path, title: str, masks: Iterable[Path], found: Findings, blank: bool
 ) -> None:
     try:
-        marks = tuple(Mark(title, MaskFile(mask, place.rule()), header(mask).size) for mask in masks)
+        marks = tuple(Mark(title, MaskFile(mask, place.rule(mask)), header(mask).size) for mask in masks)
         found.pictures.append(Picture(picture, marks, place.held_out, blank="normal" if blank else "broken"))
     except BrokenError as error:
         found.leave(picture, f"its mask {error}", loses=True)
