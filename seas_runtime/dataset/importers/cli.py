@@ -135,9 +135,13 @@ def _agree(plan: Plan, yes: bool) -> None:
     if yes or not (plan.doubts or plan.lost):
         return
     found = f"{counted(len(plan.doubts), 'doubt')} and {counted(len(plan.lost), 'file')} left out"
-    if sys.stdin.isatty() and sys.stdout.isatty() and click.confirm(f"\n{found}. Go on?"):
+    if _is_terminal() and click.confirm(f"\n{found}. Go on?"):
         return
     raise DataError(f"{found}, see above; nothing was written. Mend them, or go on with --yes")
+
+
+def _is_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from seas_runtime.dataset.importers.levels import (
     COLOUR,
@@ -61,7 +61,9 @@ class Reading:
 def read(surveys: Collection[Survey], inverted: Inverted = "auto") -> Reading:
     """Say what the values of masks stand for; "auto" takes the larger half for the background."""
     if any(held.coloured for held in surveys):
-        return _colours(surveys)
+        reading = _colours(surveys)
+        unheard = ("--inverted says nothing of colours",) if inverted == "yes" else ()
+        return replace(reading, notes=reading.notes + unheard)
     levels = _total(surveys)
     if any(map(smooth, surveys)) or _soft_edges(levels):
         return _soft(surveys, levels, inverted)

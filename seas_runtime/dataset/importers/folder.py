@@ -157,9 +157,11 @@ class Finder:
         if not found:
             raise BrokenError(f"names {shown(named)[:120]}, and no picture is called so")
         if len(found) > 1:
-            agreement = [(_agreement(picture, parts), picture.parent == beside.parent) for picture in found]
-            best = max(agreement)
-            found = [picture for picture, rank in zip(found, agreement, strict=True) if rank == best]
+            ranks = [
+                (_agreement(picture, parts), picture.parent == beside.parent, picture.name == parts[-1])
+                for picture in found
+            ]
+            found = [picture for picture, rank in zip(found, ranks, strict=True) if rank == max(ranks)]
         if len(found) > 1:
             raise BrokenError(f"names {shown(named)[:120]}, and {len(found)} pictures are called so")
         return found[0]

@@ -53,7 +53,8 @@ def _packed(image: Image.Image) -> Values:
         channel.astype(np.uint32) for channel in np.moveaxis(np.asarray(image.convert("RGB")), 2, 0)
     )
     grey = (red == green) & (green == blue)
-    return np.where(grey, red, COLOUR + (red << 16) + (green << 8) + blue).astype(np.uint32)
+    packed: Values = np.where(grey, red, COLOUR + (red << 16) + (green << 8) + blue).astype(np.uint32)
+    return packed
 
 
 def _palette_says_nothing(image: Image.Image) -> bool:

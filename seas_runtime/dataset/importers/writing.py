@@ -51,7 +51,7 @@ def require_new(into: Path) -> None:
 
 
 def write(plan: Plan, into: Path, pool: Executor, progress: Callable[[int], object] | None = None) -> None:
-    """Write what a plan says into `into`, which appears when all of it is there.
+    """Write what a plan says into `into`, which appears when all of it is there; `pool` does not survive a failure.
 
     Raises:
         OutputError: The folder cannot be written; nothing is left behind.
@@ -63,12 +63,15 @@ def write(plan: Plan, into: Path, pool: Executor, progress: Callable[[int], obje
     try:
         partial.mkdir(parents=True)
         try:
-            _fill(plan, partial, pool, progress)
+            _fill(plan, partial, target.name, pool, progress)
             _flush()
             if target.exists():
                 target.rmdir()
             partial.rename(target)
             flush_folder(target.parent)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # what other threads still write would outlive the folder
+            raise
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     except OSError as error:
@@ -83,7 +86,9 @@ def _flush() -> None:
         os.sync()
 
 
-def _fill(plan: Plan, root: Path, pool: Executor, progress: Callable[[int], object] | None) -> None:
+def _fill(
+    plan: Plan, root: Path, name: str, pool: Executor, progress: Callable[[int], object] | None
+) -> None:
     folders = folders_of(plan.titles)
     below = [f"{part}/{name}" for part in ("test", "ground_truth") for name in folders.values()]
     for folder in ("train/good", "test", "ground_truth", *below):
@@ -96,8 +101,10 @@ def _fill(plan: Plan, root: Path, pool: Executor, progress: Callable[[int], obje
         records += [{"source": _source(plan, job.entry.picture.file), **record} for record in written]
         if progress is not None:
             progress(1)
-    name = plan.settings.name or root.name.removeprefix(".").rsplit(".", 2)[0]
-    titles = {"product": name, "types": {folder: title for title, folder in folders.items()}}
+    titles = {
+        "product": plan.settings.name or name,
+        "types": {folder: title for title, folder in folders.items()},
+    }
     (root / TITLES).write_bytes(_json(titles))
     (root / RECORD).write_bytes(_json(_record(plan, records)))
 

@@ -9,6 +9,10 @@ from PIL import Image
 
 from seas_runtime.dataset.cli import data
 
+from .masked import SIZE
+from .truth import photograph, write_normals
+from .written_sources import WRITERS
+
 
 @pytest.fixture
 def run(tmp_path):
@@ -51,5 +55,20 @@ class Product:
         return values > 0
 
 
-def iou(one, other):
-    return (one & other).sum() / (one | other).sum()
+@pytest.fixture
+def source(tmp_path):
+    """Three photographs with LabelMe files, and two normal ones in good."""
+    WRITERS["labelme"](tmp_path / "source")
+    return tmp_path / "source"
+
+
+@pytest.fixture
+def unmasked(tmp_path):
+    """bad/0.jpg to bad/2.jpg without their masks, and two normal ones in good, in tmp_path / "source"."""
+    root = tmp_path / "source"
+    write_normals(root / "good")
+    (root / "bad").mkdir()
+    (root / "masks").mkdir()
+    for i in range(3):
+        photograph(i, *SIZE).save(root / f"bad/{i}.jpg")
+    return root

@@ -13,7 +13,8 @@ from PIL import Image
 from seas_runtime.dataset.cli import data
 
 from .test_trees import TREES
-from .written_sources import WRITERS, dump, folder_of
+from .truth import dump, folder_of
+from .written_sources import WRITERS
 
 EACH = 12  # broken variants of each format: more than 300 in all
 TEXTS = (".json", ".xml", ".csv", ".txt", ".yaml")

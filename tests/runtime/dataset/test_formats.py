@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from .conftest import iou
-from .written_sources import COLOURS, NORMALS, TRUTH, WRITERS
+from .truth import COLOURS, NORMALS, TRUTH, iou
+from .written_sources import WRITERS
 
 FORMATS = {
     "labelme": "LabelMe",

@@ -1,49 +1,17 @@
 """`seas-data import` as a user meets it."""
 
-import base64
-import json
 import os
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image, ImageOps
 
 from seas_train.data import check, layouts
 
-from .conftest import iou
-from .written_sources import (
-    HEIGHT,
-    TRUTH,
-    WIDTH,
-    WRITERS,
-    dump,
-    folder_of,
-    photograph,
-    raster,
-    save_mask,
-    write_normals,
-)
+from .truth import TRUTH, edit, folder_of, photograph, write_normals
+from .written_sources import WRITERS
 
 ONE = TRUTH[0]
-
-
-@pytest.fixture
-def source(tmp_path):
-    """Three photographs with LabelMe files, and two normal ones in good."""
-    WRITERS["labelme"](tmp_path / "source")
-    return tmp_path / "source"
-
-
-def edit(file, **fields):
-    dump(file, json.loads(file.read_text()) | fields)
-
-
-def shapes(file, *drawn):
-    edit(
-        file, shapes=[{"label": label, "points": points, "shape_type": kind} for label, kind, points in drawn]
-    )
 
 
 def test_training_takes_what_was_written(source, run, product):
@@ -114,135 +82,6 @@ def test_a_disk_that_fails_leaves_nothing(source, run, tmp_path, monkeypatch):
     assert list((tmp_path / "out").iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("title", "folder"),
-    [
-        ("Kratzer tief", "Kratzer tief"),
-        ("Größe", "Grosse"),
-        ("rayure/griffe", "rayure_griffe"),
-        ("../../evil", "evil"),
-        ("good", "good_type"),
-        ("CON", "CON_type"),
-        (".hidden", "hidden"),
-        ("a\u0000b\u001b[2J", "a_b_2J"),
-    ],
-)
-def test_titles_become_safe_folders(title, folder, source, run, product):
-    for one in TRUTH:
-        shapes(source / f"{one.name}.json", (title, "polygon", one.outline.tolist()))
-    run()
-    assert product.names("test") == [folder]
-    assert product.titles["types"][folder].replace("\\x00", "\x00").replace("\\x1b", "\x1b") == title
-
-
-def test_titles_of_any_script_are_kept(source, run, product, tmp_path):
-    for one, title in zip(TRUTH, ("划痕", "вмятина", "划痕"), strict=True):
-        shapes(source / f"{one.name}.json", (title, "polygon", one.outline.tolist()))
-    said = run("--name", "Ventil 阀")
-    assert "划痕" in said
-    titles = product.titles
-    assert titles["product"] == "Ventil 阀"
-    assert sorted(titles["types"].values()) == ["вмятина", "划痕"]
-    for folder in titles["types"]:
-        assert folder.isascii()
-        assert folder.startswith("type_")
-    run(into=tmp_path / "again/part")
-    assert json.loads((tmp_path / "again/part/titles.json").read_text())["types"] == titles["types"]
-
-
-def test_titles_that_differ_in_case_alone_get_two_folders(source, run, product):
-    shapes(source / "a1.json", ("Scratch", "polygon", ONE.outline.tolist()))
-    run()
-    assert sorted(name.casefold() for name in product.names("test")) == ["dent", "scratch", "scratch_2"]
-
-
-def test_types_may_be_renamed_united_and_left_out(source, run, product):
-    said = run("--type", "Scratch=mark", "--type", "dent=", "--type", "nothing=x")
-    assert product.names("test") == ["mark"]
-    assert "a2.jpg: all its marks are left out by --type" in said
-    assert "--type nothing=...: no mark is called so" in said
-
-
-TURNS = [(turn, "upright") for turn in range(2, 9)] + [(turn, "stored") for turn in range(5, 9)]
-
-
-@pytest.mark.parametrize(("orientation", "drawn_on"), TURNS)
-def test_a_picture_is_turned_with_its_mask(orientation, drawn_on, source, run, product):
-    stored = photograph(7)
-    exif = Image.Exif()
-    exif[274] = orientation
-    stored.save(source / "a1.jpg", exif=exif, quality=95)
-    with Image.open(source / "a1.jpg") as image:
-        upright = ImageOps.exif_transpose(image).convert("RGB")
-    outline = ONE.outline.copy()
-    frame = stored.size
-    if drawn_on == "upright":
-        outline *= np.array(upright.size) / stored.size
-        frame = upright.size
-    edit(source / "a1.json", imageWidth=frame[0], imageHeight=frame[1])
-    shapes(source / "a1.json", ("scratch", "polygon", outline.tolist()))
-    said = run()
-    assert "1 picture turned upright" in said
-    (name,) = (record["file"] for record in product.record["pictures"] if record["source"] == "a1.jpg")
-    written = Image.open(product.root / name)
-    assert written.getexif().get(274, 1) == 1
-    assert np.array_equal(np.asarray(written), np.asarray(upright))
-    expected = raster([outline], *frame)
-    if drawn_on == "stored":
-        image = Image.fromarray(expected.astype(np.uint8))
-        image.getexif()[274] = orientation
-        expected = np.asarray(ImageOps.exif_transpose(image)).astype(bool)
-    assert iou(product.mask("scratch/a1"), expected) >= 0.995
-
-
-def test_masks_of_pictures_turned_without_changing_their_sides_are_doubted(tmp_path, run):
-    WRITERS["masks"](tmp_path / "source")
-    exif = Image.Exif()
-    exif[274] = 3
-    photograph(0).save(tmp_path / "source/bad/dent/a2.jpg", exif=exif)
-    assert "turns without changing its sides, with masks as files" in run(code=3)
-
-
-@pytest.mark.parametrize(("suffix", "format_"), [(".webp", "WEBP"), (".gif", "GIF"), (".heic", "HEIF")])
-def test_other_formats_are_written_as_png(suffix, format_, source, run, product):
-    if format_ == "HEIF":
-        pytest.importorskip("pillow_heif").register_heif_opener()
-    (source / "a1.jpg").unlink()
-    photograph(3).save(source / f"a1{suffix}", format_)
-    edit(source / "a1.json", imagePath=f"a1{suffix}")
-    run()
-    with (
-        Image.open(source / f"a1{suffix}") as original,
-        Image.open(product.root / "test/scratch/a1.png") as written,
-    ):
-        assert np.array_equal(np.asarray(original.convert("RGB")), np.asarray(written))
-
-
-def test_heic_without_its_package_is_named_with_the_mend(source, run, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "pillow_heif", None)
-    (source / "a1.jpg").rename(source / "a1.heic")
-    edit(source / "a1.json", imagePath="a1.heic")
-    assert "a1.heic: is HEIC, which needs one more package: pip install 'seas[heic]'" in run(code=3)
-
-
-def test_a_file_is_what_is_in_it_and_not_what_its_name_says(source, run, product):
-    (source / "a1.jpg").unlink()
-    photograph(3).save(source / "a1.jpg", "PNG")
-    run()
-    assert product.names("test/scratch") == ["a1.png", "a3.jpg"]
-
-
-def test_sub_folders_are_read_and_equal_names_kept_apart(source, run, product):
-    for folder in ("x", "y/z"):
-        (source / folder).mkdir(parents=True)
-        for name in ("a1.jpg", "a1.json"):
-            shutil.copy(source / name, source / folder / name)
-    photograph(50).save(source / "x/a1.jpg")
-    run()
-    assert product.names("test/scratch") == ["a1.jpg", "a3.jpg", "x_a1.jpg", "y_z_a1.jpg"]
-    assert (product.root / "test/scratch/x_a1.jpg").read_bytes() == (source / "x/a1.jpg").read_bytes()
-
-
 def test_every_file_that_is_left_out_is_named(source, run, product):
     (source / "notes.txt").write_text("hello")
     (source / ".DS_Store").write_bytes(b"x")
@@ -282,68 +121,6 @@ def test_many_harmless_files_are_named_by_their_number(source, run, product):
     assert len([left for left in product.record["left_out"] if left["file"].startswith("clouds/")]) == 30
 
 
-def test_pictures_without_a_mark_are_doubted(source, run, product):
-    edit(source / "a1.json", shapes=[])
-    assert "1 picture whose annotations mark nothing, taken as normal ones" in run(code=3)
-    run("--unmarked", "leave")
-    assert product.names("test/scratch") == ["a3.jpg"]
-    shutil.rmtree(product.root)
-    run("--unmarked", "normal")
-    assert product.names("train/good") == ["a1.jpg", "n1.jpg", "n2.jpg"]
-
-
-def test_several_types_on_a_picture_are_combined(source, run, product):
-    other = TRUTH[1].outline
-    shapes(
-        source / "a1.json", ("scratch", "polygon", ONE.outline.tolist()), ("dent", "polygon", other.tolist())
-    )
-    assert "1 picture with several types of anomalies, called combined" in run()
-    assert iou(product.mask("combined/a1"), ONE.mask | TRUTH[1].mask) >= 0.995
-    areas = next(record["areas"] for record in product.record["pictures"] if record.get("type") == "combined")
-    assert areas["scratch"] == pytest.approx(ONE.mask.sum(), rel=0.005)
-    assert areas["dent"] == pytest.approx(TRUTH[1].mask.sum(), rel=0.005)
-
-
-def test_boxes_are_doubted(source, run, product):
-    shapes(source / "a1.json", ("scratch", "rectangle", [[300, 200], [100, 50]]))
-    assert "1 picture marked by boxes, which cover more than the anomaly: a1.jpg" in run(code=3)
-    run("--yes")
-    expected = np.zeros((HEIGHT, WIDTH), bool)
-    expected[50:200, 100:300] = True
-    assert np.array_equal(product.mask("scratch/a1"), expected)
-
-
-def test_lines_need_a_width(source, run, product):
-    shapes(source / "a1.json", ("scratch", "linestrip", [[100, 100], [300, 100]]))
-    assert (
-        "a1.json: a linestrip has no area, expected outlines; --line-width PIXELS draws lines and points"
-        in run(code=3)
-    )
-    run("--line-width", 7)
-    assert product.mask("scratch/a1")[:, 200].sum() == 7
-
-
-def test_circles(source, run, product):
-    shapes(source / "a1.json", ("scratch", "circle", [[200, 150], [240, 180]]))
-    run()
-    assert product.mask("scratch/a1").sum() == pytest.approx(np.pi * 50**2, rel=0.01)
-
-
-def test_a_picture_inside_of_its_labelme_file_is_taken_out(source, run, product):
-    data = (source / "a1.jpg").read_bytes()
-    (source / "a1.jpg").unlink()
-    edit(source / "a1.json", imageData=base64.b64encode(data).decode())
-    assert "1 picture taken out of LabelMe files" in run()
-    assert (product.root / "test/scratch/a1.jpg").read_bytes() == data
-
-
-def test_annotations_drawn_at_another_size_are_scaled(source, run, product):
-    edit(source / "a1.json", imageWidth=WIDTH * 2, imageHeight=HEIGHT * 2)
-    shapes(source / "a1.json", ("scratch", "polygon", (ONE.outline * 2).tolist()))
-    assert "1 picture marked at another size, scaled: a1.jpg" in run()
-    assert iou(product.mask("scratch/a1"), ONE.mask) >= 0.995
-
-
 def test_a_single_file_with_pictures_and_normal_ones_elsewhere(tmp_path, run, product):
     WRITERS["coco_polygons"](tmp_path / "drawn")
     file = tmp_path / "drawn/annotations/instances_default.json"
@@ -355,23 +132,6 @@ def test_a_single_file_with_pictures_and_normal_ones_elsewhere(tmp_path, run, pr
     )
     assert "COCO, 5 pictures to use" in said
     assert product.names("train/good") == ["n1.jpg", "n2.jpg"]
-
-
-@pytest.mark.parametrize(
-    "written", ["C:\\Users\\me\\photos\\a1.jpg", "/data/a1.jpg", "../../../a1.jpg", "A1.JPG", "./x/../a1.jpg"]
-)
-def test_paths_of_other_machines_are_found_by_their_names(written, source, run, product):
-    edit(source / "a1.json", imagePath=written)
-    run()
-    assert "a1.jpg" in product.names("test/scratch")
-
-
-def test_a_picture_that_two_annotations_mark_has_both_marks(source, run, product):
-    shutil.copy(source / "a2.json", source / "again.json")
-    edit(source / "again.json", imagePath="a1.jpg")
-    assert "1 picture named more than once, such as a1.jpg: the marks are united" in run(code=3)
-    run("--yes")
-    assert iou(product.mask("combined/a1"), ONE.mask | TRUTH[1].mask) >= 0.995
 
 
 def test_annotations_of_another_format_beside_are_named(source, run):
@@ -433,110 +193,7 @@ def test_a_name_that_is_no_text_is_no_problem(source, run, product):
     assert len(product.names("train/good")) == 3
 
 
-def test_tiles_of_large_photographs(tmp_path, run, product):
-    root = tmp_path / "source"
-    for name in ("bad", "good", "masks"):
-        (root / name).mkdir(parents=True)
-    photograph(1, 700, 500).save(root / "bad/x.png")
-    photograph(2, 700, 500).save(root / "good/y.png")
-    mask = np.zeros((500, 700), bool)
-    mask[100:140, 120:380] = True
-    save_mask(root / "masks/x.png", mask)
-    said = run("--fit", "tile", "--size", 256, "--overlap", 0.2)
-    pictures = product.record["pictures"]
-    assert "2 pictures to use, written as" in said
-    marked = [one for one in pictures if "mask" in one]
-    normal = [one for one in pictures if "mask" not in one]
-    assert {one["source"] for one in normal} == {"good/y.png"}
-    assert len(normal) == 12  # 4 columns of 256 in 700 and 3 rows in 500, a fifth in common
-    again = np.zeros_like(mask)
-    for one in marked:
-        left, top, across, down = one["box"]
-        assert one["size"] == [across, down] == [256, 256]
-        tile = np.asarray(Image.open(product.root / one["file"]))
-        with Image.open(root / one["source"]) as photo:
-            assert np.array_equal(tile, np.asarray(photo)[top : top + down, left : left + across])
-        again[top : top + down, left : left + across] |= (
-            np.asarray(Image.open(product.root / one["mask"])) > 0
-        )
-    assert np.array_equal(again, mask)
-    assert not check.inspect(layouts.read(product.root)).problems
-
-
-def test_tiles_without_a_mark_are_normal_only_if_asked(tmp_path, run, product):
-    WRITERS["masks"](tmp_path / "source")
-    run("--fit", "tile", "--size", 128)
-    without = len(product.names("train/good"))
-    shutil.rmtree(product.root)
-    run("--fit", "tile", "--size", 128, "--normal-tiles")
-    assert len(product.names("train/good")) > without
-
-
-def test_a_tile_with_a_mere_edge_of_a_mark_is_neither_anomaly_nor_normal(tmp_path, run, product):
-    root = tmp_path / "source"
-    write_normals(root / "good")
-    (root / "bad").mkdir()
-    photograph(1, 256, 128).save(root / "bad/x.png")
-    mask = np.zeros((128, 256), bool)
-    mask[40:80, 60:130] = True  # two columns of it on the second tile
-    mask[40:80, 130:] = False
-    save_mask(root / "masks/x.png", mask & (np.arange(256) < 129))
-    said = run("--fit", "tile", "--size", 128, "--overlap", 0, "--normal-tiles")
-    assert "1 tile not written" in said
-    assert product.names("test/anomaly") == ["x_r0_c0.png"]
-    assert {"file": "bad/x.png", "reason": "40 pixels of a mask at the edge of tile 0, 1"} in product.record[
-        "left_out"
-    ]
-
-
-@pytest.mark.parametrize("fit", ["stretch", "pad", "crop"])
-def test_squares(fit, source, run, product):
-    run("--fit", fit, "--size", 128)
-    for record in product.record["pictures"]:
-        assert Image.open(product.root / record["file"]).size == (128, 128)
-    left, top, across, down = next(
-        one["box"] for one in product.record["pictures"] if one["source"] == "a1.jpg"
-    )
-    rows, columns = np.nonzero(product.mask("scratch/a1"))
-    where = np.array((columns.mean() * across / 128 + left, rows.mean() * down / 128 + top))
-    truth = np.argwhere(ONE.mask).mean(axis=0)[::-1]
-    assert np.abs(where - truth).max() < 3
-
-
-def test_anomalies_below_a_latent_cell_are_told_with_figures(source, run):
-    shapes(source / "a1.json", ("scratch", "polygon", [[100, 100], [300, 100], [300, 105], [100, 105]]))
-    said = run("--dry-run", "--size", 128)
-    width = 5 * 128 / 480
-    assert (
-        f"scratch: 1 of 2 are narrower than a latent cell (8 pixels) at 128: one of 5 px becomes {width:.2g} px (a1.jpg)"
-        in said
-    )
-
-
-def test_a_picture_marked_wholly_is_left_out(source, run):
-    shapes(source / "a1.json", ("scratch", "polygon", [[0, 0], [WIDTH, 0], [WIDTH, HEIGHT], [0, HEIGHT]]))
-    assert "a1.jpg: its mask covers every pixel" in run(code=3)
-
-
-def test_a_mark_beyond_the_picture_is_left_out(source, run):
-    shapes(source / "a1.json", ("scratch", "polygon", [[900, 900], [950, 900], [950, 950]]))
-    assert "a1.jpg: its marks cover no pixel" in run(code=3)
-
-
 def test_label_studios_masks_alone_say_what_is_missing(tmp_path, run):
     WRITERS["label_studio_png"](tmp_path / "source")
     (tmp_path / "source/tasks.json").unlink()
     assert "says its task and not its picture; export JSON as well" in run(code=3)
-
-
-def test_holes_of_supervisely(tmp_path, run, product):
-    WRITERS["supervisely"](tmp_path / "source")
-    file = tmp_path / "source/ds0/ann/a1.jpg.json"
-    fields = json.loads(file.read_text())
-    hole = [[180, 150], [220, 150], [220, 190], [180, 190]]
-    fields["objects"][0]["points"]["interior"] = [hole]
-    dump(file, fields)
-    run()
-    expected = ONE.mask.copy()
-    expected[150:190, 180:220] = False
-    assert iou(product.mask("scratch/a1"), expected) >= 0.995

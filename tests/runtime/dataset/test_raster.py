@@ -14,8 +14,7 @@ from seas_runtime.dataset.importers.raster import fill, fill_ellipse
 from seas_runtime.dataset.importers.records import BrokenError
 from seas_runtime.dataset.importers.shapes import Line, Polygon, box
 
-from .conftest import iou
-from .written_sources import blob, raster
+from .truth import blob, iou, raster
 
 HALVES = st.integers(-4, 24).map(lambda n: n / 2)
 RING = st.lists(st.tuples(HALVES, HALVES), min_size=3, max_size=9)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from .written_sources import photograph
+from .truth import photograph
 
 SIZE = (96, 64)
 SPOT = np.zeros(SIZE[::-1], bool)

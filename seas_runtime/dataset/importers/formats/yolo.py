@@ -33,10 +33,8 @@ def matches(folder: Folder) -> bool:
     """Whether the first label file that says anything is YOLO's, and a picture has its name."""
     stems = {picture.stem for picture in folder.pictures}
     for file in _labels(folder):
-        if file.stem in stems:
-            lines = [line for line in _head(file) if line.strip()]
-            if lines:
-                return _numbers(lines[0]) is not None
+        if file.stem in stems and any(line.strip() for line in _head(file)):
+            return _says_something(file)
     return False
 
 
@@ -48,7 +46,7 @@ def read(folder: Folder, finder: Finder, _settings: ImportSettings, found: Findi
         try:
             picture = finder.find_stem(file.stem, _picture_of(file))
         except BrokenError as error:
-            found.leave(file, error, loses=True)
+            found.leave(file, error, loses=_says_something(file))
             continue
         try:
             size = pixels.header(picture).size
@@ -90,6 +88,12 @@ def _numbers(line: str) -> tuple[int, list[float]] | None:
         return int(words[0]), [float(word) for word in words[1:]]
     except ValueError:
         return None
+
+
+def _says_something(file: Path) -> bool:
+    """Whether the first line of a file that is not empty is YOLO's."""
+    lines = [line for line in _head(file) if line.strip()]
+    return bool(lines) and _numbers(lines[0]) is not None
 
 
 def _mark(line: str, size: Size, titles: dict[int, str]) -> Mark:
