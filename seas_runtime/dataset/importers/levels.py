@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -201,10 +201,12 @@ class MaskFile:
 
     file: Path
     rule: Rule
+    held: Values | None = field(default=None, repr=False, compare=False)
+    """The file's values, where they have been read already."""
 
     def paint(self, canvas: Bits, _frame: Size) -> None:
         """As `Shape.paint`; a mask of another size is scaled to the nearest pixel."""
-        bits = self.rule.select(values(self.file))
+        bits = self.rule.select(values(self.file) if self.held is None else self.held)
         if bits.shape != canvas.shape:
             bits = nearest(bits, (canvas.shape[1], canvas.shape[0]))
         canvas |= bits

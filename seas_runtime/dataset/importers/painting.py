@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from seas_runtime.dataset.importers import pixels
 from seas_runtime.dataset.importers.formats.labelme import embedded_picture
+from seas_runtime.dataset.importers.levels import MaskFile, Values, values
 from seas_runtime.dataset.importers.pixels import TURNS, Header
 from seas_runtime.dataset.importers.records import Bits, BrokenError, Mark, Picture, Size
 
@@ -26,10 +30,21 @@ def paint(picture: Picture, header: Header) -> dict[str, Bits]:
         BrokenError: A mark cannot be painted, or was drawn on a picture of other proportions.
     """
     masks: dict[str, Bits] = {}
+    read: dict[Path, Values] = {}
     for mark in picture.marks:
         mask = masks.setdefault(mark.title, np.zeros(header.size[::-1], bool))
-        _add(mark, header, mask)
+        _add(_opened(mark, read), header, mask)
     return masks
+
+
+def _opened(mark: Mark, read: dict[Path, Values]) -> Mark:
+    """A mark whose mask file, if it has one, is read; each file once for all marks of a picture."""
+    shape = mark.shape
+    if not isinstance(shape, MaskFile):
+        return mark
+    if shape.file not in read:
+        read[shape.file] = values(shape.file)
+    return replace(mark, shape=replace(shape, held=read[shape.file]))
 
 
 def _add(mark: Mark, header: Header, mask: Bits) -> None:

@@ -27,7 +27,7 @@ def make(
     source: Path, found: Findings, settings: ImportSettings, pool: Executor, progress: Progress | None = None
 ) -> Plan:
     """Open every picture that was found and say what becomes of it."""
-    named, unknown = _named(found, settings)
+    named, words = _named(found, settings)
     left_out = list(found.left_out)
     entries: list[Entry] = []
     results = attempts(pool, partial(_enter, settings=settings), named)
@@ -41,13 +41,13 @@ def make(
         else:
             entries.append(entry)
     notes, doubts = advise(entries, settings)
-    notes = [*found.notes, *unknown, *notes]
+    notes = [*found.notes, *words, *notes]
     left = tuple(sorted(left_out, key=lambda one: str(one.file)))
     return Plan(source, found.format, settings, tuple(entries), left, tuple(notes), (*found.doubts, *doubts))
 
 
 def _named(found: Findings, settings: ImportSettings) -> tuple[list[Picture], list[str]]:
-    """The pictures with their marks' titles as the user names them, or as they are proposed."""
+    """The pictures with their marks' titles as the user names them, or as they are proposed; and notes on names."""
     asked = {_word(word): title for word, title in settings.types.items()}
     seen: set[str] = set()
 
@@ -67,8 +67,16 @@ def _named(found: Findings, settings: ImportSettings) -> tuple[list[Picture], li
             pictures.append(replace(picture, marks=marks))
         else:
             found.leave(picture.file, "all its marks are left out by --type", loses=False)
-    unknown = [f"--type {word}=...: no mark is called so" for word in asked if word not in seen]
-    return pictures, unknown
+    notes = [f"--type {word}=...: no mark is called so" for word in asked if word not in seen]
+    unnamed = {
+        word: title
+        for word, title in found.proposed.items()
+        if not {_word(word), _word(title)} & asked.keys()
+    }
+    if unnamed:
+        words = ", ".join(f"{word} as {title}" for word, title in unnamed.items())
+        notes.append(f"nobody named {words}; --type '{next(iter(unnamed))}=NAME' does")
+    return pictures, notes
 
 
 def _word(text: str) -> str:

@@ -215,5 +215,14 @@ def _png(image: Image.Image) -> bytes:
     return stream.getvalue()
 
 
-def _json(value: Any) -> bytes:
-    return json.dumps(value, indent=1, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+def _json(value: dict[str, Any]) -> bytes:
+    """An object as JSON in UTF-8, each of its fields and each item of a list on a line of its own."""
+    fields = []
+    for name, held in value.items():
+        items = [f"\n  {_text(item)}" for item in held] if isinstance(held, list | tuple) else None
+        fields.append(f" {_text(name)}: " + (_text(held) if not items else f"[{','.join(items)}\n ]"))
+    return ("{\n" + ",\n".join(fields) + "\n}\n").encode("utf-8", "backslashreplace")
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)

@@ -171,10 +171,11 @@ def test_wrong_options(words, source, run):
 def test_links_lead_nowhere_and_to_files(source, run, product, tmp_path):
     (source / "round").symlink_to(source, target_is_directory=True)
     (source / "gone.jpg").symlink_to(tmp_path / "nothing.jpg")
+    (source / "self.jpg").symlink_to(source / "self.jpg")
     (tmp_path / "elsewhere.jpg").write_bytes((source / "good/n1.jpg").read_bytes())
     (source / "good/n3.jpg").symlink_to(tmp_path / "elsewhere.jpg")
     said = run(code=3)
-    for name in ("round", "gone.jpg"):
+    for name in ("round", "gone.jpg", "self.jpg"):
         assert name in said
     run("--yes")
     assert product.names("train/good") == ["n1.jpg", "n2.jpg", "n3.jpg"]

@@ -20,7 +20,7 @@ from seas_runtime.dataset.importers.shapes import Bitmap, Ellipse, Polygon, box,
 from seas_runtime.dataset.importers.words import shown
 
 TITLE = "LabelMe"
-BACKGROUND = frozenset(("__ignore__", "_background_", "background"))
+_BACKGROUND = frozenset(("__ignore__", "_background_"))  # LabelMe's own words for what is no mark
 _LINES = {"line": 2, "linestrip": 2, "point": 1, "points": 1}
 
 
@@ -69,7 +69,7 @@ def _picture(fields: dict[str, object], file: Path, finder: Finder) -> tuple[Pat
 
 def _mark(shape: dict[str, object], frame: Size | None, line_width: float | None) -> Mark | None:
     title = documents.title(shape.get("label"), "a label")
-    if title.casefold() in BACKGROUND:
+    if title.casefold() in _BACKGROUND:
         return None
     kind = shape.get("shape_type") or "polygon"
     return Mark(title, _shape(shape, kind, line_width), frame, coarse=kind == "rectangle")

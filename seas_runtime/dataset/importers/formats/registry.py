@@ -59,13 +59,12 @@ def folder_format(folder: Folder) -> str | None:
     for name, tree in TREES.items():
         if trees.matches(tree, folder):
             return name
-    return None
+    return "class_masks" if class_masks.matches(folder) else None
 
 
 def late_format(folder: Folder) -> str | None:
     """As `folder_format`, of those that count where there is neither a tree nor a document."""
     for name, matches in (
-        ("class_masks", class_masks.matches),
         ("yolo", yolo.matches),
         ("masks", loose_masks.matches),
     ):

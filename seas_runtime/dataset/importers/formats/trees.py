@@ -16,7 +16,8 @@ from seas_runtime.dataset.importers.records import BrokenError, Findings, Mark, 
 def matches(tree: Tree, folder: Folder) -> bool:
     """Whether the folder is a product of this family: each of its signs fits some picture."""
     paths = [_bare(folder, picture) for picture in folder.pictures]
-    return all(any(Place(sign).pattern.fullmatch(path) for path in paths) for sign in tree.signs)
+    signs = [Place(sign).pattern for sign in tree.signs]
+    return all(any(sign.fullmatch(path) for path in paths) for sign in signs)
 
 
 def read(tree: Tree, folder: Folder, found: Findings) -> None:
