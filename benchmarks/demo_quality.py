@@ -20,16 +20,16 @@ from typing import Any
 import click
 import numpy as np
 
-from benchmarks import demo_figures, demo_report
+from benchmarks.demo import figures, oracle, report
+from benchmarks.demo.oracle import Drawn, Oracle
 from benchmarks.make_demo import PRODUCT, few_shot
-from benchmarks.quality import downstream, oracle
-from benchmarks.quality.comparators import COMPARATORS
-from benchmarks.quality.downstream import SegmenterSettings, Source
-from benchmarks.quality.fitting import Images, Masks, predict
-from benchmarks.quality.oracle import Drawn, Oracle
+from benchmarks.quality.downstream import segmentation
+from benchmarks.quality.downstream.comparators import COMPARATORS
+from benchmarks.quality.downstream.fitting import Images, Masks, predict
+from benchmarks.quality.downstream.segmentation import SegmenterSettings, Source
 from benchmarks.real_run import executable
-from seas_runtime.atomic import write_atomic
-from seas_runtime.bundle import read_bundle
+from seas_runtime.bundle.reader import read_bundle
+from seas_runtime.files import write_atomic
 from seas_train.data import demo
 from seas_train.data.dataset import ImageSet
 from seas_train.data.layouts import Record
@@ -40,8 +40,8 @@ ORACLE_SEED, FRESH_SEED = 71, 72  # neither draws what make_demo.py draws
 ORACLE_PIECES, ORACLE_STEPS = 3000, 800
 FRESH, WHOLE = 300, 200  # held-out anomalies and whole pieces
 BLENDS = 300
-BLENDED = {"real + cut-and-paste": "crop-paste", "real + Perlin": "perlin"}  # arm -> comparator
-ARMS = ("real", *BLENDED, "real + generated")
+BLENDED = {"real + cut-and-paste": "crop-paste", "real + Perlin": "perlin"}  # method -> comparator
+METHODS = ("real", *BLENDED, "real + generated")
 SEGMENTER = SegmenterSettings()
 
 
@@ -115,28 +115,28 @@ def generate(engine: Path, out: Path, count: int) -> None:
 
 
 def segmenter_scores(
-    folder: Path, arm: str, seed: int, sources: Callable[[], list[Source]], few: Few, test: Drawn, pairs: str
+    folder: Path, method: str, seed: int, sources: Callable[[], list[Source]], few: Few, test: Drawn, pairs: str
 ) -> Any:
     """Pixel AP and IoU of one segmenter on held-out anomalies; kept in a file named after all it came from.
 
-    `pairs` says which generated pairs the arm learns from, if any.
+    `pairs` says which generated pairs the method learns from, if any.
     """
     key = key_of(few.anomalies, few.normals, test, repr(SEGMENTER), f"{BLENDS} {pairs}")
-    path = folder / f"{arm.replace(' ', '')}-{seed}-{key}.json"
+    path = folder / f"{method.replace(' ', '')}-{seed}-{key}.json"
     if not path.exists():
-        network = downstream.train(sources(), few.normals, SEGMENTER, seed)
+        network = segmentation.train(sources(), few.normals, SEGMENTER, seed)
         maps = predict(network, test.images)
-        write_atomic(path, json.dumps(demo_figures.segmentation(maps, test.masks)).encode() + b"\n")
+        write_atomic(path, json.dumps(figures.segmentation(maps, test.masks)).encode() + b"\n")
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def sources_of(arm: str, few: Few, generated: Callable[[], Drawn], seed: int) -> list[Source]:
-    """What a segmenter of this arm learns from; half of the anomalies of a batch are the few real ones."""
+def sources_of(method: str, few: Few, generated: Callable[[], Drawn], seed: int) -> list[Source]:
+    """What a segmenter of this method learns from; half of the anomalies of a batch are the few real ones."""
     real = Source(few.anomalies.images, few.anomalies.masks)
-    if arm == ARMS[0]:
+    if method == METHODS[0]:
         return [real]
-    if arm in BLENDED:
-        blend = COMPARATORS[BLENDED[arm]]
+    if method in BLENDED:
+        blend = COMPARATORS[BLENDED[method]]
         return [real, Source(*blend(few.normals, few.anomalies.images, few.anomalies.masks, BLENDS, seed))]
     pairs = generated()
     return [real, Source(pairs.images, pairs.masks)]
@@ -147,8 +147,10 @@ def sources_of(arm: str, few: Few, generated: Callable[[], Drawn], seed: int) ->
 @click.option("--engine", type=click.Path(path_type=Path), default=Path("engines/bottle.plan"), show_default=True)
 @click.option("--count", default=600, show_default=True, help="Pairs to generate.")
 @click.option("--seeds", default=3, show_default=True, help="Segmenters of each kind.")
-@click.option("--arm", "arms", multiple=True, type=click.Choice(ARMS), help="Train these segmenters only, and write no table.")
-def main(work: Path, engine: Path, count: int, seeds: int, arms: tuple[str, ...]) -> None:
+@click.option(
+    "--method", "methods", multiple=True, type=click.Choice(METHODS), help="Train these segmenters only, and write no table."
+)
+def main(work: Path, engine: Path, count: int, seeds: int, methods: tuple[str, ...]) -> None:
     """Run what is not done yet."""
     folder = work / "quality"
     folder.mkdir(exist_ok=True)
@@ -163,16 +165,16 @@ def main(work: Path, engine: Path, count: int, seeds: int, arms: tuple[str, ...]
 
     scores: dict[str, list[Any]] = {}
     for seed in range(seeds):
-        for arm in arms or ARMS:
-            click.echo(f"segmenter: {arm}, seed {seed}")
-            sources = partial(sources_of, arm, few, generated, seed)
-            made = f"{digest} {count}" if arm == ARMS[-1] else "none"
-            scores.setdefault(arm, []).append(segmenter_scores(folder, arm, seed, sources, few, test, made))
-    if not arms:
+        for method in methods or METHODS:
+            click.echo(f"segmenter: {method}, seed {seed}")
+            sources = partial(sources_of, method, few, generated, seed)
+            made = f"{digest} {count}" if method == METHODS[-1] else "none"
+            scores.setdefault(method, []).append(segmenter_scores(folder, method, seed, sources, few, test, made))
+    if not methods:
         pairs = generated()
-        found = demo_figures.measure(judge, pairs, test, whole, few.anomalies)
+        found = figures.measure(judge, pairs, test, whole, few.anomalies)
         found["empty"] = 1 - len(pairs.images) / count
-        demo_report.save(engine, found, scores, pairs, judge)
+        report.save(engine, found, scores, pairs, judge)
 
 
 if __name__ == "__main__":

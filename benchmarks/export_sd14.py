@@ -51,7 +51,7 @@ def make_run(work: Path, preset: str) -> list[Stage]:
     """Save a run folder whose networks have the preset's sizes and random weights."""
     import torch
 
-    from seas_train import masks, prompts, run
+    from seas_train import masks, prompts, run_folder
     from seas_train.config import MaskSettings, TuneSettings, resolve
     from seas_train.models import components
     from seas_train.models.rmp import RefinedMaskPredictor
@@ -65,7 +65,7 @@ def make_run(work: Path, preset: str) -> list[Stage]:
     texts = prompts.compose(DEFECTS, settings)
     side = geometry.image_size // 8
     latents = (60, geometry.latent_channels, side, side)
-    facts = run.Facts(
+    facts = run_folder.Facts(
         product="random",
         prompts=texts,
         tune=settings,
@@ -76,10 +76,10 @@ def make_run(work: Path, preset: str) -> list[Stage]:
     )
     folder = work / "run"
     rows = torch.randn(len(texts.tokens), geometry.text_width) * 0.02
-    run.save_tuned(folder, facts, model, rows, (torch.randn(latents), torch.rand(latents) * 0.1))
+    run_folder.save_tuned(folder, facts, model, rows, (torch.randn(latents), torch.rand(latents) * 0.1))
     widths = resolve(MaskSettings, "paper" if preset == "sd14" else "tiny", None, {})
-    rmp = RefinedMaskPredictor(masks.config_for(run.load(folder), widths))
-    run.save_masks(folder, facts.model_copy(update={"masks": widths}), rmp)
+    rmp = RefinedMaskPredictor(masks.config_for(run_folder.load(folder), widths))
+    run_folder.save_masks(folder, facts.model_copy(update={"masks": widths}), rmp)
     stages("")
     return stages.done
 
@@ -87,12 +87,12 @@ def make_run(work: Path, preset: str) -> list[Stage]:
 def export_bundle(work: Path, preset: str) -> list[Stage]:
     """Export the run as an fp16 bundle."""
     from seas_export.bundle import ExportSettings, export
-    from seas_runtime.manifest import Defaults
-    from seas_train import run
+    from seas_runtime.bundle.manifest import Defaults
+    from seas_train import run_folder
 
     stages = Stages()
     stages("load run")
-    loaded = run.load(work / "run")
+    loaded = run_folder.load(work / "run")
     defaults = Defaults(steps=25, guidance=8.0, threshold=0.2, mask_steps=3)
     stages("check weights")
     export(loaded, work / f"{preset}.plan", ExportSettings(half=True, defaults=defaults), stages)
@@ -102,7 +102,7 @@ def export_bundle(work: Path, preset: str) -> list[Stage]:
 
 def build_engines(work: Path, preset: str) -> list[Stage]:
     """Build the TensorRT-RTX engines of the bundle for all GPUs that need no compromise."""
-    from seas_runtime import build
+    from seas_runtime.backends.tensorrt import build
 
     stages = Stages()
     stages("RTX engines")

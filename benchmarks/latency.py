@@ -5,9 +5,9 @@
     python -m benchmarks.latency --work DIR --preset sd14 --batch 1 --rounds 1
     python -m benchmarks.latency --work DIR --preset sd14 --batch 1 --rounds 1 --add
 
-The weights are random; speed does not need others. At tiny all contestants stay in memory, take turns request by request, and
+The weights are random; speed does not need others. At tiny all candidates stay in memory, take turns request by request, and
 make whole pairs. At sd14 one is in memory at a time, and a pair is composed of 25 U-Net steps, 3 masks and a decode. `--add` adds
-rounds, batches or contestants to the figures of an earlier call. Saves latency_PRESET.md, .json and .png.
+rounds, batches or candidates to the figures of an earlier call. Saves latency_PRESET.md, .json and .png.
 """
 
 from __future__ import annotations
@@ -26,18 +26,19 @@ from typing import Any
 
 import click
 
-from benchmarks import latency_report, scale
-from benchmarks.contestants import PYTORCH, Runtime, make
+from benchmarks import scale
 from benchmarks.export_sd14 import RESULTS, machine
-from benchmarks.job import Job
-from benchmarks.random_bundle import gigaflops, prepare
 from benchmarks.real_run import executable
-from benchmarks.torch_contestants import Product
-from seas_runtime.lanes import usable_cores
+from benchmarks.speed import latency_report
+from benchmarks.speed.candidates import PYTORCH, Runtime, make
+from benchmarks.speed.job import Job
+from benchmarks.speed.random_bundle import gigaflops, prepare
+from benchmarks.speed.torch_candidates import Product
+from seas_runtime.backends.workers import usable_cores
 
 REQUESTS = ("unet", "mask", "decode")
-CONTESTANTS = {
-    "tiny": ("reference", "torch", "torch-compile", "torch-lanes", "openvino", "cpu", "cpu+mnn"),
+CANDIDATES = {
+    "tiny": ("reference", "torch", "torch-compile", "torch-workers", "openvino", "cpu", "cpu+mnn"),
     "sd14": ("reference", "torch", "openvino", "cpu", "openvino+mnn", "cpu+mnn"),
 }
 COLD = 3  # cold starts of each command
@@ -45,19 +46,19 @@ Entry = dict[str, Any]
 
 
 def _serve(pipe: Connection, name: str, job: Job) -> None:
-    """A contestant's process: makes itself ready, then answers each request with its seconds."""
+    """A candidate's process: makes itself ready, then answers each request with its seconds."""
     began = time.perf_counter()
-    contestant = make(name, job)
+    candidate = make(name, job)
     pipe.send(time.perf_counter() - began)
     while (request := pipe.recv()) is not None:
         began = time.perf_counter()
-        getattr(contestant, request)()
+        getattr(candidate, request)()
         took = time.perf_counter() - began
-        pipe.send((took, contestant.outside(took) if request == "pairs" and isinstance(contestant, Runtime) else None))
+        pipe.send((took, candidate.outside(took) if request == "pairs" and isinstance(candidate, Runtime) else None))
 
 
 class Guest:
-    """A contestant in its own process, and the figures it adds to."""
+    """A candidate in its own process, and the figures it adds to."""
 
     def __init__(self, name: str, job: Job, entry: Entry) -> None:
         context = multiprocessing.get_context("spawn")
@@ -93,14 +94,14 @@ class Guest:
 
 @contextmanager
 def guest(name: str, job: Job, entries: dict[str, Entry]) -> Iterator[Guest]:
-    """A contestant for the length of a block; its figures are added to its entry."""
+    """A candidate for the length of a block; its figures are added to its entry."""
     found = Guest(name, job, entries.setdefault(name, {}))
     yield found
     found.leave()
 
 
 def together(names: list[str], job: Job, rounds: int, entries: dict[str, Entry]) -> None:
-    """All contestants stay in memory and take turns, request by request; the first round warms up and does not count."""
+    """All candidates stay in memory and take turns, request by request; the first round warms up and does not count."""
     with ExitStack() as stack:
         guests = [stack.enter_context(guest(name, job, entries)) for name in names]
         for round_ in range(rounds + 1):
@@ -114,7 +115,7 @@ def together(names: list[str], job: Job, rounds: int, entries: dict[str, Entry])
 
 
 def in_turn(names: list[str], job: Job, rounds: int, entries: dict[str, Entry]) -> None:
-    """One contestant in memory at a time, for models that do not fit side by side; several rounds of all of them."""
+    """One candidate in memory at a time, for models that do not fit side by side; several rounds of all of them."""
     for _ in range(rounds):
         for name in names:
             with guest(name, job, entries) as one:
@@ -123,7 +124,7 @@ def in_turn(names: list[str], job: Job, rounds: int, entries: dict[str, Entry]) 
                     one.time("unet", count=False)
                 for request in (*REQUESTS, *["loop"] * ours):
                     one.time(request)
-            click.echo(f"{name}: {({key: round(values[-1], 2) for key, values in one.entry['seconds'].items()})}")
+            click.echo(f"{name}: { ({key: round(values[-1], 2) for key, values in one.entry['seconds'].items()}) }")
 
 
 def product_rate(job: Job) -> list[float]:
@@ -173,9 +174,9 @@ def opened(path: Path, preset: str, add: bool) -> dict[str, Any]:
 
 @click.command(help=__doc__)
 @click.option("--work", type=click.Path(path_type=Path, file_okay=False), required=True)
-@click.option("--preset", type=click.Choice(sorted(CONTESTANTS)), default="tiny", show_default=True)
+@click.option("--preset", type=click.Choice(sorted(CANDIDATES)), default="tiny", show_default=True)
 @click.option("--batch", "batches", type=click.IntRange(1), multiple=True, default=(1, 4, 8), show_default=True)
-@click.option("--contestant", "names", multiple=True, help=f"{', '.join(PYTORCH)}, or a backend of seas-gen; may be repeated.")
+@click.option("--candidate", "names", multiple=True, help=f"{', '.join(PYTORCH)}, or a backend of seas-gen; may be repeated.")
 @click.option("--pairs", type=click.IntRange(1), default=8, show_default=True, help="Of a request at tiny, and a batch a core.")
 @click.option("--rounds", type=click.IntRange(1), default=5, show_default=True)
 @click.option("--prepare", "only_prepare", is_flag=True, help="Make what will be measured, and end.")
@@ -183,7 +184,7 @@ def opened(path: Path, preset: str, add: bool) -> dict[str, Any]:
 @click.option("--results", type=click.Path(path_type=Path), default=RESULTS, help="Where the table goes.")
 def main(*, work: Path, preset: str, names: tuple[str, ...], only_prepare: bool, results: Path, add: bool, **what: Any) -> None:
     """Measure, then save table and plot."""
-    work, chosen = work.resolve(), list(names or CONTESTANTS[preset])
+    work, chosen = work.resolve(), list(names or CANDIDATES[preset])
     prepare(work, preset, [name for name in chosen if name not in PYTORCH])
     if only_prepare:
         return
@@ -198,7 +199,7 @@ def main(*, work: Path, preset: str, names: tuple[str, ...], only_prepare: bool,
 
 
 def measure(facts: dict[str, Any], work: Path, names: list[str], batches: tuple[int, ...], pairs: int, rounds: int) -> None:
-    """Add the figures of some contestants to `facts`."""
+    """Add the figures of some candidates to `facts`."""
     preset = facts["preset"]
     for n in batches:
         count = n * max(usable_cores(), math.ceil(pairs / n)) if preset == "tiny" else n
@@ -209,7 +210,7 @@ def measure(facts: dict[str, Any], work: Path, names: list[str], batches: tuple[
     if preset == "tiny":
         for name, seconds in first_pairs(names, work, preset).items():
             facts["first"].setdefault(name, []).extend(seconds)
-    shown = [f"--batch {n}" for n in batches] + [f"--contestant {name}" for name in names] + [f"--pairs {pairs} --rounds {rounds}"]
+    shown = [f"--batch {n}" for n in batches] + [f"--candidate {name}" for name in names] + [f"--pairs {pairs} --rounds {rounds}"]
     facts["commands"].append(f"python -m benchmarks.latency --work WORK --preset {preset} {' '.join(shown)}")
 
 

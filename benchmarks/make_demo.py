@@ -13,8 +13,9 @@ from pathlib import Path
 import click
 
 from seas_export import bundle
-from seas_runtime.manifest import Defaults
-from seas_train import base, masks, run, tune
+from seas_runtime.bundle.manifest import Defaults
+from seas_train import masks, run_folder, tune
+from seas_train.base import train as base
 from seas_train.config import BaseSettings, MaskSettings, TuneSettings, resolve
 from seas_train.data import demo, layouts
 
@@ -35,9 +36,7 @@ def draw_data(work: Path) -> None:
     """Draw the base's data and the few-shot data set, where they are missing."""
     for seed, (name, variety) in enumerate(BASE_SETS.items(), start=11):
         if not (work / name).exists():
-            demo.write(
-                work / name, normals=600, per_defect=1000, test_normals=0, seed=seed, variety=variety
-            )
+            demo.write(work / name, normals=600, per_defect=1000, test_normals=0, seed=seed, variety=variety)
     if not (work / "few").exists():
         demo.write(work / "few", normals=60, per_defect=45, test_normals=20, seed=1)
 
@@ -56,7 +55,7 @@ def train(work: Path) -> None:
     product = layouts.read(work / "few" / PRODUCT)
     if not (work / "run" / "run.json").exists():
         tune.train(product, str(work / "base"), work / "run", TUNE, PROVENANCE)
-    if run.load_facts(work / "run").masks is None:
+    if run_folder.load_facts(work / "run").masks is None:
         masks.train(work / "run", product, MASKS)
 
 
@@ -69,7 +68,7 @@ def main(work: Path, out: Path) -> None:
     draw_data(work)
     train(work)
     settings = bundle.ExportSettings(half=True, defaults=DEFAULTS)
-    manifest = bundle.export(run.load(work / "run"), out, settings, lambda stage: click.echo(stage, err=True))
+    manifest = bundle.export(run_folder.load(work / "run"), out, settings, lambda stage: click.echo(stage, err=True))
     click.echo(f"{out}: digest {manifest.digest}")
 
 

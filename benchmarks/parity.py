@@ -21,14 +21,14 @@ from numpy.typing import NDArray
 from benchmarks.export_sd14 import RESULTS, machine, parity_table
 from seas_export.to_onnx import round_to_half
 from seas_runtime.backends import open_backend
-from seas_runtime.bundle import Bundle, read_bundle
-from seas_runtime.masks import Gate
-from seas_runtime.noise import POSTERIOR, START
-from seas_runtime.pairs import Plan, draw_pair
-from seas_runtime.sampler import Model, Sample, Sampling, generate
-from seas_runtime.schedule import solver_table
-from seas_train import reference, run
-from seas_train.run import Run
+from seas_runtime.bundle.reader import Bundle, read_bundle
+from seas_runtime.sampling.masks import Gate
+from seas_runtime.sampling.noise import POSTERIOR, START
+from seas_runtime.sampling.pairs import Plan, draw_pair
+from seas_runtime.sampling.sampler import Model, Sample, Sampling, generate
+from seas_runtime.sampling.solver import solver_table
+from seas_train import reference, run_folder
+from seas_train.run_folder import Run
 
 GOAL = {"psnr": 45.0, "iou": 0.99}
 
@@ -50,9 +50,7 @@ def of_pytorch(trained: Run, bundle: Bundle, plan: Plan) -> tuple[NDArray[np.uin
     drawn = [draw_pair(plan, i, 0, len(conditioning.mean)) for i in range(plan.count)]
     mean, std = (np.stack([part[pair.normal] for pair in drawn]) for part in (conditioning.mean, conditioning.std))
     posterior, noise = (np.stack([pair.stream.normals(key, mean.shape[1:]) for pair in drawn]) for key in (POSTERIOR, START))
-    settings = reference.SampleSettings(
-        defaults.steps, defaults.guidance, defaults.mask_steps, bundle.manifest.schedule.final
-    )
+    settings = reference.SampleSettings(defaults.steps, defaults.guidance, defaults.mask_steps, bundle.manifest.schedule.final)
     defects = [pair.defect for pair in drawn]
     found = reference.sample(trained, defects, torch.from_numpy(mean + std * posterior), torch.from_numpy(noise), settings)
     images = ((found.images.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
@@ -101,9 +99,9 @@ def main(*, folder: Path, path: Path, backends: tuple[str, ...], count: int, res
     """Measure, then save the table."""
     bundle = read_bundle(path)
     plan = Plan(bundle.manifest.defect_names, seed=0, count=count, batch=4)
-    truth = {"fp32": of_pytorch(run.load(folder), bundle, plan)}
-    rounded = run.load(folder)
-    round_to_half([rounded.model.unet, rounded.model.vae, run.require_masks(rounded)])
+    truth = {"fp32": of_pytorch(run_folder.load(folder), bundle, plan)}
+    rounded = run_folder.load(folder)
+    round_to_half([rounded.model.unet, rounded.model.vae, run_folder.require_masks(rounded)])
     truth["as stored"] = of_pytorch(rounded, bundle, plan)
     figures: dict[str, Any] = {}
     for backend in backends:

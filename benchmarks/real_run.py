@@ -1,4 +1,4 @@
-"""The whole road on a real data set: base, tune, masks, export, gen, each a command of its own.
+"""The whole pipeline on a real data set: base, tune, masks, export, gen, each a command of its own.
 
     python benchmarks/real_run.py --data DIR --work DIR --budget smoke
 
@@ -25,8 +25,8 @@ from typing import Any
 import click
 from PIL import Image
 
-from seas_runtime.sheet import overlay, sheet
-from seas_train import run as runs
+from seas_runtime.dataset.sheet import overlay, sheet
+from seas_train import run_folder
 from seas_train.data.images import read_rgb
 
 
@@ -45,18 +45,14 @@ class Budget:
 
 BUDGETS = {
     "smoke": Budget(vae=60, unet=60, tune=20, masks=20, count=10, steps=10, variety=False),  # under 5 minutes
-    "small": Budget(
-        vae=400, unet=450, tune=250, masks=100, count=20, steps=25, variety=True
-    ),  # about 15 minutes
-    "full": Budget(
-        vae=2500, unet=4500, tune=2000, masks=800, count=100, steps=25, variety=True
-    ),  # up to 2 hours
+    "small": Budget(vae=400, unet=450, tune=250, masks=100, count=20, steps=25, variety=True),  # about 15 minutes
+    "full": Budget(vae=2500, unet=4500, tune=2000, masks=800, count=100, steps=25, variety=True),  # up to 2 hours
 }
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("seas", "torch", "diffusers", "transformers", "onnx", "onnxruntime", "numpy", "pillow")
 ROWS_PER_TYPE = 3
 PNG_LIMIT = 1_000_000
-GATE_GAVE_UP = 6  # seas-gen's exit code where masks were empty: a result to report, not a failure of the road
+GATE_GAVE_UP = 6  # seas-gen's exit code where masks were empty: a result to report, not a failure of the pipeline
 Stages = dict[str, list[str]]
 
 
@@ -116,9 +112,7 @@ def measure(work: Path, commands: Stages) -> dict[str, dict[str, Any]]:
     for stage, command in commands.items():
         entry = times.setdefault(stage, {"command": command, "seconds": 0.0, "peak_mib": 0.0, "done": False})
         if entry["command"] != command:
-            raise click.ClickException(
-                f"{work} holds stage {stage!r} of another command; give another --work"
-            )
+            raise click.ClickException(f"{work} holds stage {stage!r} of another command; give another --work")
         if entry["done"]:
             click.echo(f"{stage}: already done ({entry['seconds']:.0f} s)")
             continue
@@ -157,7 +151,7 @@ def executable(name: str) -> str:
 
 def picture(data: Path, work: Path, side: int) -> Image.Image:
     """Rows of normal image | image generated from it | the same with its mask, a few for each defect type."""
-    normals = runs.load_facts(work / "run").normals
+    normals = run_folder.load_facts(work / "run").normals
     pairs = _pairs(work)
     rows, labels = [], []
     for defect in sorted({pair["defect"] for pair in pairs}):
@@ -182,9 +176,7 @@ def save_picture(data: Path, work: Path, path: Path) -> None:
             return
 
 
-def report(
-    data: Path, work: Path, budget: str, count: int | None, times: dict[str, dict[str, Any]]
-) -> dict[str, Any]:
+def report(data: Path, work: Path, budget: str, count: int | None, times: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """All facts of the run; the places of data and work are replaced by their roles."""
 
     def plain(word: str) -> str:

@@ -114,9 +114,7 @@ def plot(cases: list[dict[str, Any]], path: Path) -> None:
 @click.option("--batch", "batches", type=click.IntRange(1), multiple=True, default=(4, 1, 8, 16), show_default=True)
 @click.option("--pairs", type=click.IntRange(1), default=80, show_default=True, help="To compare batches with.")
 @click.option("--results", type=click.Path(path_type=Path), default=RESULTS)
-def main(
-    *, engine: Path, backend: str, counts: tuple[int, ...], batches: tuple[int, ...], pairs: int, results: Path
-) -> None:
+def main(*, engine: Path, backend: str, counts: tuple[int, ...], batches: tuple[int, ...], pairs: int, results: Path) -> None:
     """Measure, then save table and plot."""
     cases = []
     for count, batch in [(count, batches[0]) for count in counts] + [(pairs, batch) for batch in batches[1:]]:

@@ -45,8 +45,8 @@ def measure(case: Case) -> dict[str, Any]:
     """Losses, seconds of every step and peak memory in GiB."""
     import torch
 
-    from seas_train import loop
     from seas_train.models import components
+    from seas_train.training import loop
 
     if case.threads:
         torch.set_num_threads(case.threads)
@@ -76,7 +76,7 @@ def measure(case: Case) -> dict[str, Any]:
 def _batch(side: int, defect: str) -> Any:
     import torch
 
-    from seas_train.batches import Batch
+    from seas_train.training.batches import Batch
 
     masks = torch.zeros(2, 1, side, side)
     masks[:, :, side // 4 : side // 2, side // 4 : side // 2] = 1
@@ -84,7 +84,7 @@ def _batch(side: int, defect: str) -> Any:
 
 
 def _stage(case: Case, settings: Any, modules: Any, optimizer: Any) -> Any:
-    from seas_train import compute, loop
+    from seas_train.training import compute, loop
 
     task = {"stage": case.stage}
     accelerator = compute.accelerator(settings)
@@ -115,11 +115,12 @@ def _tune(case: Case, model: Any) -> tuple[Any, Any]:
 def _masks(case: Case, model: Any) -> tuple[Any, Any]:
     import torch
 
-    from seas_train import compute, masks, prompts, run
+    from seas_train import masks, prompts, run_folder
     from seas_train.config import MaskSettings, TuneSettings, resolve
     from seas_train.data.dataset import step_generator
     from seas_train.models import components
     from seas_train.models.rmp import RefinedMaskPredictor
+    from seas_train.training import compute
 
     preset = "paper" if case.geometry == "sd14" else "tiny"
     how = {"device": case.device, "precision": case.precision, "optimizer": case.optimizer}
@@ -128,10 +129,8 @@ def _masks(case: Case, model: Any) -> tuple[Any, Any]:
     texts = prompts.compose(["defect"], ua)
     prompts.add_tokens(model.tokenizer, texts)
     prompts.attach_rows(model.text_encoder, prompts.initial_rows(model.tokenizer, model.text_encoder, texts, ua))
-    facts = run.Facts(
-        product="random", prompts=texts, tune=ua, provenance={}, train=(), held_out=(), normals=()
-    )
-    frozen = run.Run(Path(), facts, model, torch.empty(0), torch.empty(0))
+    facts = run_folder.Facts(product="random", prompts=texts, tune=ua, provenance={}, train=(), held_out=(), normals=())
+    frozen = run_folder.Run(Path(), facts, model, torch.empty(0), torch.empty(0))
     stage = _stage(case, settings, None, None)
     components.freeze(*model.networks.values())
     for network in model.networks.values():
@@ -169,9 +168,7 @@ def table(found: list[dict[str, Any]], how: str) -> str:
 @click.option("--optimizer", type=click.Choice(["adamw", "adamw8bit"]), default="adamw")
 @click.option("--threads", type=click.IntRange(0), default=0, help="PyTorch's threads, 0 for its own choice.")
 @click.option("--out", type=click.Path(path_type=Path), default=RESULTS, help="Folder of the tables.")
-def main(
-    geometry: str, stages: tuple[str, ...], steps: int | None, gradient_checkpointing: bool, out: Path, **how: Any
-) -> None:
+def main(geometry: str, stages: tuple[str, ...], steps: int | None, gradient_checkpointing: bool, out: Path, **how: Any) -> None:
     """Measure one training step after another and save the table."""
     steps = steps or (10 if geometry == "tiny" else 1)
     found = []

@@ -12,22 +12,15 @@ from typing import Any
 from pydantic import ValidationError
 from safetensors import SafetensorError
 
-from seas_export import cases, conditioning, half, parity, ranges, to_onnx
+from seas_export import cases, conditioning, fp16_ranges, parity, to_onnx
+from seas_export import fp16 as half
 from seas_export.cases import Case
 from seas_export.graphs import Wrapper, wrappers
-from seas_runtime.bundle import write_manifest
-from seas_runtime.errors import OutputError
-from seas_runtime.manifest import (
-    Defaults,
-    Facts,
-    Graph,
-    GraphName,
-    HalfPrecision,
-    Manifest,
-)
-from seas_train import run as runs
-from seas_train.errors import DataError
-from seas_train.run import Run
+from seas_runtime.bundle.manifest import Defaults, Facts, Graph, GraphName, HalfPrecision, Manifest
+from seas_runtime.bundle.reader import write_manifest
+from seas_runtime.errors import DataError, OutputError
+from seas_train import run_folder
+from seas_train.run_folder import Run
 
 MEASURED: tuple[GraphName, ...] = ("unet", "vae_decoder", "mask_head")
 PACKAGES = ("seas", "torch", "diffusers", "transformers", "onnx", "onnxruntime")
@@ -68,7 +61,7 @@ def export(run: Run, out: Path, settings: ExportSettings, progress: Callable[[st
     """
     require_free(out)
     facts = _facts(run, settings)
-    modules = [run.model.unet, run.model.vae, run.model.text_encoder, runs.require_masks(run)]
+    modules = [run.model.unet, run.model.vae, run.model.text_encoder, run_folder.require_masks(run)]
     to_onnx.require_finite(modules)
     if settings.half:
         to_onnx.round_to_half([m for m in modules if m is not run.model.text_encoder])
@@ -86,9 +79,7 @@ def export(run: Run, out: Path, settings: ExportSettings, progress: Callable[[st
     return manifest
 
 
-def _fill(
-    run: Run, facts: Facts, folder: Path, settings: ExportSettings, progress: Callable[[str], None]
-) -> Manifest:
+def _fill(run: Run, facts: Facts, folder: Path, settings: ExportSettings, progress: Callable[[str], None]) -> Manifest:
     found = wrappers(run)
     with to_onnx.WeightStore(folder) as store:
         for name, wrapper in found.items():
@@ -109,9 +100,7 @@ def _fill(
     return write_manifest(folder, {**facts.model_dump(), **graphs})
 
 
-def _write_half(
-    folder: Path, files: parity.Files, quick: list[Case], progress: Callable[[str], None]
-) -> HalfPrecision:
+def _write_half(folder: Path, files: parity.Files, quick: list[Case], progress: Callable[[str], None]) -> HalfPrecision:
     """Write every graph's fp16 form, fp32 kept where the magnitudes met ask for it; adds to `files`.
 
     `decoder` and `mask_branch` are made of the same modules as the other three graphs, so these alone are measured.
@@ -120,15 +109,15 @@ def _write_half(
     magnitudes: dict[GraphName, dict[str, float]] = {}
     for name in MEASURED:
         feeds = [case.inputs[name] for case in quick if case.name != "random"]
-        magnitudes[name] = ranges.largest(folder / files[name]["fp32"], feeds)
-    places = {place for found in magnitudes.values() for place in ranges.overflowing(found)}
+        magnitudes[name] = fp16_ranges.largest(folder / files[name]["fp32"], feeds)
+    places = {place for found in magnitudes.values() for place in fp16_ranges.overflowing(found)}
     progress("fp16")
     kept: set[str] = set()
     for name, by_precision in files.items():
         by_precision["fp16"] = f"{name}.fp16.onnx"
         kept |= half.convert(folder / by_precision["fp32"], folder / by_precision["fp16"], places)
     return HalfPrecision(
-        headroom=ranges.HEADROOM,
+        headroom=fp16_ranges.HEADROOM,
         fp32_modules=tuple(sorted(kept)),
         largest={
             name: max(value for place, value in found.items() if place in places or place not in kept)

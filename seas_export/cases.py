@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from seas_export.graphs import Tensors, Wrapper
-from seas_runtime.manifest import GraphName
+from seas_runtime.bundle.manifest import GraphName
 from seas_train import reference
 from seas_train.reference import SampleSettings
-from seas_train.run import Run
+from seas_train.run_folder import Run
 
 TIMESTEPS = (999, 500, 40)
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from seas_export import cases, parity, to_onnx
 from seas_export.graphs import wrappers
 from seas_export.parity import Row
-from seas_runtime.bundle import read_bundle
+from seas_runtime.bundle.manifest import Manifest
+from seas_runtime.bundle.reader import read_bundle
 from seas_runtime.errors import BundleError
-from seas_runtime.manifest import Manifest
-from seas_train import run as runs
+from seas_train import run_folder
 from seas_train.reference import SampleSettings
-from seas_train.run import Run
+from seas_train.run_folder import Run
 
 
 def check(run: Run, path: Path, progress: Callable[[str], None]) -> list[Row]:
@@ -31,7 +31,7 @@ def check(run: Run, path: Path, progress: Callable[[str], None]) -> list[Row]:
     manifest = read_bundle(path).manifest
     _require_same(run, manifest, path)
     if manifest.half is not None:
-        to_onnx.round_to_half([run.model.unet, run.model.vae, runs.require_masks(run)])
+        to_onnx.round_to_half([run.model.unet, run.model.vae, run_folder.require_masks(run)])
     progress("reference")
     defaults = manifest.defaults
     settings = SampleSettings(defaults.steps, defaults.guidance, defaults.mask_steps, manifest.schedule.final)

@@ -15,9 +15,9 @@ import click
 from seas_runtime.errors import INTERRUPTED, BackendError, SettingsError
 
 if TYPE_CHECKING:
-    from seas_train.run import Run
+    from seas_train.run_folder import Run
 
-MEND = 'pip install ".[cpu,export]"'
+HINT = 'pip install ".[cpu,export]"'
 EXAMPLES = """\b
 Examples:
   seas-export runs/bottle --out engines/bottle.plan --fp16
@@ -49,9 +49,7 @@ Exit codes: 0 done, 2 usage, 3 bad run or failed parity, 4 engine builder not us
     "--guidance", type=click.FloatRange(1, 100), default=8.0,
     help="Default guidance scale of the bundle: 8 for MVTec AD, 5 for MVTec 3D AD, 2 for VisA.",
 )  # fmt: skip
-@click.option(
-    "--threshold", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.2, help="Default mask threshold."
-)
+@click.option("--threshold", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.2, help="Default mask threshold.")
 @click.option("--mask-steps", type=click.IntRange(1), default=3, help="Default number of last steps that vote on the mask.")
 @click.option(
     "--final", type=click.Choice(["zero", "published"]), show_default="zero; published for a published checkpoint",
@@ -106,7 +104,7 @@ def main(
     if engines is None and gpus:
         raise SettingsError(f"--gpu {gpu} found without --engines; add --engines rtx")
     if engines is not None:
-        from seas_runtime import build
+        from seas_runtime.backends.tensorrt import build
 
         build.require(engines, gpus)
     origin = {"base": base, "data": data, "licence": licence}
@@ -125,8 +123,8 @@ def main(
 
 def _load(path: Path, origin: dict[str, Any], progress: Callable[[str], None]) -> tuple[Run, bool]:
     """The run of a folder, and whether the folder is a published checkpoint."""
-    from seas_export import published
-    from seas_train import run as runs
+    from seas_export.published import checkpoint as published
+    from seas_train import run_folder
 
     progress("run")
     if published.is_published(path):
@@ -134,14 +132,12 @@ def _load(path: Path, origin: dict[str, Any], progress: Callable[[str], None]) -
         return published.load(path, origin["base"], origin["data"], licence, progress), True
     if given := [f"--{name}" for name, value in origin.items() if value is not None]:
         raise SettingsError(f"{', '.join(given)} found, but {path} is no published checkpoint; leave it out: a run has its own")
-    return runs.load(path), False
+    return run_folder.load(path), False
 
 
-def _export(
-    path: Path, out: Path, half: bool, final: str | None, origin: dict[str, Any], defaults: dict[str, float]
-) -> None:
+def _export(path: Path, out: Path, half: bool, final: str | None, origin: dict[str, Any], defaults: dict[str, float]) -> None:
     from seas_export.bundle import ExportSettings, export, require_free
-    from seas_runtime.manifest import Defaults
+    from seas_runtime.bundle.manifest import Defaults
 
     began = time.monotonic()
     require_free(out)
@@ -153,12 +149,12 @@ def _export(
     click.echo(f"{out}: {size / 1e6:.1f} MB, {time.monotonic() - began:.0f} s, digest {manifest.digest}")
 
 
-def _build(out: Path, flavour: Literal["rtx", "tensorrt"], gpus: list[str]) -> None:
-    from seas_runtime import build
-    from seas_runtime.report import describe_engines
+def _build(out: Path, variant: Literal["rtx", "tensorrt"], gpus: list[str]) -> None:
+    from seas_runtime.backends.tensorrt import build
+    from seas_runtime.doctor import describe_engines
 
     began = time.monotonic()
-    found = build.build(out, flavour, gpus, progress=_progress())
+    found = build.build(out, variant, gpus, progress=_progress())
     click.echo(f"{found.path}: {describe_engines(found)}, {time.monotonic() - began:.0f} s")
 
 
@@ -200,7 +196,7 @@ def _packages() -> Iterator[None]:
         import torch  # noqa: F401
         import transformers
     except ImportError as error:
-        raise BackendError(f"seas-export needs the export packages ({error}); run: {MEND}") from error
+        raise BackendError(f"seas-export needs the export packages ({error}); run: {HINT}") from error
     for library in (diffusers, transformers):
         library.utils.logging.disable_progress_bar()
         library.utils.logging.set_verbosity_error()

@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from seas_runtime.manifest import CONDITIONING
-from seas_train.run import Run
+from seas_runtime.bundle.manifest import CONDITIONING
+from seas_train.run_folder import Run
 
 
 def tensors(run: Run) -> dict[str, Tensor]:

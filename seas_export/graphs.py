@@ -1,6 +1,6 @@
 """Trace-only wrappers: the unmodified modules, seen as the five graphs of a bundle.
 
-Names and order of every graph's tensors stand in one table, `seas_runtime.manifest.GRAPH_INPUTS` and `GRAPH_OUTPUTS`; the
+Names and order of every graph's tensors stand in one table, `seas_runtime.bundle.manifest.GRAPH_INPUTS` and `GRAPH_OUTPUTS`; the
 wrappers' signatures follow it, and `Wrapper.specs` reads the shapes off one forward pass.
 """
 
@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from seas_runtime.manifest import GRAPH_INPUTS, GRAPH_OUTPUTS, GraphName, TensorSpec
-from seas_train import run as runs
+from seas_runtime.bundle.manifest import GRAPH_INPUTS, GRAPH_OUTPUTS, GraphName, TensorSpec
+from seas_train import run_folder
 from seas_train.models import taps
 from seas_train.models.components import Components
 from seas_train.models.rmp import RefinedMaskPredictor
-from seas_train.run import Run
+from seas_train.run_folder import Run
 
 Tensors = dict[str, Tensor]
 _DTYPES = {torch.float32: "float32", torch.float16: "float16", torch.int64: "int64"}
@@ -119,8 +119,7 @@ class Wrapper:
 
 def _specs(tensors: Tensors) -> tuple[TensorSpec, ...]:
     return tuple(
-        TensorSpec(name=name, dtype=_DTYPES[tensor.dtype], shape=("n", *tensor.shape[1:]))
-        for name, tensor in tensors.items()
+        TensorSpec(name=name, dtype=_DTYPES[tensor.dtype], shape=("n", *tensor.shape[1:])) for name, tensor in tensors.items()
     )
 
 
@@ -130,7 +129,7 @@ def wrappers(run: Run) -> dict[GraphName, Wrapper]:
     Raises:
         DataError: the run has no mask branch.
     """
-    model, rmp = run.model, runs.require_graphs(run)
+    model, rmp = run.model, run_folder.require_graphs(run)
     generator = torch.Generator().manual_seed(0)
     shape = (2, *run.normal_mean.shape[1:])
     sample = torch.randn(shape, generator=generator)

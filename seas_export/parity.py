@@ -14,11 +14,11 @@ import onnxruntime as ort
 import torch
 from torch import Tensor
 
-from seas_export import rounding
+from seas_export import fp16_rounding
 from seas_export.cases import Case
 from seas_export.session import open_graph
+from seas_runtime.bundle.manifest import GraphName, Precision
 from seas_runtime.errors import BundleError
-from seas_runtime.manifest import GraphName, Precision
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def compare(cases: list[Case], folder: Path, files: Files, threshold: float) -> 
     for graph, by_precision in files.items():
         for precision, file in by_precision.items():
             path = folder / file
-            session = open_graph(path if precision == "fp32" else rounding.spell_out(path), folder)
+            session = open_graph(path if precision == "fp32" else fp16_rounding.spell_out(path), folder)
             for case in cases:
                 if graph in case.inputs:
                     yield from _rows(session, case, graph, precision, threshold)

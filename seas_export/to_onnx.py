@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from seas_export.graphs import Wrapper
-from seas_runtime.manifest import GRAPH_OUTPUTS, WEIGHTS
-from seas_train.errors import DataError
+from seas_runtime.bundle.manifest import GRAPH_OUTPUTS, WEIGHTS
+from seas_runtime.errors import DataError
 
 OPSET = 20
 INLINE_BYTES = 1024  # smaller tensors stay inside the graph file
@@ -37,9 +37,7 @@ class WeightStore:
     def __enter__(self) -> WeightStore:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stream.close()
 
     def add(self, array: NDArray[np.generic]) -> ir.ExternalTensor:
@@ -51,9 +49,7 @@ class WeightStore:
             self._known[key] = (self._stream.tell(), len(data))
             self._stream.write(data)
         offset, length = self._known[key]
-        return ir.ExternalTensor(
-            WEIGHTS, offset, length, ir.DataType.from_numpy(array.dtype), shape=ir.Shape(array.shape), name=""
-        )
+        return ir.ExternalTensor(WEIGHTS, offset, length, ir.DataType.from_numpy(array.dtype), shape=ir.Shape(array.shape), name="")
 
 
 def round_to_half(modules: list[nn.Module]) -> None:
@@ -148,9 +144,7 @@ def _externalise(model: ir.Model, store: WeightStore, half: bool) -> None:
         if stored.dtype == array.dtype:
             value.const_value = reference
             continue
-        packed = ir.Value(
-            name=f"{name}.half", type=ir.TensorType(reference.dtype), shape=reference.shape, const_value=reference
-        )
+        packed = ir.Value(name=f"{name}.half", type=ir.TensorType(reference.dtype), shape=reference.shape, const_value=reference)
         cast = ir.node("Cast", [packed], attributes={"to": ir.DataType.FLOAT.value}, name=f"{name}.cast")
         cast.outputs[0].shape, cast.outputs[0].type = value.shape, value.type
         graph.insert_before(first, cast)

@@ -12,8 +12,8 @@ from typing import Any
 import click
 
 from seas_runtime.backends import BACKENDS
+from seas_runtime.backends.tensorrt.library import VARIANTS, Variant
 from seas_runtime.errors import INTERRUPTED
-from seas_runtime.flavours import FLAVOURS, Flavour
 
 BUNDLE = click.Path(path_type=Path)
 SEED = click.IntRange(0, (1 << 64) - 1)
@@ -105,9 +105,7 @@ Exit codes: 0 done, 2 usage, 3 bad bundle, 4 engine not usable, 5 output problem
     epilog=EXAMPLES,
     context_settings={"show_default": True, "max_content_width": 100},
 )
-@click.option(
-    "--engine", type=BUNDLE, required=True, metavar="NAME.plan", help="The bundle to generate from."
-)
+@click.option("--engine", type=BUNDLE, required=True, metavar="NAME.plan", help="The bundle to generate from.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -116,9 +114,7 @@ Exit codes: 0 done, 2 usage, 3 bad bundle, 4 engine not usable, 5 output problem
     help="Where the data set goes (MVTec AD layout).",
 )
 @click.option("--count", type=click.IntRange(1), metavar="N", help="Pairs in all; types take turns.")
-@click.option(
-    "--per-type", type=click.IntRange(1), metavar="N", help="Pairs of each type, instead of --count."
-)
+@click.option("--per-type", type=click.IntRange(1), metavar="N", help="Pairs of each type, instead of --count.")
 @click.option(
     "--defect",
     "defects",
@@ -157,9 +153,7 @@ Exit codes: 0 done, 2 usage, 3 bad bundle, 4 engine not usable, 5 output problem
     show_default="from the bundle",
     help="Last steps whose masks are averaged.",
 )
-@click.option(
-    "--min-area", type=click.IntRange(1), default=1, metavar="PIXELS", help="A mask below this is made again."
-)
+@click.option("--min-area", type=click.IntRange(1), default=1, metavar="PIXELS", help="A mask below this is made again.")
 @click.option(
     "--max-area",
     type=click.FloatRange(0, 1, min_open=True),
@@ -189,9 +183,7 @@ Exit codes: 0 done, 2 usage, 3 bad bundle, 4 engine not usable, 5 output problem
     show_default="the engine's choice",
     help="CPU threads at most; a small model uses each for a part of the work.",
 )
-@click.option(
-    "--shard", callback=_shard, default="0/1", metavar="k/n", help="Make the batches with number mod n = k."
-)
+@click.option("--shard", callback=_shard, default="0/1", metavar="k/n", help="Make the batches with number mod n = k.")
 @click.option("--expect", metavar="DIGEST", help="Refuse a bundle with another digest.")
 @click.option("--sheet", is_flag=True, help="Also write OUT/sheet.png: the first pairs of each type, for a look.")
 @click.option("--quiet", is_flag=True, help="No progress bar, no summary, no word on what auto takes.")
@@ -211,14 +203,14 @@ def generate(
     **asked: Any,
 ) -> None:
     """Generate pairs of anomaly images and masks from a bundle."""
-    from seas_runtime.run import Request, run
+    from seas_runtime.generate import Request, run
 
     command = ["seas-gen", *ctx.meta["words"]]
     summary = run(Request(engine, out, backend, threads, expect, command, asked), quiet)
     if not quiet:
         click.echo(summary.line())
     if sheet and summary.types:
-        from seas_runtime.sheet import write
+        from seas_runtime.dataset.sheet import write
 
         path = write(summary.out)
         if not quiet:
@@ -236,8 +228,8 @@ def engine() -> None:
 @click.argument("bundle", type=BUNDLE)
 def inspect(bundle: Path) -> None:
     """Verify BUNDLE and say what it makes, and from what."""
-    from seas_runtime.bundle import read_bundle
-    from seas_runtime.report import describe_bundle
+    from seas_runtime.bundle.reader import read_bundle
+    from seas_runtime.doctor import describe_bundle
 
     click.echo("\n".join(describe_bundle(read_bundle(bundle))))
 
@@ -247,7 +239,7 @@ def inspect(bundle: Path) -> None:
 @click.option("--expect", metavar="DIGEST", help="The digest it must have: proof of where it comes from.")
 def verify(bundle: Path, expect: str | None) -> None:
     """Verify every file of BUNDLE and print its digest."""
-    from seas_runtime.bundle import read_bundle
+    from seas_runtime.bundle.reader import read_bundle
 
     click.echo(f"ok {read_bundle(bundle, expect).manifest.digest}")
 
@@ -257,19 +249,17 @@ Examples:
   seas-engine build tile.plan                              # RTX, every GPU from Ampere on
   seas-engine build tile.plan --gpu sm86,sm89,sm120 --batch 4
   seas-engine build tile.plan --gpu sm75                   # Turing: best alone
-  seas-engine build tile.plan --flavour tensorrt           # A100, H100: on that machine
+  seas-engine build tile.plan --variant tensorrt           # A100, H100: on that machine
 
 \b
-Flavour rtx needs neither GPU nor driver (pip install tensorrt-rtx-cu13). The engines lie in
-tile.plan/engines/<flavour>-<version> and fit this bundle alone. An engine takes any number of pairs up
+Variant rtx needs neither GPU nor driver (pip install tensorrt-rtx-cu13). The engines lie in
+tile.plan/engines/<variant>-<version> and fit this bundle alone. An engine takes any number of pairs up
 to its largest batch; four batches take about three times as long to build as one."""
 
 
 @engine.command(epilog=BUILD_EXAMPLES, context_settings={"show_default": True, "max_content_width": 100})
 @click.argument("bundle", type=BUNDLE)
-@click.option(
-    "--flavour", type=click.Choice(FLAVOURS), default="rtx", help="TensorRT-RTX, or TensorRT for this GPU."
-)
+@click.option("--variant", "--flavour", type=click.Choice(VARIANTS), default="rtx", help="TensorRT-RTX, or TensorRT for this GPU.")
 @click.option(
     "--gpu",
     "gpus",
@@ -286,18 +276,18 @@ to its largest batch; four batches take about three times as long to build as on
     metavar="N[,N...]",
     help="Numbers of pairs to tune for.",
 )
-@click.option("--replace", is_flag=True, help="Build again what is there of this flavour and version.")
+@click.option("--replace", is_flag=True, help="Build again what is there of this variant and version.")
 def build(
     *,
     bundle: Path,
-    flavour: Flavour,
+    variant: Variant,
     gpus: list[str],
     batches: list[int],
     replace: bool,
 ) -> None:
     """Build TensorRT engines beside the core of BUNDLE."""
-    from seas_runtime.build import build as build_engines
-    from seas_runtime.report import describe_engines
+    from seas_runtime.backends.tensorrt.build import build as build_engines
+    from seas_runtime.doctor import describe_engines
 
     began = time.monotonic()
 
@@ -305,18 +295,18 @@ def build(
         if sys.stderr.isatty():
             click.echo(f"{time.monotonic() - began:6.1f} s  {line}", err=True)
 
-    engines = build_engines(bundle, flavour, gpus, batches, progress, replace=replace)
+    engines = build_engines(bundle, variant, gpus, batches, progress, replace=replace)
     click.echo(f"{engines.path}: {describe_engines(engines)}, {time.monotonic() - began:.0f} s")
 
 
 @engine.command()
 @click.argument("bundle", type=BUNDLE, required=False)
 def doctor(bundle: Path | None) -> None:
-    """Say what works on this machine, which engines of BUNDLE fit it, and the mend for what does not."""
-    from seas_runtime.report import describe_fit, describe_machine
+    """Say what works on this machine, which engines of BUNDLE fit it, and the hint for what does not."""
+    from seas_runtime.doctor import describe_fit, describe_machine
 
     click.echo("\n".join(describe_machine()))
     if bundle is not None:
-        from seas_runtime.bundle import read_bundle
+        from seas_runtime.bundle.reader import read_bundle
 
         click.echo("\n".join(describe_fit(read_bundle(bundle))))

@@ -8,23 +8,27 @@ INTERRUPTED = 130
 
 
 class SeasError(click.ClickException):
-    """Base of all errors that `seas-gen` and `seas-engine` report without a traceback."""
+    """Base of all errors that the commands report without a traceback."""
 
 
 class SettingsError(SeasError):
-    """An option, value or defect name that does not exist or does not fit (exit code 2)."""
+    """A setting, option or defect name that does not exist or does not fit (exit code 2)."""
 
     exit_code = 2
 
 
-class BundleError(SeasError):
-    """A bundle that is missing, damaged, unsafe or of an unknown format (exit code 3)."""
+class TrainError(SeasError):
+    """A training that cannot go on, its loss no number (exit code 1)."""
+
+
+class DataError(SeasError):
+    """A missing or unusable data set, base model or run folder (exit code 3)."""
 
     exit_code = 3
 
 
-class DataError(SeasError):
-    """Pictures, masks or annotations that are missing or cannot be used (exit code 3)."""
+class BundleError(SeasError):
+    """A bundle that is missing, damaged, unsafe or of an unknown format (exit code 3)."""
 
     exit_code = 3
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from seas_runtime.bundle.manifest import Manifest
 from seas_runtime.errors import SettingsError
-from seas_runtime.manifest import Manifest
-from seas_runtime.masks import Gate
-from seas_runtime.pairs import Plan
-from seas_runtime.sampler import Sampling
-from seas_runtime.schedule import solver_table
+from seas_runtime.sampling.masks import Gate
+from seas_runtime.sampling.pairs import Plan
+from seas_runtime.sampling.sampler import Sampling
+from seas_runtime.sampling.solver import solver_table
 
 
 class Settings(BaseModel):
@@ -80,9 +80,7 @@ def resolve(
         known = ", ".join(manifest.defect_names)
         raise SettingsError(f"--defect {unknown[0]!r} found, one of {known} expected ({manifest.product})")
     if (count is None) == (per_type is None):
-        raise SettingsError(
-            "give the number of pairs: either --count N (in all) or --per-type N (of each type)"
-        )
+        raise SettingsError("give the number of pairs: either --count N (in all) or --per-type N (of each type)")
     chosen = tuple(name for name in manifest.defect_names if not defects or name in defects)
     defaults = manifest.defaults
     steps = defaults.steps if options["steps"] is None else options["steps"]

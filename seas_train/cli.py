@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from seas_runtime.errors import DataError, SettingsError
 from seas_train.config import BaseSettings, MaskSettings, TuneSettings
 from seas_train.data.source import Source, data_source
-from seas_train.errors import DataError, SettingsError
 from seas_train.options import LICENCE, NOT_STATED, OUT, output, require_same, settings_options, writing
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def check(source: Source) -> None:
             click.echo(f"{kind}: {line}")
     click.echo(f"problems: {len(report.problems)}, warnings: {len(report.warnings)}")
     if report.problems:
-        raise DataError(f"{product.root}: problems found ({len(report.problems)}), expected none; mend them and check again")
+        raise DataError(f"{product.root}: problems found ({len(report.problems)}), expected none; hint them and check again")
 
 
 @main.command(epilog="Example: seas-train base photographs/tile photographs/nut --out out/base")
@@ -118,7 +118,7 @@ def base(images: tuple[Path, ...], out: Path, licence: str, settings: BaseSettin
     too), any other folder all images below it.
     """
     _hush()
-    from seas_train import base as bases
+    from seas_train.base import train as bases
 
     provenance: dict[str, object] = {"data": [folder.resolve().name for folder in images], "licence": licence}
     if (out / "base.json").is_file():
@@ -139,7 +139,7 @@ def base(images: tuple[Path, ...], out: Path, licence: str, settings: BaseSettin
 def tune(*, source: Source, base: str, out: Path, licence: str, settings: TuneSettings) -> None:
     """Fine-tune a base model on the product in the folder DATA, or in --anomalies, --masks and --normals."""
     _hush()
-    from seas_train import run as runs
+    from seas_train import run_folder
     from seas_train import tune as tuning
     from seas_train.models import components
 
@@ -150,7 +150,7 @@ def tune(*, source: Source, base: str, out: Path, licence: str, settings: TuneSe
         "base_licence": _base_licence(base),
     }
     if (out / "run.json").is_file():
-        facts = runs.load_facts(out)
+        facts = run_folder.load_facts(out)
         saved = {**facts.tune.model_dump(mode="json"), **facts.provenance}
         require_same(out, saved, {**_asked(settings, provenance), "base": components.base_name(base)})
         return click.echo(f"already done: the run {out}")
@@ -167,9 +167,9 @@ def masks(run: Path, source: Source, settings: MaskSettings) -> None:
     """Train the mask branch of a fine-tuned RUN on the DATA it was tuned on."""
     _hush()
     from seas_train import masks as branch
-    from seas_train import run as runs
+    from seas_train import run_folder
 
-    facts = runs.load_facts(run)
+    facts = run_folder.load_facts(run)
     if facts.masks is not None and (run / "rmp" / "config.json").is_file():
         require_same(run / "rmp", facts.masks.model_dump(mode="json"), _asked(settings, {}))
         return click.echo(f"already done: the mask branch {run / 'rmp'}")
@@ -183,9 +183,7 @@ def masks(run: Path, source: Source, settings: MaskSettings) -> None:
 @click.argument("run", type=PATH)
 @OUT
 @click.option("--count", type=click.IntRange(1), default=8, metavar="N", help="Pairs; types take turns.")
-@click.option(
-    "--defect", "defects", multiple=True, metavar="NAME", show_default="all", help="A type; may be repeated."
-)
+@click.option("--defect", "defects", multiple=True, metavar="NAME", show_default="all", help="A type; may be repeated.")
 @click.option("--seed", type=click.IntRange(0), default=0, metavar="N", help="Pair i depends on (seed, i).")
 @click.option("--steps", type=click.IntRange(1, 999), default=25, metavar="N", help="Solver steps.")
 @click.option("--guidance", type=click.FloatRange(1, 100), default=8.0, metavar="X", help="Prompt weight.")
@@ -203,12 +201,11 @@ def sample(run: Path, out: Path, defects: tuple[str, ...], **given: Any) -> None
     Writes OUT/DEFECT/000000.png and 000000_mask.png, and OUT/sheet.png.
     """
     _hush()
-    from seas_train import run as runs
-    from seas_train import samples
+    from seas_train import run_folder, samples
     from seas_train.reference import SampleSettings
 
-    tuned = runs.load(run)
-    runs.require_masks(tuned)
+    tuned = run_folder.load(run)
+    run_folder.require_masks(tuned)
     types = _chosen(defects, tuned.facts.defects)
     asked = {"run": str(run), "defects": list(types), **given}
     record = out / "sample.json"

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from seas_train.errors import SettingsError
+from seas_runtime.errors import SettingsError
 
 
 class Settings(BaseModel):

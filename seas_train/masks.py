@@ -13,18 +13,19 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
-from seas_train import batches, checkpoint, compute, loop, run, watch
-from seas_train.batches import Batch, sample_batch
-from seas_train.compute import Encoder
+from seas_runtime.errors import DataError, SettingsError
+from seas_train import run_folder
 from seas_train.config import MaskSettings
 from seas_train.data import layouts
 from seas_train.data.dataset import ImageSet, step_generator
 from seas_train.data.layouts import Product, Record
-from seas_train.errors import DataError, SettingsError
 from seas_train.losses import at_least_single, focal_loss
 from seas_train.models import components, taps
 from seas_train.models.rmp import RefinedMaskPredictor, RmpConfig
-from seas_train.run import Run
+from seas_train.run_folder import Run
+from seas_train.training import batches, checkpoint, compute, loop, tensorboard
+from seas_train.training.batches import Batch, sample_batch
+from seas_train.training.compute import Encoder
 
 
 def previous_latents(scheduler: DDPMScheduler, noisy: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
@@ -111,9 +112,7 @@ def config_for(frozen: Run, settings: MaskSettings) -> RmpConfig:
     up2, up3, features = taps.channels(model.unet, model.vae, settings.features)
     widths = [settings.up2_width if level < 3 else settings.up3_width for level in settings.taps]
     if sum(widths) % settings.heads:
-        raise SettingsError(
-            f"widths {' + '.join(map(str, widths))} are not a multiple of {settings.heads} heads; change one"
-        )
+        raise SettingsError(f"widths {' + '.join(map(str, widths))} are not a multiple of {settings.heads} heads; change one")
     names = ("up2_width", "up3_width", "layers", "heads", "groups", "fuse", "features", "mrm", "refinement")
     return RmpConfig(
         up2_channels=up2,
@@ -132,7 +131,7 @@ def train(folder: Path, product: Product, settings: MaskSettings) -> None:
         DataError: the run is not tuned, its images are not in this data set, or they are fewer than a batch.
     """
     accelerator = compute.accelerator(settings)
-    frozen = run.load(folder)
+    frozen = run_folder.load(folder)
     by_name = {r.image.relative_to(product.root).as_posix(): r for r in (*product.anomalies, *product.normals)}
     anomalies, normals = (_find(names, by_name, product) for names in (frozen.facts.train, frozen.facts.normals))
     layouts.require_batch(anomalies, settings.anomaly_batch, "anomaly")
@@ -149,7 +148,7 @@ def train(folder: Path, product: Product, settings: MaskSettings) -> None:
     images = ImageSet(anomalies, frozen.model.image_size), ImageSet(normals, frozen.model.image_size)
     _learn(rmp, frozen, images, task, settings, accelerator)
     if accelerator.is_main_process:
-        run.save_masks(folder, frozen.facts.model_copy(update={"masks": settings}), rmp)
+        run_folder.save_masks(folder, frozen.facts.model_copy(update={"masks": settings}), rmp)
         checkpoint.clear(folder)
 
 
@@ -174,7 +173,7 @@ def _learn(
         return losses(rmp, frozen, batch, settings, generator, encode)
 
     def picture() -> Image.Image:
-        return watch.mask_sheet(*_predicted(rmp, frozen, seen[0], settings))
+        return tensorboard.mask_sheet(*_predicted(rmp, frozen, seen[0], settings))
 
     stage = loop.Stage(
         frozen.folder,
@@ -187,16 +186,14 @@ def _learn(
         accumulation=settings.accumulation,
         accelerator=accelerator,
         batch=lambda: ", ".join(seen[0].names),
-        watch=watch.watcher(frozen.folder, "masks", settings, accelerator, picture),
+        watch=tensorboard.watcher(frozen.folder, "masks", settings, accelerator, picture),
         watch_every=settings.watch_every,
     )
     loop.run(stage, losses_of)
 
 
 @torch.no_grad()
-def _predicted(
-    rmp: RefinedMaskPredictor, frozen: Run, batch: Batch, settings: MaskSettings
-) -> tuple[Tensor, Tensor, Tensor]:
+def _predicted(rmp: RefinedMaskPredictor, frozen: Run, batch: Batch, settings: MaskSettings) -> tuple[Tensor, Tensor, Tensor]:
     """Images, masks and probabilities of a batch's anomaly images, at timesteps of their own."""
     a = len(batch.defects)
     seen = features(frozen, batch, settings, step_generator(settings.seed, 0))

@@ -15,17 +15,15 @@ import click
 from pydantic.fields import FieldInfo
 from safetensors import SafetensorError
 
+from seas_runtime.errors import OutputError
 from seas_train.config import Settings, resolve
-from seas_train.errors import OutputError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 NOT_STATED = "not stated"
 UNFINISHED = {"log.jsonl", "log.jsonl.tmp", "tensorboard", "checkpoint", "checkpoint.next", "checkpoint.previous"}
 PATH = click.Path(path_type=Path)
 OUT = click.option("--out", type=PATH, required=True, metavar="DIR", help="Where the result goes.")
-LICENCE = click.option(
-    "--licence", metavar="TEXT", default=NOT_STATED, help="Licence of the images, kept in the result."
-)
+LICENCE = click.option("--licence", metavar="TEXT", default=NOT_STATED, help="Licence of the images, kept in the result.")
 
 
 class IntegersType(click.ParamType):  # type: ignore[type-arg]  # generic in new versions of click alone
@@ -33,9 +31,7 @@ class IntegersType(click.ParamType):  # type: ignore[type-arg]  # generic in new
 
     name = "N,N"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...]:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
         """Parse the text; anything else is a usage error."""
         if isinstance(value, tuple):
             return value
@@ -50,9 +46,7 @@ class NamesType(click.ParamType):  # type: ignore[type-arg]  # as above
 
     name = "NAME,NAME"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, ...]:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
         """Parse the text; an empty name is a usage error."""
         names = value if isinstance(value, tuple) else tuple(part.strip() for part in str(value).split(","))
         if not all(names):

@@ -10,8 +10,8 @@ from tokenizers import AddedToken
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from seas_runtime.errors import SettingsError
 from seas_train.config import TuneSettings
-from seas_train.errors import SettingsError
 
 
 class Prompts(BaseModel):
@@ -122,9 +122,7 @@ def add_tokens(tokenizer: CLIPTokenizer, prompts: Prompts) -> None:
             )
 
 
-def initial_rows(
-    tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel, prompts: Prompts, settings: TuneSettings
-) -> Tensor:
+def initial_rows(tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel, prompts: Prompts, settings: TuneSettings) -> Tensor:
     """Start values (tokens, D) of the new rows: those of the words they start as, a mean where these are several tokens."""
     table = text_encoder.get_input_embeddings().weight.detach()
 

@@ -9,9 +9,9 @@ import torch
 from diffusers import DPMSolverMultistepScheduler
 from torch import Tensor
 
-from seas_train import run as runs
+from seas_train import run_folder
 from seas_train.models import taps
-from seas_train.run import Run
+from seas_train.run_folder import Run
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def sample(run: Run, defects: list[str], normal: Tensor, noise: Tensor, settings
     Raises:
         DataError: the run has no mask branch.
     """
-    rmp, vae = runs.require_masks(run), run.model.vae
+    rmp, vae = run_folder.require_masks(run), run.model.vae
     probabilities = []
     for step in trajectory(run, defects, normal, noise, settings):
         if step.index >= settings.steps - settings.mask_steps:

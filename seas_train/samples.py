@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from seas_runtime import sheet
+from seas_runtime.dataset import sheet
 from seas_train import reference
 from seas_train.data.dataset import draw, step_generator
 from seas_train.reference import SampleSettings
-from seas_train.run import Run
+from seas_train.run_folder import Run
 
 COLUMNS = 8
 

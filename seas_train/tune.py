@@ -13,19 +13,20 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from seas_train import batches, checkpoint, compute, loop, run, watch
+from seas_runtime.errors import SettingsError
 from seas_train import prompts as ua
-from seas_train.batches import Batch, sample_batch
+from seas_train import run_folder
 from seas_train.config import TuneSettings
 from seas_train.data import layouts
 from seas_train.data.dataset import ImageSet, step_generator
 from seas_train.data.layouts import Product
-from seas_train.errors import SettingsError
 from seas_train.losses import da_loss, na_loss
 from seas_train.models import components, lora, taps
 from seas_train.models.components import Components
 from seas_train.models.taps import AttentionMaps
 from seas_train.prompts import ExtendedEmbedding, Prompts
+from seas_train.training import batches, checkpoint, compute, loop, tensorboard
+from seas_train.training.batches import Batch, sample_batch
 
 __all__ = ["Batch", "Learner", "losses", "optimizer_for", "prepare", "sample_batch", "train"]
 
@@ -64,9 +65,7 @@ def prepare(model: Components, prompts: Prompts, settings: TuneSettings) -> Lear
         SettingsError: a prompt does not fit the text encoder, a level has no attention, peft is missing.
     """
     ua.add_tokens(model.tokenizer, prompts)
-    rows = ua.attach_rows(
-        model.text_encoder, ua.initial_rows(model.tokenizer, model.text_encoder, prompts, settings)
-    )
+    rows = ua.attach_rows(model.text_encoder, ua.initial_rows(model.tokenizer, model.text_encoder, prompts, settings))
     components.freeze(model.vae)
     model.text_encoder.eval()
     model.unet.train().requires_grad_(settings.unet == "full")
@@ -82,9 +81,7 @@ def prepare(model: Components, prompts: Prompts, settings: TuneSettings) -> Lear
         rows,
         ids={key: ua.tokenize(model.tokenizer, [text])[0] for key, text in texts.items()},
         anomaly_positions={d: ua.positions(model.tokenizer, t, tokens[d]) for d, t in prompts.anomaly.items()},
-        product_positions={
-            d: ua.positions(model.tokenizer, t, prompts.product_tokens) for d, t in prompts.anomaly.items()
-        },
+        product_positions={d: ua.positions(model.tokenizer, t, prompts.product_tokens) for d, t in prompts.anomaly.items()},
         maps=taps.record_attention(model.unet, settings.levels, settings.attention),
         encode=compute.Encoder(model.vae, settings.cache_latents),
     )
@@ -209,7 +206,7 @@ def train(product: Product, source: str, out: Path, settings: TuneSettings, prov
     model.text_encoder.set_input_embeddings(learner.rows.table)
     if settings.unet == "lora":
         lora.merge(model.unet)
-    facts = run.Facts(
+    facts = run_folder.Facts(
         product=product.name,
         prompts=prompts,
         tune=settings,
@@ -219,7 +216,7 @@ def train(product: Product, source: str, out: Path, settings: TuneSettings, prov
         normals=_names(normal_records, product),
     )
     normals = (images[1][i][0] for i in range(len(images[1])))
-    run.save_tuned(out, facts, model, rows, components.encode_each(model.vae, normals))
+    run_folder.save_tuned(out, facts, model, rows, components.encode_each(model.vae, normals))
     checkpoint.clear(out)
 
 
@@ -260,7 +257,9 @@ def _learn(
         accumulation=settings.accumulation,
         accelerator=accelerator,
         batch=lambda: ", ".join(seen[0].names),
-        watch=watch.watcher(out, "tune", settings, accelerator, lambda: watch.attention_sheet(learner, seen[0], settings)),
+        watch=tensorboard.watcher(
+            out, "tune", settings, accelerator, lambda: tensorboard.attention_sheet(learner, seen[0], settings)
+        ),
         watch_every=settings.watch_every,
     )
     loop.run(stage, losses_of, None if average is None else lambda _: average.update_parameters(weights))

@@ -87,11 +87,11 @@ def tuned(base: Path, product: Product, tmp_path_factory: pytest.TempPathFactory
 def plan(tuned: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The fp16 bundle of `tuned`: 6 steps, guidance 3, threshold 0.5, 3 mask steps."""
     from seas_export import bundle
-    from seas_runtime.manifest import Defaults
-    from seas_train import run
+    from seas_runtime.bundle.manifest import Defaults
+    from seas_train import run_folder
 
     defaults = Defaults(steps=6, guidance=3.0, threshold=0.5, mask_steps=3)
     settings = bundle.ExportSettings(half=True, defaults=defaults)
     return _once(
-        tmp_path_factory, "small.plan", lambda out: bundle.export(run.load(tuned), out, settings, lambda _stage: None)
+        tmp_path_factory, "small.plan", lambda out: bundle.export(run_folder.load(tuned), out, settings, lambda _stage: None)
     )

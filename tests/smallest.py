@@ -20,6 +20,4 @@ GEOMETRY = Geometry(
 )
 CAPTIONS = ("a bottle", "a bottle with crack", "a object", "an object with defect")
 TUNE = TuneSettings(steps=4, checkpoint_every=2, log_every=1, normals=2, unet_lr=1e-3, embedding_lr=1e-2)
-MASKS = MaskSettings(
-    steps=3, checkpoint_every=2, log_every=1, up2_width=8, up3_width=8, layers=1, heads=2, groups=4
-)
+MASKS = MaskSettings(steps=3, checkpoint_every=2, log_every=1, up2_width=8, up3_width=8, layers=1, heads=2, groups=4)

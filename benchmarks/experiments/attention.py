@@ -50,9 +50,7 @@ def fused(rows: int, queries: int, keys: int, heads: int, width: int) -> ModelPr
     return _model([node], [], rows, queries, keys, heads * width)
 
 
-def _model(
-    nodes: list[NodeProto], constants: list[TensorProto], rows: int, queries: int, keys: int, channels: int
-) -> ModelProto:
+def _model(nodes: list[NodeProto], constants: list[TensorProto], rows: int, queries: int, keys: int, channels: int) -> ModelProto:
     sizes = {"q": queries, "k": keys, "v": keys}
     inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [rows, n, channels]) for name, n in sizes.items()]
     output = helper.make_tensor_value_info("out", TensorProto.FLOAT, [rows, queries, channels])

@@ -21,7 +21,7 @@ import onnxruntime
 from onnx.utils import Extractor
 
 from benchmarks.experiments import turns
-from seas_runtime.bundle import Bundle, read_bundle
+from seas_runtime.bundle.reader import Bundle, read_bundle
 
 Sources = dict[str, frozenset[str]]
 PARTS: dict[str, tuple[str, ...]] = {"prefix": ("sample", "timestep"), "prompt": ("prompt",), "time": ("timestep",)}

@@ -18,11 +18,11 @@ from seas_runtime.backends import Backend
 from seas_runtime.backends.mnn import MnnBackend
 from seas_runtime.backends.openvino import OpenvinoBackend
 from seas_runtime.backends.ort import OrtBackend
-from seas_runtime.bundle import Bundle, read_bundle
-from seas_runtime.lanes import Share
-from seas_runtime.manifest import GRAPH_OUTPUTS, REQUIRED_GRAPHS, GraphName
+from seas_runtime.backends.workers import CoreSplit
+from seas_runtime.bundle.manifest import GRAPH_OUTPUTS, REQUIRED_GRAPHS, GraphName
+from seas_runtime.bundle.reader import Bundle, read_bundle
 
-ONE = Share(lanes=1, threads=1)
+ONE = CoreSplit(workers=1, threads=1)
 
 
 def measure(bundle: Bundle, graph: GraphName, pairs: int, rounds: int, openvino: bool) -> dict[str, Any]:
@@ -37,8 +37,7 @@ def measure(bundle: Bundle, graph: GraphName, pairs: int, rounds: int, openvino:
     calls = {name: lambda engine=engine: engine.run(graph, feeds, outputs) for name, engine in engines.items()}
     expected = calls["cpu"]()
     errors = {
-        name: max(turns.relative_l2(value, expected[output]) for output, value in call().items())
-        for name, call in calls.items()
+        name: max(turns.relative_l2(value, expected[output]) for output, value in call().items()) for name, call in calls.items()
     }
     table = turns.take_turns(calls, rounds)
     return {name: {**row, "relative_l2": errors[name]} for name, row in table.items()}

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from benchmarks.experiments import turns
-from seas_runtime.bundle import Bundle, read_bundle
-from seas_runtime.manifest import REQUIRED_GRAPHS, GraphName
+from seas_runtime.bundle.manifest import REQUIRED_GRAPHS, GraphName
+from seas_runtime.bundle.reader import Bundle, read_bundle
 
 
 def merge(model: onnx.ModelProto) -> int:

@@ -18,11 +18,11 @@ import onnx
 from benchmarks.experiments import turns
 from seas_runtime.backends.mnn import MnnBackend
 from seas_runtime.backends.ort import OrtBackend
-from seas_runtime.bundle import Bundle, read_bundle
-from seas_runtime.lanes import Share
+from seas_runtime.backends.workers import CoreSplit
+from seas_runtime.bundle.reader import Bundle, read_bundle
 
 OUTPUT = ("probability",)
-ONE = Share(lanes=1, threads=1)
+ONE = CoreSplit(workers=1, threads=1)
 
 
 def commute(model: onnx.ModelProto) -> int:

@@ -15,8 +15,8 @@ import click
 import onnxruntime
 
 from benchmarks.experiments import turns
-from seas_runtime.bundle import Bundle, read_bundle
-from seas_runtime.manifest import REQUIRED_GRAPHS, GraphName
+from seas_runtime.bundle.manifest import REQUIRED_GRAPHS, GraphName
+from seas_runtime.bundle.reader import Bundle, read_bundle
 
 LEVEL = onnxruntime.GraphOptimizationLevel
 Change = Callable[[onnxruntime.SessionOptions], object]

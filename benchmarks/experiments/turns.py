@@ -14,8 +14,8 @@ import numpy as np
 import onnxruntime
 
 from benchmarks.export_sd14 import RESULTS, machine
-from seas_runtime.bundle import Bundle
-from seas_runtime.manifest import GraphName
+from seas_runtime.bundle.manifest import GraphName
+from seas_runtime.bundle.reader import Bundle
 
 Calls = Mapping[str, Callable[[], object]]
 PAUSE = 0.1
@@ -61,9 +61,7 @@ def random_feeds(bundle: Bundle, graph: GraphName, pairs: int) -> dict[str, Any]
     }
 
 
-def one_thread(
-    path: Path, change: Callable[[onnxruntime.SessionOptions], object] | None = None
-) -> onnxruntime.InferenceSession:
+def one_thread(path: Path, change: Callable[[onnxruntime.SessionOptions], object] | None = None) -> onnxruntime.InferenceSession:
     """An ONNX file in ONNX Runtime on one thread; `change` may change the session's options."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1

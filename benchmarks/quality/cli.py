@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from benchmarks.quality import options
+from benchmarks.quality.ablation.variants import TABLES
 from benchmarks.quality.options import BUDGET, COMPARATORS, NETWORKS, PAIRS, PATH, RUN, SEEDS, SIDE, Given
-from benchmarks.quality.variants import TABLES
-from seas_train.errors import DataError, SettingsError
+from seas_runtime.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
     from benchmarks.quality.real import Real
@@ -85,8 +85,10 @@ def generation(
     out: Path,
 ) -> None:
     """Fidelity, diversity, copies and mask fit of the folder PAIRS (tab. 1, 8, 30), by product and type."""
-    from benchmarks.quality import backbones, documents, generation_tables, paper
-    from benchmarks.quality.generation import GenerationSettings
+    from benchmarks.quality import documents, paper
+    from benchmarks.quality.metrics import backbones
+    from benchmarks.quality.metrics import tables as generation_tables
+    from benchmarks.quality.metrics.generation import GenerationSettings
     from benchmarks.quality.pairs import read_pairs
     from benchmarks.quality.tables import Document
 
@@ -127,9 +129,7 @@ def generation(
 @click.option("--few-real", type=options.SHARES, metavar="X", help="Also with this share of the few real anomalies in a batch.")
 @options.STEPS
 @options.TURN
-@click.option(
-    "--weights", multiple=True, metavar="NETWORK=FILE", help="Weights of the ResNet in upernet or lfd; may be repeated."
-)
+@click.option("--weights", multiple=True, metavar="NETWORK=FILE", help="Weights of the ResNet in upernet or lfd; may be repeated.")
 @BUDGET
 @SIDE
 @SEEDS
@@ -151,8 +151,10 @@ def downstream(
     **how: Any,
 ) -> None:
     """Train segmenters on pairs and normal images, test them on held-out real ones (tab. 2, 3, 9, 10, 12, 19, 31, 32)."""
-    from benchmarks.quality import arms, backbones, documents, trials
-    from benchmarks.quality.downstream import SegmenterSettings
+    from benchmarks.quality import documents
+    from benchmarks.quality.downstream import sources, trials
+    from benchmarks.quality.downstream.segmentation import SegmenterSettings
+    from benchmarks.quality.metrics import backbones
     from seas_train.config import resolve
 
     settings = resolve(SegmenterSettings, budget, None, {key: how[key] for key in ("steps", "turn")})
@@ -162,9 +164,9 @@ def downstream(
     real = given.products(runs)
     facts |= {"division": given.origin(runs), "images": options.division(real)}
     named = options.named_folders(how["folders"])
-    materials, compared = arms.collect(real, side, named, how["comparators"], how["few_real"])
+    materials, compared = sources.collect(real, side, named, how["comparators"], how["few_real"])
     scopes = ("unified", "each") if scope == "both" else (scope,)
-    planned = trials.plan(compared, networks, scopes, counts or (arms.count_of(compared),), seeds)
+    planned = trials.plan(compared, networks, scopes, counts or (sources.count_of(compared),), seeds)
     with options.output(out):
         results = trials.run(planned, compared, materials, settings, out / "trainings", say, weights)
         facts["segmenter"] = trials.stated(settings, results)
@@ -198,9 +200,10 @@ def replaced(
     out: Path,
 ) -> None:
     """A DRAEM-like detector with Perlin anomalies against the same with generated pairs (tab. 33)."""
-    from benchmarks.quality import arms, documents, paper
-    from benchmarks.quality import replaced as test
-    from benchmarks.quality.draem import DraemSettings
+    from benchmarks.quality import documents, paper
+    from benchmarks.quality.downstream import replaced as test
+    from benchmarks.quality.downstream import sources
+    from benchmarks.quality.downstream.draem import DraemSettings
     from benchmarks.quality.tables import Document
     from seas_train.config import resolve
 
@@ -210,14 +213,14 @@ def replaced(
     facts = _facts(ctx, settings=settings.model_dump(mode="json"), side=side, seeds=seeds)
     real = given.products(runs)
     facts |= {"division": given.origin(runs), "images": options.division(real)}
-    materials, compared = arms.collect(real, side, options.named_folders(folders))
+    materials, compared = sources.collect(real, side, options.named_folders(folders))
     tested = "Two detectors that differ in the anomalies they learn from alone, tested on held-out real images."
     opening, tables = (f"{tested} {documents.divided(runs)}",), []
     with options.output(out):
-        for arm in compared:
-            number = count or arms.count_of([arm])
-            found = test.run(arm, materials, settings, number, seeds, out / "trainings", say)
-            tables.append(test.table(found, arm, number))
+        for method in compared:
+            number = count or sources.count_of([method])
+            found = test.run(method, materials, settings, number, seeds, out / "trainings", say)
+            tables.append(test.table(found, method, number))
         tables += paper.shown("33")
         documents.write(Document("replaced", "The generator of another method, replaced", opening, tuple(tables), facts), out)
 
@@ -246,12 +249,12 @@ def report(
 ) -> None:
     """Train, export and generate on one product, then compare with every comparator; all of it resumes."""
     from benchmarks.quality import report as everything
-    from benchmarks.quality.road import Road
+    from benchmarks.quality.pipeline import Pipeline
 
     side = options.side_of(budget, side)
     facts, real = _facts(ctx, side=side, division=given.origin()), _one(given)
     with options.output(work):
-        everything.run(real, Road(work, say, turn), budget, side, seeds, base, licence, facts)
+        everything.run(real, Pipeline(work, say, turn), budget, side, seeds, base, licence, facts)
 
 
 @main.command(epilog="Example: python -m benchmarks.quality ablate --data data/tile --work out/ablate --table 4 --table 21")
@@ -281,15 +284,15 @@ def ablate(
     seeds: int,
 ) -> None:
     """Train every row of an ablation table and lay the paper's beside it; says which conclusions hold."""
-    from benchmarks.quality import ablate as ablations
-    from benchmarks.quality import backbones
+    from benchmarks.quality.ablation import run
+    from benchmarks.quality.metrics import backbones
 
     side = options.side_of(budget, side)
     networks = backbones.load(inception, vgg)
     weights = [*networks.classifier_origin.sha256, *networks.perceptual_origin.sha256]
     facts, real = _facts(ctx, side=side, division=given.origin(), weights=weights), _one(given)
     with options.output(work):
-        ablations.run(real, numbers, budget, side, seeds, base, work, networks, facts, say, turn)
+        run.run(real, numbers, budget, side, seeds, base, work, networks, facts, say, turn)
 
 
 def _one(given: Given) -> Real:

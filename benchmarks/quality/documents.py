@@ -8,11 +8,12 @@ from typing import Any
 
 import click
 
-from benchmarks.quality import downstream_tables, page, paper
-from benchmarks.quality.arms import Arm
+from benchmarks.quality import page, paper
+from benchmarks.quality.downstream import tables as downstream_tables
+from benchmarks.quality.downstream.sources import Method
+from benchmarks.quality.downstream.trials import Result
 from benchmarks.quality.real import Material
 from benchmarks.quality.tables import Document, Table, save
-from benchmarks.quality.trials import Result
 
 OWN = "The generator was trained on what this division has for training and on nothing else, but for a base given with --base."
 SCORES = ("2", "3", "9", "10", "12", "19", "31", "32")
@@ -46,7 +47,7 @@ def write(document: Document, out: Path) -> None:
 
 def write_downstream(
     results: Sequence[Result],
-    arms: Sequence[Arm],
+    methods: Sequence[Method],
     materials: Mapping[str, Material],
     facts: dict[str, Any],
     out: Path,
@@ -59,7 +60,7 @@ def write_downstream(
 
     Args:
         results: Of all trainings.
-        arms: What they learned from.
+        methods: What they learned from.
         materials: Each product's images.
         facts: Of the document.
         out: Where it goes; `out`/trainings holds the maps.
@@ -68,7 +69,7 @@ def write_downstream(
         more: Tables that follow ours.
         pictures: Captions of more pictures, which lie in `out`, by file name.
     """
-    tables = [*downstream_tables.tables(results, arms, materials), *more, *paper.shown(*SCORES)]
+    tables = [*downstream_tables.tables(results, methods, materials), *more, *paper.shown(*SCORES)]
     captions = {**downstream_tables.pictures(results, materials, out / "trainings", out), **(pictures or {})}
     opening = (
         "Segmentation networks learn from pairs of each origin and from the same normal images, and are tested on real images that "

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from seas_train.errors import DataError, OutputError, SettingsError
+from seas_runtime.errors import DataError, OutputError, SettingsError
 
 if TYPE_CHECKING:
     from seas_train.config import TuneSettings
@@ -81,7 +81,7 @@ class Given:
                 runs of one product divide it differently.
         """
         from benchmarks.quality import real
-        from seas_train.run import Facts, load_facts
+        from seas_train.run_folder import Facts, load_facts
 
         if runs and any(value is not None for value in self._asked.values()):
             raise SettingsError("found --run and a division of the data, expected one: a run says what it held out; leave one out")
@@ -107,8 +107,8 @@ class Given:
 
     def origin(self, runs: Sequence[Path] = ()) -> dict[str, Any]:
         """What divided the products, for the facts of a document: sha256 of each product's runs, or the settings."""
-        from benchmarks.quality.backbones import sha256
-        from seas_train.run import load_facts
+        from benchmarks.quality.metrics.backbones import sha256
+        from seas_train.run_folder import load_facts
 
         if not runs:
             return self._settings.model_dump(include={*self._asked, "normals"})
@@ -155,7 +155,7 @@ def named_folders(folders: Sequence[str]) -> dict[str, Path]:
     Raises:
         SettingsError: Two have one name, or names of files that are alike, or a name cannot be one of a file.
     """
-    from benchmarks.quality.arms import REAL
+    from benchmarks.quality.downstream.sources import REAL
 
     found: dict[str, Path] = {}
     taken = {stem(name + end) for name in COMPARATORS for end in ("", REAL)}

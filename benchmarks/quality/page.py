@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 from benchmarks.quality.tables import Document, Table
-from seas_train.checkpoint import write_atomic
+from seas_runtime.files import write_atomic
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }

@@ -24,14 +24,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from seas_runtime.records import Journal
-from seas_runtime.writer import REFUSED
+from seas_runtime.dataset.records import Journal
+from seas_runtime.dataset.writer import REFUSED
+from seas_runtime.errors import DataError, SettingsError
 from seas_train.data.dataset import resize_mask
 from seas_train.data.images import MaskKind, read_levels, read_mask, read_rgb
 from seas_train.data.layouts import Record
 from seas_train.data.layouts.files import Pairs, images, subfolders
 from seas_train.data.layouts.folders import ONLY_TYPE
-from seas_train.errors import DataError, SettingsError
 
 Products = dict[str, tuple[Record, ...]]
 """Records by the name of their product, in file order by defect type."""
@@ -71,9 +71,7 @@ def read_pairs(folder: Path, layout: str = "auto") -> Products:
         if (found := reader(folder)) is not None:
             return {folder.resolve().name: _complete(found, folder)}
         inside = {name: reader(folder / name) for name in sorted(subfolders(folder))}
-        products = {
-            name: _complete(found, folder / name) for name, found in inside.items() if found is not None
-        }
+        products = {name: _complete(found, folder / name) for name, found in inside.items() if found is not None}
         if products:
             return products
     raise DataError(

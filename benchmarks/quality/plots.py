@@ -10,10 +10,10 @@ import numpy as np
 from PIL import Image
 from sklearn.metrics import precision_recall_curve
 
-from benchmarks.quality.fitting import Maps, Masks
+from benchmarks.quality.downstream.fitting import Maps, Masks
 from benchmarks.quality.real import Material
 from benchmarks.quality.tables import Seeds
-from seas_runtime.sheet import overlay, sheet
+from seas_runtime.dataset.sheet import overlay, sheet
 
 POINTS = 500
 """Most points of a curve that are drawn."""
@@ -25,7 +25,7 @@ def counts(curves: Mapping[str, Mapping[int, Seeds]], what: str, path: Path) -> 
     """Draw a score in per cent against the number of pairs of each product, with its range over seeds.
 
     Args:
-        curves: By arm, the scores by number of pairs.
+        curves: By method, the scores by number of pairs.
         what: The score's name.
         path: A PNG.
     """
@@ -45,15 +45,15 @@ def counts(curves: Mapping[str, Mapping[int, Seeds]], what: str, path: Path) -> 
     figure.savefig(path, dpi=100)
 
 
-def precision_recall(arms: Mapping[str, Sequence[tuple[Maps, Masks]]], path: Path) -> None:
+def precision_recall(methods: Mapping[str, Sequence[tuple[Maps, Masks]]], path: Path) -> None:
     """Draw precision against recall of all test pixels together.
 
     Args:
-        arms: By arm, maps and masks (n, H, W) of every product.
+        methods: By method, maps and masks (n, H, W) of every product.
         path: A PNG.
     """
     figure, axes = _figure()
-    for name, pairs in arms.items():
+    for name, pairs in methods.items():
         values, labels = (np.concatenate([part.ravel() for part in parts]) for parts in zip(*pairs, strict=True))
         precision, recall, _ = precision_recall_curve(labels, values)
         places = np.unique(np.searchsorted(recall[::-1], np.linspace(0, 1, POINTS)).clip(max=len(recall) - 1))
@@ -66,20 +66,20 @@ def precision_recall(arms: Mapping[str, Sequence[tuple[Maps, Masks]]], path: Pat
     figure.savefig(path, dpi=100)
 
 
-def predictions(material: Material, arms: Mapping[str, Maps], path: Path) -> None:
-    """Save a sheet of test anomalies: image, truth, and for every arm its map, black 0 and white 1.
+def predictions(material: Material, methods: Mapping[str, Maps], path: Path) -> None:
+    """Save a sheet of test anomalies: image, truth, and for every method its map, black 0 and white 1.
 
     Args:
         material: A product's images.
-        arms: By arm, the maps (t, s, s) of its test images.
+        methods: By method, the maps (t, s, s) of its test images.
         path: A PNG.
     """
     anomalous = np.flatnonzero(material.test.masks.any(axis=(1, 2)))
     chosen = anomalous[np.linspace(0, len(anomalous) - 1, min(SHOWN, len(anomalous))).astype(int)]
     pictures = [Image.fromarray(material.test.images[i]) for i in chosen]
     truth = [overlay(x, grey(material.test.masks[i])) for x, i in zip(pictures, chosen, strict=True)]
-    rows = [pictures, truth, *([grey(maps[i]) for i in chosen] for maps in arms.values())]
-    _save(sheet(rows, labels=["test images", "truth", *arms]), path)
+    rows = [pictures, truth, *([grey(maps[i]) for i in chosen] for maps in methods.values())]
+    _save(sheet(rows, labels=["test images", "truth", *methods]), path)
 
 
 def pairs(types: Mapping[str, tuple[np.ndarray, np.ndarray]], path: Path) -> None:

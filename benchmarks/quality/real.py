@@ -12,16 +12,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.quality.fitting import Images
+from benchmarks.quality.downstream.fitting import Images
 from benchmarks.quality.pairs import LoadedPairs, Products, by_type, load_pairs, require_same_products
+from seas_runtime.errors import DataError, OutputError
 from seas_train.config import TuneSettings
 from seas_train.data import layouts
 from seas_train.data.images import read_mask
 from seas_train.data.layouts import Product, Record
 from seas_train.data.layouts.files import subfolders
 from seas_train.data.layouts.folders import ONLY_TYPE
-from seas_train.errors import DataError, OutputError
-from seas_train.run import Facts
+from seas_train.run_folder import Facts
 
 
 @dataclass(frozen=True)

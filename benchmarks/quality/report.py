@@ -6,18 +6,21 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.quality import arms, backbones, documents, generation_tables, trials
-from benchmarks.quality.arms import Arm
-from benchmarks.quality.comparators import COMPARATORS
-from benchmarks.quality.downstream import SegmenterSettings
-from benchmarks.quality.generation import GenerationSettings
+from benchmarks.quality import documents
+from benchmarks.quality.downstream import sources, trials
+from benchmarks.quality.downstream.comparators import COMPARATORS
+from benchmarks.quality.downstream.segmentation import SegmenterSettings
+from benchmarks.quality.downstream.sources import Method
+from benchmarks.quality.metrics import backbones
+from benchmarks.quality.metrics import tables as generation_tables
+from benchmarks.quality.metrics.generation import GenerationSettings
 from benchmarks.quality.options import division
 from benchmarks.quality.pairs import by_type, read_pairs
+from benchmarks.quality.pipeline import Effort, Pipeline, seconds
 from benchmarks.quality.real import Material, Real, write_learnable
-from benchmarks.quality.road import Effort, Road, seconds
 from benchmarks.quality.tables import Table
+from seas_runtime.errors import DataError
 from seas_train.config import resolve
-from seas_train.errors import DataError
 
 EFFORTS = {
     "smoke": Effort(vae=30, unet=30, tune=10, masks=10, count=12, solver=8, align=10, sharpen=10, every=10),
@@ -27,18 +30,18 @@ EFFORTS = {
 """By budget. `paper` is what a small base can take on a CPU in a day, not the paper's training."""
 OURS = "SeaS"
 FEW_REAL = 0.5
-"""Share of the few real anomalies in a batch, in the arms that have them."""
+"""Share of the few real anomalies in a batch, in the methods that have them."""
 CURVE = (8, 3)
 """The curve's smaller numbers of pairs: all of them divided by these."""
 SPLITS = 5
 
 
-def make(real: Real, road: Road, effort: Effort, base: Path | None, licence: str) -> Path:
+def make(real: Real, pipeline: Pipeline, effort: Effort, base: Path | None, licence: str) -> Path:
     """Train and export a generator of the product and generate its pairs, as far as that is not done.
 
     Args:
         real: The product; the generator sees `few` and `normals` alone.
-        road: Runs the stages in its folder.
+        pipeline: Runs the stages in its folder.
         effort: How much of it.
         base: A base model, or None for one that is trained here.
         licence: Of the images.
@@ -49,14 +52,14 @@ def make(real: Real, road: Road, effort: Effort, base: Path | None, licence: str
     Raises:
         click.ClickException: as the commands.
     """
-    work = road.work
+    work = pipeline.work
     data = write_learnable(real, work / "learnable")
-    start = base or road.base(data, effort, licence)
+    start = base or pipeline.base(data, effort, licence)
     run, plan, out = work / "run", work / f"{real.product.name}.plan", work / "pairs"
-    road.tune(data, start, run, effort, ("--licence", licence))
-    road.masks(data, run, effort)
-    road.export(run, plan)
-    road.generate(plan, out, effort)
+    pipeline.tune(data, start, run, effort, ("--licence", licence))
+    pipeline.masks(data, run, effort)
+    pipeline.export(run, plan)
+    pipeline.generate(plan, out, effort)
     return out
 
 
@@ -68,16 +71,16 @@ def compare(
     seeds: int,
     out: Path,
     say: Callable[[str], object],
-) -> tuple[list[trials.Result], list[Arm], dict[str, Material]]:
-    """Train a segmenter on the pairs of every arm and seed, as far as that is not done.
+) -> tuple[list[trials.Result], list[Method], dict[str, Material]]:
+    """Train a segmenter on the pairs of every method and seed, as far as that is not done.
 
     Raises:
         DataError, TrainError, OutputError: as `trials.run`.
     """
     name = real.product.name
-    materials, found = arms.collect({name: real}, side, {OURS: pairs}, tuple(COMPARATORS), FEW_REAL)
-    kept = [arm for arm in found if arm.comparator is None or arm.real_share == 0 or arm.comparator == "crop-paste"]
-    most = arms.count_of(kept)
+    materials, found = sources.collect({name: real}, side, {OURS: pairs}, tuple(COMPARATORS), FEW_REAL)
+    kept = [method for method in found if method.comparator is None or method.real_share == 0 or method.comparator == "crop-paste"]
+    most = sources.count_of(kept)
     if most < max(CURVE):
         raise DataError(f"{pairs}: found {most} pairs with a mask, expected at least {max(CURVE)}; train the generator longer")
     counts = (most, *(most // part for part in CURVE))
@@ -85,13 +88,13 @@ def compare(
     return trials.run(planned, kept, materials, settings, out / "trainings", say), kept, materials
 
 
-def judge(real: Real, pairs: Path, side: int, out: Path, road: Road) -> tuple[list[Table], dict[str, str]]:
+def judge(real: Real, pairs: Path, side: int, out: Path, pipeline: Pipeline) -> tuple[list[Table], dict[str, str]]:
     """Tables of the generation metrics, by the proxy backbone, and a sheet of pairs."""
     products, generated = {real.product.name: real}, read_pairs(pairs)
     fewest = min(len(records) for found in generated.values() for records in by_type(found).values())
-    settings = GenerationSettings(side=side, splits=min(SPLITS, fewest), turn=road.turn)
+    settings = GenerationSettings(side=side, splits=min(SPLITS, fewest), turn=pipeline.turn)
     try:
-        found = generation_tables.judge(products, generated, backbones.load(), settings, road.say, out / "measured")
+        found = generation_tables.judge(products, generated, backbones.load(), settings, pipeline.say, out / "measured")
         tables = generation_tables.tables(found)
     except DataError as error:  # a score that so few pairs do not have
         tables = [Table("Fidelity and diversity", ("not measured",), ((error.message,),))]
@@ -108,7 +111,7 @@ def stage_table(work: Path, results: Sequence[trials.Result]) -> Table:
 
 def run(
     real: Real,
-    road: Road,
+    pipeline: Pipeline,
     budget: str,
     side: int,
     seeds: int,
@@ -116,20 +119,20 @@ def run(
     licence: str,
     facts: dict[str, Any],
 ) -> None:
-    """Do what is not done yet and write report.md, .json, .csv and index.html into the folder `report` of the road's.
+    """Do what is not done yet and write report.md, .json, .csv and index.html into the folder `report` of the pipeline's.
 
     Raises:
         click.ClickException: as the parts.
     """
-    pairs, out = make(real, road, EFFORTS[budget], base, licence), road.work / "report"
-    settings = resolve(SegmenterSettings, budget, None, {"turn": road.turn})
-    results, compared, materials = compare(real, pairs, settings, side, seeds, out, road.say)
-    tables, captions = judge(real, pairs, side, out, road)
+    pairs, out = make(real, pipeline, EFFORTS[budget], base, licence), pipeline.work / "report"
+    settings = resolve(SegmenterSettings, budget, None, {"turn": pipeline.turn})
+    results, compared, materials = compare(real, pairs, settings, side, seeds, out, pipeline.say)
+    tables, captions = judge(real, pairs, side, out, pipeline)
     found = facts | {
         "effort": vars(EFFORTS[budget]),
         "segmenter": trials.stated(settings, results),
         "seeds": seeds,
         "images": division({real.product.name: real}),
     }
-    more = [*tables, stage_table(road.work, results)]
+    more = [*tables, stage_table(pipeline.work, results)]
     documents.write_downstream(results, compared, materials, found, out, documents.OWN, "report", more, captions)

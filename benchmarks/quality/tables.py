@@ -12,8 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from seas_train.checkpoint import write_atomic
-from seas_train.errors import OutputError, SettingsError
+from seas_runtime.errors import OutputError, SettingsError
+from seas_runtime.files import write_atomic
 
 MISSING = "-"
 PACKAGES = ("numpy", "scipy", "scikit-learn", "opencv-python-headless", "torchmetrics", "matplotlib", "pillow")

@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
+from seas_runtime.backends.workers import is_small
 from seas_runtime.errors import BackendError, BundleError, SeasError
-from seas_runtime.lanes import is_small
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from seas_runtime.bundle import Bundle
-    from seas_runtime.manifest import GraphName
+    from seas_runtime.bundle.manifest import GraphName
+    from seas_runtime.bundle.reader import Bundle
 
 # Name -> module of this package that has it (see `BackendModule`); "auto" takes the first that works.
 TABLE = {
-    "tensorrt": "trt",
-    "rtx": "trt",
+    "tensorrt": "tensorrt.backend",
+    "rtx": "tensorrt.backend",
     "cuda": "ort",
     "openvino+mnn": "mixed",
     "openvino": "openvino",
@@ -48,12 +48,10 @@ class Backend(Protocol):
         """The name `--backend` knows it by."""
 
     @property
-    def lanes(self) -> int:
+    def workers(self) -> int:
         """How many calls of `run` may be made at the same time, each from a thread of its own."""
 
-    def run(
-        self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]
-    ) -> dict[str, NDArray[np.float32]]:
+    def run(self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]) -> dict[str, NDArray[np.float32]]:
         """Run one graph on all its inputs (float32, timestep int64) and return `outputs` as float32.
 
         Raises:
@@ -106,7 +104,7 @@ class BackendModule(Protocol):
         """
 
     def missing(self, name: str) -> str | None:
-        """Why backend `name` cannot run on this machine whatever the bundle, with its mend; None if it can."""
+        """Why backend `name` cannot run on this machine whatever the bundle, with its hint; None if it can."""
 
 
 def open_backend(
@@ -121,7 +119,7 @@ def open_backend(
     Args:
         name: one of `BACKENDS`, or "auto" for the first of `candidates` that works here.
         bundle: a verified bundle.
-        threads: CPU threads at most, see `seas_runtime.lanes.share_cores`; 0 leaves it to the engine.
+        threads: CPU threads at most, see `seas_runtime.backends.workers.share_cores`; 0 leaves it to the engine.
         candidates: what "auto" tries, best first; those in `ROUNDS` it does not.
         say: called with one line that says what "auto" took and why.
 
@@ -143,14 +141,12 @@ def open_backend(
         if say is not None:
             reasons = "; ".join(f"{other}: {_cause(error)}" for other, error in passed)
             facts = backend.describe()
-            lanes = f", lanes: {facts['lanes']}" if "lanes" in facts else ""
+            workers = f", workers: {facts['lanes']}" if "lanes" in facts else ""
             graphs = f": {facts['graphs']}" if "graphs" in facts else ""
-            say(f"backend {backend.name}{lanes}{graphs}{f' (not {reasons})' if reasons else ''}")
+            say(f"backend {backend.name}{workers}{graphs}{f' (not {reasons})' if reasons else ''}")
         return backend
     reasons = "; ".join(f"{other}: {_cause(error)}" for other, error in passed)
-    raise BackendError(
-        f"no backend works here ({reasons}); run: pip install onnxruntime, see seas-engine doctor"
-    )
+    raise BackendError(f"no backend works here ({reasons}); run: pip install onnxruntime, see seas-engine doctor")
 
 
 def backend_module(name: str) -> BackendModule:
@@ -159,5 +155,5 @@ def backend_module(name: str) -> BackendModule:
 
 
 def _cause(error: SeasError) -> str:
-    """What went wrong, without the mend."""
+    """What went wrong, without the hint."""
     return error.message.split("; ")[0]

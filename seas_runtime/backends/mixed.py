@@ -12,24 +12,24 @@ from seas_runtime.backends import Backend
 from seas_runtime.backends.mnn import MnnBackend, load_mnn
 from seas_runtime.backends.openvino import OpenvinoBackend, load_openvino
 from seas_runtime.backends.ort import OrtBackend, load_onnxruntime
-from seas_runtime.bundle import Bundle
+from seas_runtime.backends.workers import CoreSplit, split_cores
+from seas_runtime.bundle.manifest import GraphName
+from seas_runtime.bundle.reader import Bundle
 from seas_runtime.errors import BackendError
-from seas_runtime.lanes import Share, share_cores
-from seas_runtime.manifest import GraphName
 
 # Which graphs gain by MNN: benchmarks/results/cpu_engines.json. What runs the U-Net: latency_sd14.json. A table and no race at
 # start-up: the same machine must give the same bytes.
 ON_MNN: tuple[GraphName, ...] = ("decoder", "mask_branch")
 REST: tuple[GraphName, ...] = ("unet",)
-_REST_ON: Mapping[str, tuple[Callable[[], object], Callable[[Bundle, Share], Backend]]] = {
-    "openvino+mnn": (load_openvino, lambda bundle, share: OpenvinoBackend(bundle, share, REST)),
-    "cpu+mnn": (load_onnxruntime, lambda bundle, share: OrtBackend(bundle, "cpu", share, REST)),
+_REST_ON: Mapping[str, tuple[Callable[[], object], Callable[[Bundle, CoreSplit], Backend]]] = {
+    "openvino+mnn": (load_openvino, lambda bundle, split: OpenvinoBackend(bundle, split, REST)),
+    "cpu+mnn": (load_onnxruntime, lambda bundle, split: OrtBackend(bundle, "cpu", split, REST)),
 }
 
 
 def open_graphs(name: str, bundle: Bundle, threads: int) -> MixedBackend:
     """Open a bundle in both engines; see `seas_runtime.backends.BackendModule`."""
-    return MixedBackend(bundle, name, share_cores(bundle.manifest, threads))
+    return MixedBackend(bundle, name, split_cores(bundle.manifest, threads))
 
 
 def missing(name: str) -> str | None:
@@ -52,17 +52,15 @@ class MixedBackend:
         BackendError: one of the engines is missing or does not take its graphs.
     """
 
-    def __init__(self, bundle: Bundle, name: str, share: Share) -> None:
+    def __init__(self, bundle: Bundle, name: str, split: CoreSplit) -> None:
         load, open_rest = _REST_ON[name]
         load_mnn()  # before anything large is loaded
         load()
-        self.name, self.lanes, self._share = name, share.lanes, share
-        rest, mnn = open_rest(bundle, share), MnnBackend(bundle, share, ON_MNN)
+        self.name, self.workers, self._split = name, split.workers, split
+        rest, mnn = open_rest(bundle, split), MnnBackend(bundle, split, ON_MNN)
         self._engines: dict[GraphName, Backend] = {**dict.fromkeys(REST, rest), **dict.fromkeys(ON_MNN, mnn)}
 
-    def run(
-        self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]
-    ) -> dict[str, NDArray[np.float32]]:
+    def run(self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]) -> dict[str, NDArray[np.float32]]:
         """Run one graph on its engine."""
         return self._engines[graph].run(graph, feeds, outputs)
 
@@ -76,5 +74,5 @@ class MixedBackend:
             "device": "CPU",
             "graphs": f"{', '.join(REST)} on {engine[REST[0]]}; {', '.join(ON_MNN)} on {engine[ON_MNN[0]]}, "
             "whose Winograd convolutions are faster there",
-            **self._share.facts(),
+            **self._split.facts(),
         }

@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from seas_runtime.backends.mnn_convert import model_file
 from seas_runtime.backends.ort import OrtBackend
-from seas_runtime.bundle import Bundle
+from seas_runtime.backends.workers import CoreSplit, borrowed, split_cores, usable_cores
+from seas_runtime.bundle.manifest import REQUIRED_GRAPHS, Graph, GraphName, TensorSpec
+from seas_runtime.bundle.reader import Bundle
 from seas_runtime.errors import BackendError
-from seas_runtime.lanes import Share, borrowed, share_cores, usable_cores
-from seas_runtime.manifest import REQUIRED_GRAPHS, Graph, GraphName, TensorSpec
-from seas_runtime.mnn_models import model_file
 
-MEND = "pip install MNN"
+HINT = "pip install MNN"
 TOLERANCE = 1e-2  # as for fp16 graphs; 1e-5 to 1e-3 have been seen
 _STDOUT = 1
 # What MNN raises, and what is raised where it gives no result; the reason is among what it prints.
@@ -32,7 +32,7 @@ _FAILURES = (SystemError, RuntimeError, ValueError, TypeError, MemoryError)
 
 def open_graphs(name: str, bundle: Bundle, threads: int) -> MnnBackend:  # one name, one engine
     """Open a bundle in MNN; see `seas_runtime.backends.BackendModule`."""
-    return MnnBackend(bundle, share_cores(bundle.manifest, threads))
+    return MnnBackend(bundle, split_cores(bundle.manifest, threads))
 
 
 def missing(name: str) -> str | None:
@@ -54,7 +54,7 @@ def load_mnn() -> ModuleType:
         with _silence():
             import MNN  # noqa: PLC0415  # an optional package
     except ImportError as error:
-        raise BackendError(f"MNN is not installed ({error}); run: {MEND}") from error
+        raise BackendError(f"MNN is not installed ({error}); run: {HINT}") from error
     module: ModuleType = MNN
     return module
 
@@ -62,7 +62,7 @@ def load_mnn() -> ModuleType:
 class MnnBackend:
     """A bundle's fp32 graphs, or some of them, in MNN sessions; see `seas_runtime.backends.Backend`.
 
-    Each lane has sessions of its own. MNN's modules, its newer interface, would hold the interpreter's lock while they compute.
+    Each worker has sessions of its own. MNN's modules, its newer interface, would hold the interpreter's lock while they compute.
     A newly converted graph is compared with ONNX Runtime before it is kept, since the converter takes some graphs without a
     word and computes something else.
 
@@ -72,28 +72,24 @@ class MnnBackend:
 
     name = "mnn"
 
-    def __init__(self, bundle: Bundle, share: Share, graphs: Sequence[GraphName] = REQUIRED_GRAPHS) -> None:
+    def __init__(self, bundle: Bundle, split: CoreSplit, graphs: Sequence[GraphName] = REQUIRED_GRAPHS) -> None:
         load_mnn()
         self._version = version("MNN")
-        self._share, self.lanes = share, share.lanes
+        self._split, self.workers = split, split.workers
         self._sessions = {graph: self._open(bundle, graph) for graph in graphs}
 
-    def run(
-        self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]
-    ) -> dict[str, NDArray[np.float32]]:
+    def run(self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]) -> dict[str, NDArray[np.float32]]:
         """Run one graph; all its outputs are computed, `outputs` are copied out."""
         try:
             with borrowed(self._sessions[graph]) as session:
                 return session.run(feeds, outputs)
         except _FAILURES as error:
-            raise BackendError(
-                f"{graph} failed on backend mnn; try a smaller --batch, or --backend cpu"
-            ) from error
+            raise BackendError(f"{graph} failed on backend mnn; try a smaller --batch, or --backend cpu") from error
 
     def describe(self) -> dict[str, str]:
         """Engine, version, precision and device."""
         facts = {"name": self.name, "engine": f"MNN {self._version}", "precision": "fp32", "device": "CPU"}
-        return {**facts, **self._share.facts()}
+        return {**facts, **self._split.facts()}
 
     def _open(self, bundle: Bundle, graph: GraphName) -> SimpleQueue[_Session]:
         specs = bundle.manifest.graphs[graph]
@@ -101,19 +97,15 @@ class MnnBackend:
 
         def load(file: Path) -> _Session:
             try:
-                return _Session(
-                    file, specs, self._share.threads or usable_cores()
-                )  # MNN's choice is always 4
+                return _Session(file, specs, self._split.threads or usable_cores())  # MNN's choice is always 4
             except _FAILURES as error:
-                raise BackendError(
-                    f"{graph}: MNN {self._version} cannot load it; use --backend cpu"
-                ) from error
+                raise BackendError(f"{graph}: MNN {self._version} cannot load it; use --backend cpu") from error
 
         def check(file: Path) -> None:
-            _compare(bundle, graph, load(file), self._share)
+            _compare(bundle, graph, load(file), self._split)
 
         with model_file(bundle, graph, self._version, check) as file:
-            for _ in range(self.lanes):
+            for _ in range(self.workers):
                 sessions.put(load(file))
         return sessions
 
@@ -135,9 +127,7 @@ class _Session:
             self._session = self._net.createSession(settings)
         self._inputs = {name: self._net.getSessionInput(self._session, name) for name in _names(specs.inputs)}
 
-    def run(
-        self, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]
-    ) -> dict[str, NDArray[np.float32]]:
+    def run(self, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]) -> dict[str, NDArray[np.float32]]:
         """Outputs by name.
 
         Raises:
@@ -152,12 +142,7 @@ class _Session:
             self._inputs[spec.name].copyFrom(self._host(feeds[spec.name], spec.dtype == "int64"))
         if status := self._net.runSession(self._session):
             raise ValueError(f"status {status}")
-        return {
-            spec.name: self._output(spec, rows)
-            for name in outputs
-            for spec in self._specs.outputs
-            if spec.name == name
-        }
+        return {spec.name: self._output(spec, rows) for name in outputs for spec in self._specs.outputs if spec.name == name}
 
     def _resize(self, rows: int) -> None:
         self._rows = 0
@@ -185,7 +170,7 @@ def _check_shape(spec: TensorSpec, rows: int, found: tuple[int, ...]) -> None:
         raise ValueError(f"{spec.name} has shape {tuple(found)}")
 
 
-def _compare(bundle: Bundle, graph: GraphName, session: _Session, share: Share) -> None:
+def _compare(bundle: Bundle, graph: GraphName, session: _Session, split: CoreSplit) -> None:
     """Compare every output with ONNX Runtime's on random inputs of two rows.
 
     Raises:
@@ -204,7 +189,7 @@ def _compare(bundle: Bundle, graph: GraphName, session: _Session, share: Share) 
         found = session.run(feeds, outputs)
     except _FAILURES as error:
         raise BackendError(f"{graph}: MNN cannot run it; use --backend cpu") from error
-    expected = OrtBackend(bundle, "cpu", share, (graph,)).run(graph, feeds, outputs)
+    expected = OrtBackend(bundle, "cpu", split, (graph,)).run(graph, feeds, outputs)
     for name in outputs:
         with np.errstate(over="ignore"):
             distance = np.linalg.norm(found[name] - expected[name]) / np.linalg.norm(expected[name])

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seas_runtime.bundle import Bundle
+from seas_runtime.backends.workers import CoreSplit, borrowed, split_cores
+from seas_runtime.bundle.manifest import REQUIRED_GRAPHS, GraphName
+from seas_runtime.bundle.reader import Bundle
 from seas_runtime.errors import BackendError
-from seas_runtime.lanes import Share, borrowed, share_cores
-from seas_runtime.manifest import REQUIRED_GRAPHS, GraphName
 
-MEND = "pip install openvino"
+HINT = "pip install openvino"
 DEVICE = "CPU"
 PRECISIONS = {"openvino": "f32", "openvino-bf16": "bf16"}
 _IN_WORDS = {"f32": "fp32", "bf16": "bf16"}
@@ -25,7 +25,7 @@ _FAILURES = (RuntimeError, ValueError, TypeError)
 
 def open_graphs(name: str, bundle: Bundle, threads: int) -> OpenvinoBackend:
     """Open a bundle in OpenVINO; see `seas_runtime.backends.BackendModule`."""
-    return OpenvinoBackend(bundle, share_cores(bundle.manifest, threads), name=name)
+    return OpenvinoBackend(bundle, split_cores(bundle.manifest, threads), name=name)
 
 
 def missing(name: str) -> str | None:
@@ -36,7 +36,7 @@ def missing(name: str) -> str | None:
         return error.message
     core = module.Core()
     if DEVICE not in core.available_devices:
-        return f"OpenVINO {module.__version__} has no {DEVICE} plug-in; run: {MEND} --force-reinstall"
+        return f"OpenVINO {module.__version__} has no {DEVICE} plug-in; run: {HINT} --force-reinstall"
     return None if _computes(core, PRECISIONS[name]) else NO_BF16
 
 
@@ -49,7 +49,7 @@ def load_openvino() -> ModuleType:
     try:
         import openvino  # noqa: PLC0415  # an optional package
     except (ImportError, OSError) as error:
-        raise BackendError(f"OpenVINO is not installed ({error}); run: {MEND}") from error
+        raise BackendError(f"OpenVINO is not installed ({error}); run: {HINT}") from error
     module: ModuleType = openvino
     return module
 
@@ -57,10 +57,10 @@ def load_openvino() -> ModuleType:
 class OpenvinoBackend:
     """A bundle's fp32 graphs, or some of them, as OpenVINO requests; see `seas_runtime.backends.Backend`.
 
-    `openvino-bf16` rounds products and what lies between the graphs' layers to bf16, eight bits, and is the faster for it.
+    `openvino-bf16` rounds products and what lies between the graphs' layers to bf16, eight bits, and is faster for it.
 
-    Each lane is one of OpenVINO's streams; a graph has a request for each. With one lane, which large models have, a graph gives
-    back the memory of its intermediate results before another one runs.
+    Each worker is one of OpenVINO's streams; a graph has a request for each. With one worker, which large models have, a graph
+    gives back the memory of its intermediate results before another one runs.
 
     Compiled models are not kept on the disk: OpenVINO would open a cached one without a hash of its content.
 
@@ -69,51 +69,44 @@ class OpenvinoBackend:
     """
 
     def __init__(
-        self, bundle: Bundle, share: Share, graphs: Sequence[GraphName] = REQUIRED_GRAPHS, name: str = "openvino"
+        self, bundle: Bundle, split: CoreSplit, graphs: Sequence[GraphName] = REQUIRED_GRAPHS, name: str = "openvino"
     ) -> None:
         self.name, self._precision = name, PRECISIONS[name]
         self._openvino = load_openvino()
-        # A table that the first call makes; two lanes whose first calls meet wait for each other for ever (2026.4).
+        # A table that the first call makes; two workers whose first calls meet wait for each other for ever (2026.4).
         self._openvino.Type.f32.to_dtype()
-        self._share, self.lanes = share, share.lanes
+        self._split, self.workers = split, split.workers
         self._graphs = {graph: bundle.manifest.graphs[graph] for graph in graphs}
         core = self._openvino.Core()
         if not _computes(core, self._precision):
             raise BackendError(NO_BF16)
-        settings = {"INFERENCE_PRECISION_HINT": self._precision, "NUM_STREAMS": str(share.lanes)}
-        if share.threads:
-            settings["INFERENCE_NUM_THREADS"] = str(share.lanes * share.threads)
+        settings = {"INFERENCE_PRECISION_HINT": self._precision, "NUM_STREAMS": str(split.workers)}
+        if split.threads:
+            settings["INFERENCE_NUM_THREADS"] = str(split.workers * split.threads)
         self._models: dict[GraphName, Any] = {}
         self._requests: dict[GraphName, SimpleQueue[Any]] = {}
         for graph in graphs:
-            self._models[graph], self._requests[graph] = _compile(core, bundle, graph, settings, share.lanes)
+            self._models[graph], self._requests[graph] = _compile(core, bundle, graph, settings, split.workers)
         self._ran: GraphName | None = None
 
-    def run(
-        self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]
-    ) -> dict[str, NDArray[np.float32]]:
+    def run(self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]) -> dict[str, NDArray[np.float32]]:
         """Run one graph; all its outputs are computed, `outputs` are copied out."""
-        typed = {
-            spec.name: np.ascontiguousarray(feeds[spec.name], dtype=spec.dtype)
-            for spec in self._graphs[graph].inputs
-        }
+        typed = {spec.name: np.ascontiguousarray(feeds[spec.name], dtype=spec.dtype) for spec in self._graphs[graph].inputs}
         try:
-            if self.lanes == 1 and self._ran not in (None, graph):
+            if self.workers == 1 and self._ran not in (None, graph):
                 self._models[self._ran].release_memory()  # of one of Stable Diffusion's size, 0.6 to 1.8 GB
             self._ran = graph
             with borrowed(self._requests[graph]) as request:
                 request.infer(typed, share_inputs=True)
                 return {name: np.array(request.get_tensor(name).data, np.float32) for name in outputs}
         except _FAILURES as error:
-            raise BackendError(
-                f"{graph} failed on backend {self.name}: {_line(error)}; try a smaller --batch"
-            ) from error
+            raise BackendError(f"{graph} failed on backend {self.name}: {_line(error)}; try a smaller --batch") from error
 
     def describe(self) -> dict[str, str]:
         """Engine, version, precision and device."""
         engine = f"OpenVINO {self._openvino.__version__}"
         facts = {"name": self.name, "engine": engine, "precision": _IN_WORDS[self._precision], "device": DEVICE}
-        return {**facts, **self._share.facts()}
+        return {**facts, **self._split.facts()}
 
 
 def _computes(core: Any, precision: str) -> bool:
@@ -121,15 +114,13 @@ def _computes(core: Any, precision: str) -> bool:
     return precision == "f32" or precision.upper() in core.get_property(DEVICE, "OPTIMIZATION_CAPABILITIES")
 
 
-def _compile(
-    core: Any, bundle: Bundle, graph: GraphName, settings: dict[str, str], lanes: int
-) -> tuple[Any, SimpleQueue[Any]]:
+def _compile(core: Any, bundle: Bundle, graph: GraphName, settings: dict[str, str], workers: int) -> tuple[Any, SimpleQueue[Any]]:
     """A graph's compiled model, and its requests, from which a call takes one."""
     path = bundle.graph_path(graph)
     requests: SimpleQueue[Any] = SimpleQueue()
     try:
         model = core.compile_model(core.read_model(path), DEVICE, settings)
-        for _ in range(lanes):
+        for _ in range(workers):
             requests.put(model.create_infer_request())
     except _FAILURES as error:
         raise BackendError(f"{path}: backend openvino cannot load it: {_line(error)}") from error

@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seas_runtime.backends import Backend
-from seas_runtime.bundle import Bundle
+from seas_runtime.backends.workers import CoreSplit, split_cores
+from seas_runtime.bundle.manifest import REQUIRED_GRAPHS, Graph, GraphName, Precision
+from seas_runtime.bundle.reader import Bundle
 from seas_runtime.device import NO_GPU, current_gpu
 from seas_runtime.errors import BackendError, DeviceMemoryError
-from seas_runtime.lanes import Share, share_cores
-from seas_runtime.manifest import REQUIRED_GRAPHS, Graph, GraphName, Precision
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-_MEND = {
+_HINT = {
     "cpu": "pip install onnxruntime",
     "cuda": "pip uninstall -y onnxruntime && pip install 'onnxruntime-gpu[cuda,cudnn]'",
 }
@@ -36,15 +36,15 @@ def load_onnxruntime() -> ModuleType:
     try:
         import onnxruntime  # noqa: PLC0415  # an optional package
     except ImportError as error:
-        raise BackendError(f"no inference engine is installed ({error}); run: {_MEND['cpu']}") from error
+        raise BackendError(f"no inference engine is installed ({error}); run: {_HINT['cpu']}") from error
     module: ModuleType = onnxruntime
     return module
 
 
 def open_graphs(name: str, bundle: Bundle, threads: int) -> Backend:
     """Open a bundle with the provider called `name`; see `seas_runtime.backends.BackendModule`."""
-    share = share_cores(bundle.manifest, threads) if name == "cpu" else Share(1, threads)
-    return OrtBackend(bundle, name, share)
+    split = split_cores(bundle.manifest, threads) if name == "cpu" else CoreSplit(1, threads)
+    return OrtBackend(bundle, name, split)
 
 
 def missing(name: str) -> str | None:
@@ -58,7 +58,7 @@ def missing(name: str) -> str | None:
 
 
 def missing_provider(name: str) -> str | None:
-    """Why backend `name` cannot run with what is installed, with its mend; None if it can.
+    """Why backend `name` cannot run with what is installed, with its hint; None if it can.
 
     Raises:
         BackendError: onnxruntime is not installed.
@@ -66,20 +66,20 @@ def missing_provider(name: str) -> str | None:
     available = load_onnxruntime().get_available_providers()
     if PROVIDERS[name] in available:
         return None
-    return f"{PROVIDERS[name]} is not in the installed onnxruntime; run: {_MEND[name]}"
+    return f"{PROVIDERS[name]} is not in the installed onnxruntime; run: {_HINT[name]}"
 
 
 class OrtBackend:
     """A bundle's graphs in ONNX Runtime sessions; see `seas_runtime.backends.Backend`.
 
     On CUDA a graph that the bundle has in fp16 is run in that form, as engines are built from it; its inputs and outputs
-    are those of the manifest all the same. On a CPU fp16 would be slower. All lanes use the same sessions: a call runs in
+    are those of the manifest all the same. On a CPU fp16 would be slower. All workers use the same sessions: a call runs in
     the thread that makes it, without the interpreter's lock.
 
     Args:
         bundle: a verified bundle.
         name: the provider, a key of `PROVIDERS`.
-        share: how a CPU is used.
+        split: how a CPU is used.
         graphs: those to open; the others cannot be run.
 
     Raises:
@@ -87,11 +87,9 @@ class OrtBackend:
             manifest's.
     """
 
-    def __init__(
-        self, bundle: Bundle, name: str, share: Share, graphs: Sequence[GraphName] = REQUIRED_GRAPHS
-    ) -> None:
-        self.name, self.lanes = name, share.lanes
-        self._share = share
+    def __init__(self, bundle: Bundle, name: str, split: CoreSplit, graphs: Sequence[GraphName] = REQUIRED_GRAPHS) -> None:
+        self.name, self.workers = name, split.workers
+        self._split = split
         self._ort = load_onnxruntime()
         if reason := missing_provider(name):
             raise BackendError(reason)
@@ -100,28 +98,18 @@ class OrtBackend:
         self._failures = _exceptions()
         self._graphs = {graph: bundle.manifest.graphs[graph] for graph in graphs}
         self._precisions: dict[GraphName, Precision] = {
-            name: "fp16" if self.name == "cuda" and "fp16" in graph.files else "fp32"
-            for name, graph in self._graphs.items()
+            name: "fp16" if self.name == "cuda" and "fp16" in graph.files else "fp32" for name, graph in self._graphs.items()
         }
         self._sessions = {graph: self._open(bundle, graph) for graph in graphs}
 
-    def run(
-        self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]
-    ) -> dict[str, NDArray[np.float32]]:
+    def run(self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]) -> dict[str, NDArray[np.float32]]:
         """Run one graph; float32 in and out, whatever precision its tensors have."""
-        typed = {
-            spec.name: np.ascontiguousarray(feeds[spec.name], dtype=spec.dtype)
-            for spec in self._graphs[graph].inputs
-        }
+        typed = {spec.name: np.ascontiguousarray(feeds[spec.name], dtype=spec.dtype) for spec in self._graphs[graph].inputs}
         try:
-            results = self._sessions[graph].run(
-                list(outputs), typed
-            )  # the others are not copied from a device
+            results = self._sessions[graph].run(list(outputs), typed)  # the others are not copied from a device
         except self._failures as error:
             kind = DeviceMemoryError if _NO_MEMORY.search(str(error)) else BackendError
-            raise kind(
-                f"{graph} failed on backend {self.name}: {_line(error)}; try a smaller --batch"
-            ) from error
+            raise kind(f"{graph} failed on backend {self.name}: {_line(error)}; try a smaller --batch") from error
         return {name: np.asarray(result, np.float32) for name, result in zip(outputs, results, strict=True)}
 
     def describe(self) -> dict[str, str]:
@@ -132,12 +120,12 @@ class OrtBackend:
             "engine": f"{package} {self._ort.__version__}",
             "precision": " ".join(sorted(set(self._precisions.values()))),
             "provider": PROVIDERS[self.name],
-            **self._share.facts(),
+            **self._split.facts(),
         }
 
     def _open(self, bundle: Bundle, graph: GraphName) -> Any:
         options = self._ort.SessionOptions()
-        options.intra_op_num_threads = self._share.threads
+        options.intra_op_num_threads = self._split.threads
         options.log_severity_level = _ERRORS_ONLY
         provider = PROVIDERS[self.name]
         precision = self._precisions[graph]
@@ -151,7 +139,7 @@ class OrtBackend:
         if session.get_providers()[0] != provider:  # ONNX Runtime falls back to the CPU without an error
             raise BackendError(
                 f"backend {self.name}: {provider} does not start here, mostly for want of CUDA's libraries; "
-                f"run: {_MEND[self.name]}, or use --backend cpu"
+                f"run: {_HINT[self.name]}, or use --backend cpu"
             )
         _check(path.name, session, self._graphs[graph])
         return session
@@ -161,13 +149,11 @@ def _check(file: str, session: Any, graph: Graph) -> None:
     for specs, found in ((graph.inputs, session.get_inputs()), (graph.outputs, session.get_outputs())):
         wanted = [(spec.name, _TYPES[spec.dtype]) for spec in specs]
         if (got := [(value.name, value.type) for value in found]) != wanted:
-            raise BackendError(
-                f"{file}: the engine sees {got}, the manifest says {wanted}; export the bundle again"
-            )
+            raise BackendError(f"{file}: the engine sees {got}, the manifest says {wanted}; export the bundle again")
 
 
 def _exceptions() -> tuple[type[Exception], ...]:
-    """ONNX Runtime's own exceptions, which share no base but Exception."""
+    """ONNX Runtime's own exceptions, which split no base but Exception."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state  # noqa: PLC0415  # an optional package
 
     own = [kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception)]

@@ -1,1 +1,1 @@
-"""Data sets of image-mask pairs: what comes in from annotation tools and goes out to other ones."""
+"""Data sets on disk: imported from annotation tools; written so that a run can be continued, with records and contact sheet."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Storage = Literal["float32", "float16"]
 
 SOURCE = Path(__file__).with_name("sampler.cu")
-MEND = 'pip install "cuda-core>=1.2,<2" "cuda-bindings>=13,<14" "nvidia-cuda-nvrtc>=13,<14"'
+HINT = 'pip install "cuda-core>=1.2,<2" "cuda-bindings>=13,<14" "nvidia-cuda-nvrtc>=13,<14"'
 
 _TYPES: dict[Storage, str] = {"float32": "float", "float16": "Half"}
 _WIDTHS: dict[Storage, int] = {"float32": 4, "float16": 8}  # elements of a 16-byte access, WIDTH of sampler.h
@@ -52,18 +52,16 @@ def compile_kernels(capability: str, storage: Storage) -> ObjectCode:
         from cuda.core import Program  # noqa: PLC0415  # loaded only when asked for
         from cuda.pathfinder import DynamicLibNotFoundError  # noqa: PLC0415
     except ImportError as error:
-        raise BackendError(
-            f"the CUDA packages for Python are not installed ({error}); run: {MEND}"
-        ) from error
+        raise BackendError(f"the CUDA packages for Python are not installed ({error}); run: {HINT}") from error
     try:
         program = Program(SOURCE.read_text(encoding="utf-8"), "c++", _options(capability))
         return program.compile("cubin", name_expressions=kernel_names(storage))
     except DynamicLibNotFoundError as error:
-        raise BackendError(f"NVRTC, CUDA's run-time compiler, is not installed; run: {MEND}") from error
+        raise BackendError(f"NVRTC, CUDA's run-time compiler, is not installed; run: {HINT}") from error
     except Exception as error:  # cuda.core does not publish its own error types
         raise BackendError(
             f"NVRTC cannot compile {SOURCE.name} for {capability}: {_short(error)}; GPUs from sm75 on are supported, "
-            f"newer ones than NVRTC need it updated: {MEND} --upgrade"
+            f"newer ones than NVRTC need it updated: {HINT} --upgrade"
         ) from error
 
 
@@ -102,9 +100,7 @@ class Kernels:
     """
 
     def __init__(self, code: ObjectCode, storage: Storage) -> None:
-        begin_step, update, guided_update, to_pixels, accumulate, threshold = map(
-            code.get_kernel, kernel_names(storage)
-        )
+        begin_step, update, guided_update, to_pixels, accumulate, threshold = map(code.get_kernel, kernel_names(storage))
         self._width = _WIDTHS[storage]
         self._begin_step, self._to_pixels, self._accumulate = begin_step, to_pixels, accumulate
         self._update = {1: update, 2: guided_update}
@@ -150,23 +146,17 @@ class Kernels:
         arguments = (noise, latents, before, step, next_latents, clean, broken, np.int64(count))
         _launch(stream, self._update[copies], self._blocks(count), _BLOCK, arguments)
 
-    def to_pixels(
-        self, stream: Queue, *, images: Memory, pixels: Memory, broken: Memory, n: int, plane: int
-    ) -> None:
+    def to_pixels(self, stream: Queue, *, images: Memory, pixels: Memory, broken: Memory, n: int, plane: int) -> None:
         """Images (n, 3, plane) -> pixels (n, plane, 3) uint8, plane = H * W; n at most 65535."""
         blocks, _ = self._blocks(plane)
         _launch(stream, self._to_pixels, (blocks, n), _BLOCK, (images, pixels, broken, np.int64(plane)))
 
-    def accumulate(
-        self, stream: Queue, *, probability: Memory, total: Memory, broken: Memory, count: int
-    ) -> None:
+    def accumulate(self, stream: Queue, *, probability: Memory, total: Memory, broken: Memory, count: int) -> None:
         """Add `count` probabilities to `total`, float32, which is cleared before the first."""
         arguments = (probability, total, broken, np.int64(count))
         _launch(stream, self._accumulate, self._blocks(count), _BLOCK, arguments)
 
-    def threshold(
-        self, stream: Queue, *, total: Memory, mask: Memory, count: int, steps: int, limit: float
-    ) -> None:
+    def threshold(self, stream: Queue, *, total: Memory, mask: Memory, count: int, steps: int, limit: float) -> None:
         """`total` (count,) float32, the sum of `steps` probabilities -> mask (count,) uint8 of 0 and 255."""
         arguments = (total, mask, np.float32(steps), np.float32(limit), np.int64(count))
         _launch(stream, self._threshold, self._blocks(count), _BLOCK, arguments)
@@ -186,9 +176,7 @@ def _options(capability: str) -> ProgramOptions:
     )
 
 
-def _launch(
-    stream: Queue, kernel: Kernel, grid: tuple[int, int], block: int, arguments: tuple[object, ...]
-) -> None:
+def _launch(stream: Queue, kernel: Kernel, grid: tuple[int, int], block: int, arguments: tuple[object, ...]) -> None:
     from cuda.core import LaunchConfig, launch  # noqa: PLC0415
 
     launch(stream, LaunchConfig(grid=grid, block=block), kernel, *arguments)

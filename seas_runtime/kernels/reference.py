@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from seas_runtime.schedule import Table
+from seas_runtime.sampling.solver import Table
 
 Floats = NDArray[np.float32]
 Storage = TypeVar("Storage", np.float16, np.float32)
@@ -24,9 +24,7 @@ def step_table(table: Table, guidance: float) -> Floats:
     return np.stack(columns, axis=1).astype(np.float32)
 
 
-def begin_step(
-    table: Floats, timesteps: NDArray[np.int64], counter: int, rows: int
-) -> tuple[Floats, NDArray[np.int64], int]:
+def begin_step(table: Floats, timesteps: NDArray[np.int64], counter: int, rows: int) -> tuple[Floats, NDArray[np.int64], int]:
     """What step `counter` needs, and the step after it.
 
     Args:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from seas_runtime.names import defect_name, folder_name
+from seas_runtime.bundle.names import defect_name, folder_name
+from seas_runtime.errors import DataError
 from seas_train.data.images import read_mask, read_rgb, require_blank
 from seas_train.data.layouts.records import Product, Record
-from seas_train.errors import DataError
 
 Progress = Callable[[int], object]
 
@@ -88,9 +88,7 @@ def inspect(product: Product, progress: Progress | None = None) -> Report:
             require_blank(mask)
         except DataError as error:
             problems.append(error.message)
-    seen = tuple(
-        Group(g.title, len(g.records), tuple(sorted(g.sizes)), tuple(g.areas)) for g in groups if g.records
-    )
+    seen = tuple(Group(g.title, len(g.records), tuple(sorted(g.sizes)), tuple(g.areas)) for g in groups if g.records)
     return Report(product, seen, tuple(problems), tuple(warnings))
 
 

@@ -45,9 +45,7 @@ def resize_mask(mask: npt.NDArray[np.bool_], size: int) -> npt.NDArray[np.bool_]
     never marked. A side that grows takes the nearest pixel instead.
     """
     rows, columns = (_overlaps(side, size) for side in mask.shape)
-    coverage: npt.NDArray[np.float64] = (
-        rows @ mask.astype(np.float64) @ columns.T
-    )  # whole numbers: every comparison is exact
+    coverage: npt.NDArray[np.float64] = rows @ mask.astype(np.float64) @ columns.T  # whole numbers: every comparison is exact
     around = sliding_window_view(np.pad(coverage, 1), (3, 3)).max(axis=(2, 3))
     kept: npt.NDArray[np.bool_] = (coverage > 0) & (2 * coverage >= around)
     return kept
@@ -78,9 +76,7 @@ def augment(image: Tensor, mask: Tensor, generator: torch.Generator) -> tuple[Te
 class ImageSet:
     """Records in memory, each file decoded once, at the start; held as bytes, a quarter of float32."""
 
-    def __init__(
-        self, records: Sequence[Record], size: int, progress: Callable[[int], object] | None = None
-    ) -> None:
+    def __init__(self, records: Sequence[Record], size: int, progress: Callable[[int], object] | None = None) -> None:
         """Decode all files.
 
         Args:

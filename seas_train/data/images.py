@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from seas_train.errors import DataError
+from seas_runtime.errors import DataError
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF")  # what is inside a file, whatever its name says
@@ -38,8 +38,7 @@ def read_rgb(path: Path) -> Image.Image:
     values = np.asarray(image).astype(np.int64)
     if values.min() < 0 or values.max() > 65535:
         raise DataError(
-            f"{path}: holds grey levels from {values.min()} to {values.max()}, expected 0 to 65535; "
-            "save it as 8-bit or 16-bit PNG"
+            f"{path}: holds grey levels from {values.min()} to {values.max()}, expected 0 to 65535; save it as 8-bit or 16-bit PNG"
         )
     return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")
 
@@ -57,9 +56,7 @@ def read_mask(path: Path, kind: MaskKind = "binary") -> npt.NDArray[np.bool_]:
     values = read_levels(path, kind)
     levels = np.unique(values).tolist()
     if levels == [0]:
-        raise DataError(
-            f"{path}: the mask is empty, expected a pixel of 255; mark the anomaly or remove the pair"
-        )
+        raise DataError(f"{path}: the mask is empty, expected a pixel of 255; mark the anomaly or remove the pair")
     named = ", ".join(map(str, levels[:5])) + (", ..." if len(levels) > 5 else "")
     if kind == "classes" and len(levels) > _MOST_CLASSES:
         raise DataError(
@@ -68,13 +65,10 @@ def read_mask(path: Path, kind: MaskKind = "binary") -> npt.NDArray[np.bool_]:
         )
     if kind == "binary" and (levels[-1] not in (1, 255, 65535) or not set(levels) <= {0, levels[-1]}):
         raise DataError(
-            f"{path}: the mask holds the values {named}, expected only 0 and 255 (or 0 and 1); "
-            "threshold it and save it as PNG"
+            f"{path}: the mask holds the values {named}, expected only 0 and 255 (or 0 and 1); threshold it and save it as PNG"
         )
     if 0 not in levels:
-        raise DataError(
-            f"{path}: the mask is full, expected a pixel of 0; mark the anomaly alone or remove the pair"
-        )
+        raise DataError(f"{path}: the mask is full, expected a pixel of 0; mark the anomaly alone or remove the pair")
     return values > 0
 
 
@@ -108,16 +102,12 @@ def _load(path: Path) -> Image.Image:
             image.load()
             upright = ImageOps.exif_transpose(image)
     except UnidentifiedImageError:
-        raise DataError(
-            f"{path}: is no image, expected PNG, JPEG, BMP or TIFF; replace or remove it"
-        ) from None
+        raise DataError(f"{path}: is no image, expected PNG, JPEG, BMP or TIFF; replace or remove it") from None
     except Image.DecompressionBombError as error:
         raise DataError(f"{path}: is too large ({error}); save it smaller") from None
     except _DAMAGED as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise DataError(
-            f"{path}: cannot be read ({reason}), expected a complete image file; copy it again or remove it"
-        ) from None
+        raise DataError(f"{path}: cannot be read ({reason}), expected a complete image file; copy it again or remove it") from None
     if upright.mode == "F":
         raise DataError(f"{path}: holds floating-point values, expected 8 or 16 bits; save it as PNG")
     return upright
@@ -133,7 +123,5 @@ def _flatten(image: Image.Image, background: str) -> Image.Image:
 def _grey(image: Image.Image, path: Path) -> npt.NDArray[np.uint8]:
     rgb = np.asarray(_flatten(image, "black"))
     if (rgb != rgb[..., :1]).any():
-        raise DataError(
-            f"{path}: the mask is coloured, expected only 0 and 255 (black and white); save it so as PNG"
-        )
+        raise DataError(f"{path}: the mask is coloured, expected only 0 and 255 (black and white); save it so as PNG")
     return rgb[..., 0]

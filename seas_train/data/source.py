@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 import click
 
+from seas_runtime.errors import SettingsError
 from seas_train.data import layouts
 from seas_train.data.layouts import Product
-from seas_train.errors import SettingsError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 _PATH = click.Path(path_type=Path)
@@ -52,9 +52,7 @@ class Source:
                 "and --normals; give one or the other"
             )
         if self.layout not in ("auto", "folders"):
-            raise SettingsError(
-                f"--layout {self.layout} and --anomalies given, expected DATA for a layout; leave one out"
-            )
+            raise SettingsError(f"--layout {self.layout} and --anomalies given, expected DATA for a layout; leave one out")
         return layouts.scan_folders(**self.folders)
 
     def read(self) -> Product:

@@ -23,7 +23,7 @@ from tokenizers.trainers import BpeTrainer
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from seas_train.errors import DataError
+from seas_runtime.errors import DataError
 
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 WORD_END = "</w>"  # of CLIP: what marks the last symbol of a word
@@ -181,9 +181,7 @@ def build_text_encoder(g: Geometry, tokenizer: CLIPTokenizer) -> CLIPTextModel:
 
 def build_scheduler() -> DDPMScheduler:
     """The forward noise schedule of Stable Diffusion: 1000 steps, scaled-linear betas, noise prediction."""
-    return DDPMScheduler(
-        num_train_timesteps=1000, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear"
-    )
+    return DDPMScheduler(num_train_timesteps=1000, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
 
 
 def build(geometry: Geometry, captions: Iterable[str], tokenizer: CLIPTokenizer | None = None) -> Components:
@@ -247,12 +245,12 @@ def _read(cls: Any, source: str | Path, part: str, **dtype: torch.dtype) -> Any:
         return cls.from_pretrained(source, subfolder=part, local_files_only=local, **dtype)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
-        mend = (
+        hint = (
             "Make the base again with `seas-train base`, or give a whole Stable Diffusion v1-4 folder."
             if local
             else "Without a network give a local folder: one from `seas-train base`, or a copy of the hub model."
         )
-        raise DataError(f"cannot load a base model from {source} ({reason}). {mend}") from error
+        raise DataError(f"cannot load a base model from {source} ({reason}). {hint}") from error
 
 
 def fingerprint(*modules: nn.Module) -> str:

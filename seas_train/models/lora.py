@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from diffusers import UNet2DConditionModel
 
-from seas_train.errors import SettingsError
+from seas_runtime.errors import SettingsError
 
 PROJECTIONS = ["to_q", "to_k", "to_v", "to_out.0"]
 

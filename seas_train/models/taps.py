@@ -13,7 +13,7 @@ from diffusers.models.attention_processor import Attention
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
-from seas_train.errors import SettingsError
+from seas_runtime.errors import SettingsError
 from seas_train.losses import at_least_single
 
 Softmax = Literal["paper", "published"]
@@ -104,9 +104,7 @@ class _Recorder:
 
 
 @contextmanager
-def cross_attention(
-    unet: UNet2DConditionModel, levels: Sequence[int], softmax: Softmax = "paper"
-) -> Iterator[AttentionMaps]:
+def cross_attention(unet: UNet2DConditionModel, levels: Sequence[int], softmax: Softmax = "paper") -> Iterator[AttentionMaps]:
     """Record the cross-attention of encoder levels during every forward pass inside the block.
 
     Only the layers of these levels compute their probabilities; all others keep fused attention.
@@ -134,9 +132,7 @@ def record_attention(unet: UNet2DConditionModel, levels: Sequence[int], softmax:
     return _record(unet, levels, softmax)[0]
 
 
-def _record(
-    unet: UNet2DConditionModel, levels: Sequence[int], softmax: Softmax
-) -> tuple[AttentionMaps, list[RemovableHandle]]:
+def _record(unet: UNet2DConditionModel, levels: Sequence[int], softmax: Softmax) -> tuple[AttentionMaps, list[RemovableHandle]]:
     layers = {level: _cross_attention_layers(unet, level) for level in levels}
     maps = AttentionMaps({level: [] for level in layers})
     for level, attentions in layers.items():
@@ -204,9 +200,7 @@ def tap_channels(unet: UNet2DConditionModel, level: int) -> int:
     return int(unet.up_blocks[level - 1].resnets[-1].out_channels)
 
 
-def channels(
-    unet: UNet2DConditionModel, vae: AutoencoderKL, kind: Features = "decoder"
-) -> tuple[int, int, tuple[int, int, int]]:
+def channels(unet: UNet2DConditionModel, vae: AutoencoderKL, kind: Features = "decoder") -> tuple[int, int, tuple[int, int, int]]:
     """Channels of the taps up-2 and up-3, and of the three VAE features."""
     blocks = vae.decoder.up_blocks[:3] if kind == "decoder" else vae.encoder.down_blocks[2::-1]
     first, second, third = (int(block.resnets[-1].out_channels) for block in blocks)

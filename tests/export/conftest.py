@@ -10,9 +10,8 @@ from transformers import CLIPTextModel
 
 from seas_train.data import demo
 from seas_train.models import components
+from tests.export.published_checkpoint import LOW, MID, TOKENS, load, published_shapes, random_state
 from tests.smallest import GEOMETRY
-
-from .published_checkpoint import LOW, MID, TOKENS, load, published_shapes, random_state
 
 
 @pytest.fixture(scope="session", autouse=True)

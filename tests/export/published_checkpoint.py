@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812
 
-from seas_export import published
+from seas_export.published import checkpoint as published
 
 DEFECTS = ["broken_large", "broken_small", "contamination"]  # of the demo's bottle, sorted
 TOKENS = ["ob1", *(f"sks{i}" for i in range(1, 13))]

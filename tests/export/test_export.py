@@ -17,10 +17,10 @@ from polygraphy.tools import main as polygraphy
 from seas_export import bundle, to_onnx
 from seas_export.cli import main as export_command
 from seas_export.graphs import wrappers
-from seas_runtime.bundle import read_bundle
-from seas_runtime.manifest import Defaults
-from seas_train import run
-from seas_train.errors import DataError
+from seas_runtime.bundle.manifest import Defaults
+from seas_runtime.bundle.reader import read_bundle
+from seas_runtime.errors import DataError
+from seas_train import run_folder as run
 from seas_train.models import components
 from tests.limits import files_of_at_most
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seas_runtime.bundle import read_bundle
+from seas_runtime.bundle.reader import read_bundle
 from seas_train.data import demo
 
 ENGINE = Path(__file__).parents[2] / "engines" / "bottle.plan"

@@ -10,8 +10,8 @@ import pytest
 import tensorrt_rtx
 from click.testing import CliRunner
 
-from seas_runtime import flavours
-from seas_runtime.build import build
+from seas_runtime.backends.tensorrt import library
+from seas_runtime.backends.tensorrt.build import build
 from seas_runtime.cli import engine
 
 BOTTLE = Path(__file__).parents[2] / "engines" / "bottle.plan"
@@ -47,7 +47,7 @@ def start_build(folder, *words, before=None):
 
 def check_engine(data, gpus):
     """What a serialized engine tells without a GPU: header, library version, GPUs."""
-    runtime = tensorrt_rtx.Runtime(flavours.load("rtx").log)
+    runtime = tensorrt_rtx.Runtime(library.load("rtx").log)
     malformed, other_version = (
         tensorrt_rtx.EngineInvalidityDiagnostics.MALFORMED_ENGINE.value,
         tensorrt_rtx.EngineInvalidityDiagnostics.VERSION_MISMATCH.value,

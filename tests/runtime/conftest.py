@@ -6,10 +6,9 @@ import onnx
 import pytest
 from click.testing import CliRunner
 
-from seas_runtime.bundle import read_bundle, write_manifest
+from seas_runtime.bundle.reader import read_bundle, write_manifest
 from seas_runtime.cli import generate
-
-from .small_bundle import manifest_fields, write_parts
+from tests.runtime.small_bundle import manifest_fields, write_parts
 
 
 @pytest.fixture(scope="session")

@@ -8,12 +8,11 @@ import pytest
 
 from seas_runtime.backends import open_backend
 from seas_runtime.errors import BackendError
-from seas_runtime.masks import Gate
-from seas_runtime.pairs import Plan
-from seas_runtime.sampler import Model, Sampling, generate
-from seas_runtime.schedule import solver_table
-
-from . import small_bundle
+from seas_runtime.sampling.masks import Gate
+from seas_runtime.sampling.pairs import Plan
+from seas_runtime.sampling.sampler import Model, Sampling, generate
+from seas_runtime.sampling.solver import solver_table
+from tests.runtime import small_bundle
 
 TIMES = np.array([0, 50, 99])
 
@@ -78,9 +77,9 @@ def check_refuses_wrong_shapes(backend):
     check_graphs(backend)  # and is none the worse for it
 
 
-def check_missing(name, module, mend, bundle, monkeypatch):
+def check_missing(name, module, hint, bundle, monkeypatch):
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(BackendError, match=mend) as caught:
+    with pytest.raises(BackendError, match=hint) as caught:
         open_backend(name, bundle)
     assert "\n" not in caught.value.message
     assert caught.value.exit_code == 4
@@ -88,6 +87,4 @@ def check_missing(name, module, mend, bundle, monkeypatch):
 
 def in_a_new_process(code):
     """Standard output of a process, what engines print from C included."""
-    return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
-    ).stdout
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120).stdout

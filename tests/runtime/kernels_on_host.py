@@ -97,9 +97,7 @@ class Host:
             np.empty(rows, np.int64),
             np.array([counter], np.int32),
         )
-        self.call(
-            "begin_step", np.ascontiguousarray(table), timesteps, len(table), place, step, timestep, rows
-        )
+        self.call("begin_step", np.ascontiguousarray(table), timesteps, len(table), place, step, timestep, rows)
         return step, timestep, int(place[0])
 
     def update(self, noise, latents, before, step, offsets=(0,), threads=3, in_place=False):
@@ -126,9 +124,7 @@ class Host:
     def accumulate(self, probability, total, offsets=(0,), threads=3):
         arrays, broken = Arrays(offsets), np.zeros(1, np.int32)
         result = arrays.like(total)
-        self.call(
-            f"accumulate_{probability.dtype}", arrays.like(probability), result, broken, total.size, threads
-        )
+        self.call(f"accumulate_{probability.dtype}", arrays.like(probability), result, broken, total.size, threads)
         arrays.check()
         return result, bool(broken[0])
 

@@ -58,9 +58,7 @@ class Weights:
 def save_graph(path, nodes, inputs, outputs, initializers):
     values = [
         [
-            helper.make_tensor_value_info(
-                name, TensorProto.INT64 if name == "timestep" else TensorProto.FLOAT, shape
-            )
+            helper.make_tensor_value_info(name, TensorProto.INT64 if name == "timestep" else TensorProto.FLOAT, shape)
             for name, shape in tensors
         ]
         for tensors in (inputs, outputs)
@@ -129,10 +127,7 @@ def write_graphs(folder):
 
 
 def tensors(*named):
-    return [
-        {"name": name, "dtype": "int64" if name == "timestep" else "float32", "shape": shape}
-        for name, shape in named
-    ]
+    return [{"name": name, "dtype": "int64" if name == "timestep" else "float32", "shape": shape} for name, shape in named]
 
 
 def manifest_fields():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from seas_runtime.bundle import read_bundle
+from seas_runtime.bundle.reader import read_bundle
 from seas_runtime.errors import BundleError
 
 

@@ -19,17 +19,15 @@ from cuda.core import LegacyPinnedMemoryResource as RealPinned
 from cuda.core import Stream as RealStream
 from cuda.core.graph import Graph, GraphBuilder
 
-from seas_runtime import flavours
-from seas_runtime.backends import trt as backend
-from seas_runtime.bundle import read_bundle
+from seas_runtime.backends.tensorrt import backend, library
+from seas_runtime.backends.tensorrt.library import Library
+from seas_runtime.bundle.reader import read_bundle
 from seas_runtime.device import Gpu as Device
-from seas_runtime.flavours import Library
 from seas_runtime.kernels import reference
 from seas_runtime.kernels.loader import Kernels
-
-from . import small_bundle
-from .strict import Strict, check_call
-from .test_engines import CONTENTS, ROWS, description, write_set
+from tests.runtime import small_bundle
+from tests.runtime.backends.tensorrt.test_engine_set import CONTENTS, ROWS, description, write_set
+from tests.runtime.strict import Strict, check_call
 
 DEVICE = Device("sm120", "NVIDIA GeForce RTX 5090")
 SCRATCH = {"unet": (1000, 4000), "decoder": (300, 600), "mask_branch": (200, 500)}  # bytes, by profile
@@ -67,7 +65,7 @@ class Machine:
         self.capturable, self.refuse_capture = True, False
         self.limit = 1 << 30  # bytes of device memory
         self.in_use = 0
-        self.log = flavours.load("rtx").log
+        self.log = library.load("rtx").log
         self.caches = []
 
     def strict(self, real, inner):
@@ -100,9 +98,7 @@ class Buffer:
 def buffer(machine, size, counted):
     if counted:
         if machine.in_use + size > machine.limit:
-            raise RuntimeError(
-                "CUDA_ERROR_OUT_OF_MEMORY: The API call failed because it was unable to allocate"
-            )
+            raise RuntimeError("CUDA_ERROR_OUT_OF_MEMORY: The API call failed because it was unable to allocate")
         machine.in_use += size
         machine.allocated.append(size)
     memory = np.full(size, 0xFF, np.uint8)  # NaN for who reads what was not written
@@ -191,10 +187,7 @@ class Context:
 
     def compute(self):
         function, inputs, outputs = ARITHMETIC[self.graph]
-        read = [
-            at(self.addresses[name], self.shapes[name], np.int64 if name == "timestep" else np.float32)
-            for name in inputs
-        ]
+        read = [at(self.addresses[name], self.shapes[name], np.int64 if name == "timestep" else np.float32) for name in inputs]
         results = function(*read)
         for name, values in zip(outputs, results if len(outputs) > 1 else [results], strict=True):
             at(self.addresses[name], values.shape, np.float32)[...] = values
@@ -295,9 +288,7 @@ class TwinKernels:
         shape = (count // (2 * 4 * 4), 2, 4, 4)
         given = at(noise, (copies * shape[0], *shape[1:]), np.float32)
         self.flag(broken, given)
-        results = reference.update(
-            given, at(latents, shape, np.float32), at(before, shape, np.float32), at(step, (6,), np.float32)
-        )
+        results = reference.update(given, at(latents, shape, np.float32), at(before, shape, np.float32), at(step, (6,), np.float32))
         for address, values in zip((next_latents, clean), results, strict=True):
             at(address, values.shape, np.float32)[...] = values
 
@@ -350,7 +341,7 @@ def install(monkeypatch, cache):
     monkeypatch.setattr(cuda.core, "Buffer", SimpleNamespace(from_handle=part))
     monkeypatch.setattr(cuda.core, "Device", lambda _index: it.strict(RealDevice, device))
     monkeypatch.setattr(cuda.core, "LegacyPinnedMemoryResource", lambda: it.strict(RealPinned, pinned))
-    monkeypatch.setattr(backend, "load", lambda flavour: Library(flavour, Module(it), it.log))
+    monkeypatch.setattr(backend, "load", lambda variant: Library(variant, Module(it), it.log))
     monkeypatch.setattr(backend, "current_gpu", lambda: DEVICE)
     monkeypatch.setattr(backend, "driver_version", lambda: (13, 0))
     kernels = it.strict(Kernels, TwinKernels(it))

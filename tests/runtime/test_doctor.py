@@ -5,14 +5,13 @@ import sys
 
 import pytest
 
-from seas_runtime import device, flavours
+from seas_runtime import device
 from seas_runtime.backends import BACKENDS
-from seas_runtime.backends import trt as backend
+from seas_runtime.backends.tensorrt import backend, library
 from seas_runtime.device import Gpu, current_gpu
-
-from . import stand_in_gpu
-from .building import RTX, seas_engine
-from .test_engines import VERSION
+from tests.runtime import stand_in_gpu
+from tests.runtime.backends.tensorrt.test_engine_set import VERSION
+from tests.runtime.building import RTX, seas_engine
 
 
 def lines(*words):
@@ -28,9 +27,9 @@ def lines(*words):
 
 @pytest.fixture
 def machine(monkeypatch, tmp_path):
-    monkeypatch.setattr("seas_runtime.report.current_gpu", lambda: stand_in_gpu.DEVICE)
-    monkeypatch.setattr("seas_runtime.report.driver_version", lambda: (13, 1))
-    monkeypatch.setattr("seas_runtime.report.load", flavours.load)
+    monkeypatch.setattr("seas_runtime.doctor.current_gpu", lambda: stand_in_gpu.DEVICE)
+    monkeypatch.setattr("seas_runtime.doctor.driver_version", lambda: (13, 1))
+    monkeypatch.setattr("seas_runtime.doctor.load", library.load)
     return stand_in_gpu.install(monkeypatch, tmp_path / "cache")
 
 
@@ -60,11 +59,11 @@ def test_a_machine_with_a_gpu_and_engines_that_fit(machine, plan_folder):
     assert told["engines"][0].startswith(f"rtx-{VERSION}: sm86 sm120, fp32, batches 1 4")
 
 
-def test_engines_that_do_not_fit_have_a_mend(machine, plan_folder, monkeypatch):
+def test_engines_that_do_not_fit_have_a_hint(machine, plan_folder, monkeypatch):
     bundle = stand_in_gpu.with_engines(plan_folder)
-    monkeypatch.setattr("seas_runtime.report.current_gpu", lambda: Gpu("sm89", "NVIDIA L4"))
+    monkeypatch.setattr("seas_runtime.doctor.current_gpu", lambda: Gpu("sm89", "NVIDIA L4"))
     (fit,) = [line for line in lines(plan_folder)["fit"] if line.startswith("rtx")]
-    assert f"run: seas-engine build {bundle.path} --flavour rtx --gpu sm89 --replace" in fit
+    assert f"run: seas-engine build {bundle.path} --variant rtx --gpu sm89 --replace" in fit
     (plan_folder / "engines" / f"rtx-{VERSION}" / "unet.engine").write_bytes(b"x")
     told = lines(plan_folder)
     assert "unfit: unet.engine has 1 bytes, 700 expected" in told["engines"][0]
@@ -80,11 +79,11 @@ def test_a_driver_too_old_for_the_packages(machine, monkeypatch):
 
 def test_a_package_that_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
-    flavours.load.cache_clear()
+    library.load.cache_clear()
     try:
         told = lines()
     finally:
-        flavours.load.cache_clear()
+        library.load.cache_clear()
     assert 'pip install "tensorrt-rtx-cu13' in told["rtx"][0]
     assert any("is not installed" in line for line in told["build"] if line.startswith("rtx"))
 

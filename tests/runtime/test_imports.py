@@ -36,13 +36,13 @@ def test_no_module_of_the_runtime_loads_a_training_package():
 
 
 def test_training_knows_of_the_runtime_only_its_sheets_and_names():
-    code = "import json, sys, seas_train.cli, seas_train.samples, seas_train.watch, seas_train.data.check; "
+    code = "import json, sys, seas_train.cli, seas_train.samples, seas_train.training.tensorboard, seas_train.data.check; "
     modules = loaded(code + "print(json.dumps([m for m in sys.modules if m.startswith('seas_runtime.')]))")
     assert set(modules) == {f"seas_runtime.{name}" for name in ("atomic", "errors", "names", "sheet")}
 
 
 def test_reading_a_bundle_loads_no_engine():
-    modules = loaded("import json, sys, seas_runtime.bundle; print(json.dumps(sorted(sys.modules)))")
+    modules = loaded("import json, sys, seas_runtime.bundle.reader; print(json.dumps(sorted(sys.modules)))")
     assert [name for name in modules if name.split(".")[0] in (*FORBIDDEN, "onnxruntime", "PIL")] == []
 
 

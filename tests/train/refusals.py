@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from seas_train.errors import DataError
+from seas_runtime.errors import DataError
 
 
 def data_error(call: Callable[..., object], *arguments: object) -> str:

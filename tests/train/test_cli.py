@@ -1,4 +1,4 @@
-"""`seas-train` from the outside: the whole road with two steps a stage, and what each kind of misuse says."""
+"""`seas-train` from the outside: the whole pipeline with two steps a stage, and what each kind of misuse says."""
 
 import functools
 import json
@@ -39,7 +39,7 @@ def refused(code: int, *words: object) -> str:
     return result.stderr
 
 
-class Road:
+class Pipeline:
     """The folders of one small training and the commands that made them."""
 
     def __init__(self, root: Path) -> None:
@@ -68,117 +68,113 @@ class Road:
 
 
 @pytest.fixture(scope="module")
-def road(tmp_path_factory: pytest.TempPathFactory) -> Road:
-    road = Road(tmp_path_factory.mktemp("road"))
-    outputs = [done(*words) for words in (road.draw, road.make_base, road.tune, road.masks, road.sample)]
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
+    pipeline = Pipeline(tmp_path_factory.mktemp("pipeline"))
+    outputs = [done(*words) for words in (pipeline.draw, pipeline.make_base, pipeline.tune, pipeline.masks, pipeline.sample)]
     for text in outputs:
         assert text.count("\n") == 1
         assert " in " in text
         assert text.endswith(" s\n")
-    return road
+    return pipeline
 
 
-def test_provenance_names_data_and_licences(road: Road) -> None:
-    facts = json.loads((road.run / "run.json").read_text())
+def test_provenance_names_data_and_licences(pipeline: Pipeline) -> None:
+    facts = json.loads((pipeline.run / "run.json").read_text())
     assert facts["provenance"] == {
         "data": "bottle (mvtec)",
         "licence": "not stated",
         "base_licence": "CC0",
-        "base": road.base.name,
+        "base": pipeline.base.name,
     }
     assert facts["tune"]["unet_lr"] == 1e-4  # the preset's
     assert facts["tune"]["steps"] == 2  # the command line's
 
 
-def test_samples_are_images_with_two_level_masks_and_a_sheet(road: Road) -> None:
-    defects = json.loads((road.run / "run.json").read_text())["prompts"]["anomaly"]
-    written = sorted(path.relative_to(road.samples).as_posix() for path in road.samples.rglob("*.png"))
+def test_samples_are_images_with_two_level_masks_and_a_sheet(pipeline: Pipeline) -> None:
+    defects = json.loads((pipeline.run / "run.json").read_text())["prompts"]["anomaly"]
+    written = sorted(path.relative_to(pipeline.samples).as_posix() for path in pipeline.samples.rglob("*.png"))
     names = list(defects)
     expected = ["sheet.png"]
     for i in range(5):
         expected += [f"{names[i % len(names)]}/{i:06}{end}" for end in (".png", "_mask.png")]
     assert written == sorted(expected)
-    with Image.open(road.samples / names[0] / "000000.png") as image:
+    with Image.open(pipeline.samples / names[0] / "000000.png") as image:
         assert (image.mode, image.size) == ("RGB", (128, 128))
-    with Image.open(road.samples / names[0] / "000000_mask.png") as mask:
+    with Image.open(pipeline.samples / names[0] / "000000_mask.png") as mask:
         assert set(np.unique(np.asarray(mask))) <= {0, 255}
 
 
-def test_a_pair_depends_on_seed_and_index_not_on_the_batch(road: Road, tmp_path: Path) -> None:
+def test_a_pair_depends_on_seed_and_index_not_on_the_batch(pipeline: Pipeline, tmp_path: Path) -> None:
     out = tmp_path / "again"
-    done("sample", road.run, "--out", out, "--count", 5, "--steps", 2, "--batch", 2)
+    done("sample", pipeline.run, "--out", out, "--count", 5, "--steps", 2, "--batch", 2)
     for path in out.rglob("0*.png"):
         if "_mask" not in path.name:
-            with Image.open(path) as new, Image.open(road.samples / path.relative_to(out)) as old:
+            with Image.open(path) as new, Image.open(pipeline.samples / path.relative_to(out)) as old:
                 assert np.abs(np.asarray(new).astype(int) - np.asarray(old)).max() <= 1
 
 
 @pytest.mark.parametrize("stage", ["make_base", "tune", "masks"])
-def test_a_finished_stage_says_so_and_refuses_other_settings(road: Road, stage: str) -> None:
-    words = getattr(road, stage)
-    before = {path: path.stat().st_mtime_ns for path in road.root.rglob("*")}
+def test_a_finished_stage_says_so_and_refuses_other_settings(pipeline: Pipeline, stage: str) -> None:
+    words = getattr(pipeline, stage)
+    before = {path: path.stat().st_mtime_ns for path in pipeline.root.rglob("*")}
     assert "already done" in done(*words)
     said = refused(5, *words, "--seed", "9")
     assert "seed 0, now 9" in said
     assert said.count("\n") == 1
-    assert {path: path.stat().st_mtime_ns for path in road.root.rglob("*")} == before
+    assert {path: path.stat().st_mtime_ns for path in pipeline.root.rglob("*")} == before
 
 
-def test_out_that_is_a_file_or_foreign_is_refused_and_left_alone(road: Road, tmp_path: Path) -> None:
+def test_out_that_is_a_file_or_foreign_is_refused_and_left_alone(pipeline: Pipeline, tmp_path: Path) -> None:
     file, foreign = tmp_path / "file", tmp_path / "foreign"
     file.write_text("mine")
     foreign.mkdir()
     (foreign / "letter.txt").write_text("mine")
     for out, words in ((file, "is a file"), (foreign, "holds letter.txt")):
-        assert words in refused(5, "base", road.data, "--out", out)
-        assert words in refused(5, "tune", road.data, "--base", road.base, "--out", out)
-        assert words in refused(5, "sample", road.run, "--out", out)
+        assert words in refused(5, "base", pipeline.data, "--out", out)
+        assert words in refused(5, "tune", pipeline.data, "--base", pipeline.base, "--out", out)
+        assert words in refused(5, "sample", pipeline.run, "--out", out)
     assert [path.name for path in foreign.iterdir()] == ["letter.txt"]
     assert "is a file" in refused(5, "demo-data", file)
 
 
-def test_a_base_is_no_place_for_a_run(road: Road) -> None:
-    assert "no unfinished tune" in refused(5, "tune", road.data, "--base", road.base, "--out", road.base)
+def test_a_base_is_no_place_for_a_run(pipeline: Pipeline) -> None:
+    assert "no unfinished tune" in refused(5, "tune", pipeline.data, "--base", pipeline.base, "--out", pipeline.base)
 
 
-def test_bad_data_leaves_no_folder_behind(road: Road, tmp_path: Path) -> None:
+def test_bad_data_leaves_no_folder_behind(pipeline: Pipeline, tmp_path: Path) -> None:
     out = tmp_path / "out"
     empty = tmp_path / "empty"
     empty.mkdir()
-    (empty / "torn.png").write_bytes((road.data / "train/good/000.png").read_bytes()[:200])
+    (empty / "torn.png").write_bytes((pipeline.data / "train/good/000.png").read_bytes()[:200])
     assert "torn.png" in refused(3, "base", empty, "--out", out)
-    assert "no such folder" in refused(3, "tune", tmp_path / "none", "--base", road.base, "--out", out)
-    assert "no such folder" in refused(3, "tune", road.data, "--base", tmp_path / "none", "--out", out)
-    assert "run folder" in refused(3, "masks", tmp_path / "none", road.data)
+    assert "no such folder" in refused(3, "tune", tmp_path / "none", "--base", pipeline.base, "--out", out)
+    assert "no such folder" in refused(3, "tune", pipeline.data, "--base", tmp_path / "none", "--out", out)
+    assert "run folder" in refused(3, "masks", tmp_path / "none", pipeline.data)
     assert "run folder" in refused(3, "sample", tmp_path / "none", "--out", out)
     assert not out.exists()
 
 
-def test_settings_come_from_file_and_are_checked(road: Road, tmp_path: Path) -> None:
+def test_settings_come_from_file_and_are_checked(pipeline: Pipeline, tmp_path: Path) -> None:
     file, out = tmp_path / "tune.toml", tmp_path / "out"
-    words = ["tune", road.data, "--base", road.base, "--out", out, "--config", file]
+    words = ["tune", pipeline.data, "--base", pipeline.base, "--out", out, "--config", file]
     file.write_text("setps = 3\n")
     assert "setps" in refused(2, *words)
     file.write_text("steps = 0\n")
     assert "steps" in refused(2, *words)
     assert "--levels" in refused(2, *words, "--levels", "two")
-    assert "unknown defect type 'rust'" in refused(2, "sample", road.run, "--out", out, "--defect", "rust")
+    assert "unknown defect type 'rust'" in refused(2, "sample", pipeline.run, "--out", out, "--defect", "rust")
     assert not out.exists()
 
 
-def test_a_type_of_one_image_is_a_warning(road: Road, tmp_path: Path) -> None:
+def test_a_type_of_one_image_is_a_warning(pipeline: Pipeline, tmp_path: Path) -> None:
     done("demo-data", tmp_path, "--normals", 2, "--per-defect", 1, "--test-normals", 0, "--size", 64)
     result = call("tune", tmp_path / "bottle", "--base", tmp_path / "none", "--out", tmp_path / "out")
     assert result.stderr.startswith("Warning: ")
     assert "single image" in result.stderr
 
 
-@pytest.mark.parametrize(
-    ("command", "cls"), [("base", BaseSettings), ("tune", TuneSettings), ("masks", MaskSettings)]
-)
-def test_help_has_every_setting_with_its_description(
-    command: str, cls: type[BaseSettings | TuneSettings | MaskSettings]
-) -> None:
+@pytest.mark.parametrize(("command", "cls"), [("base", BaseSettings), ("tune", TuneSettings), ("masks", MaskSettings)])
+def test_help_has_every_setting_with_its_description(command: str, cls: type[BaseSettings | TuneSettings | MaskSettings]) -> None:
     text = " ".join(CliRunner().invoke(main, [command, "--help"], terminal_width=100).output.split())
     for name, field in cls.model_fields.items():
         assert f"--{name.replace('_', '-')}" in text
@@ -186,9 +182,7 @@ def test_help_has_every_setting_with_its_description(
         assert field.description in text
 
 
-def test_of_several_processes_one_speaks_and_each_tells_its_errors(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_of_several_processes_one_speaks_and_each_tells_its_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     draw = ["--normals", 2, "--per-defect", 1, "--test-normals", 0, "--size", 64]
     said = {}
     for rank in ("0", "1"):
@@ -210,9 +204,7 @@ def test_help_loads_no_torch() -> None:
     assert (result.returncode, result.stderr.strip()) == (0, "")
 
 
-def test_an_interrupt_ends_with_130_and_the_same_command_finishes(
-    base: Path, product: Product, tmp_path: Path
-) -> None:
+def test_an_interrupt_ends_with_130_and_the_same_command_finishes(base: Path, product: Product, tmp_path: Path) -> None:
     out = tmp_path / "run"
     words = ["tune", product.root, "--base", base, "--out", out, "--preset", "tiny", *SMALL]
     words += ["--steps", "16", "--checkpoint-every", "2", "--log-every", "1"]

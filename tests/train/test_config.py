@@ -5,8 +5,8 @@ from typing import ClassVar
 import pytest
 from pydantic import ValidationError
 
+from seas_runtime.errors import SettingsError
 from seas_train.config import BaseSettings, LoopSettings, MaskSettings, Settings, TuneSettings, resolve
-from seas_train.errors import SettingsError
 
 
 class Cake(Settings):

@@ -6,17 +6,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from seas_train import masks, run, tune
-
-from .test_checkpoint import killed_at
+from seas_train import masks, run_folder, tune
+from tests.train.training.test_checkpoint import killed_at
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-def test_a_run_on_the_gpu_is_near_the_one_on_the_cpu(
-    base, product, tune_settings, mask_settings, tuned, tmp_path, precision
-):
+def test_a_run_on_the_gpu_is_near_the_one_on_the_cpu(base, product, tune_settings, mask_settings, tuned, tmp_path, precision):
     how = {"device": "auto", "precision": precision, "gradient_checkpointing": True, "cache_latents": True}
     torch.cuda.reset_peak_memory_stats()
     tune.train(product, str(base), tmp_path / "run", tune_settings.model_copy(update=how), {})
@@ -29,7 +26,7 @@ def test_a_run_on_the_gpu_is_near_the_one_on_the_cpu(
             assert found[term] == pytest.approx(expected[term], rel=0.1)
     file = "unet/diffusion_pytorch_model.safetensors"
     assert all(v.dtype == torch.float32 and v.isfinite().all() for v in load_file(tmp_path / "run" / file).values())
-    run.require_masks(run.load(tmp_path / "run"))
+    run_folder.require_masks(run_folder.load(tmp_path / "run"))
 
 
 def test_8_bit_adamw_learns_and_resumes(base, product, tune_settings, tmp_path, monkeypatch):

@@ -100,10 +100,9 @@ def test_level_mask_is_resized_then_max_pooled(side):
     for plane in mask[:, 0].numpy():
         soft = np.asarray(Image.fromarray(plane).resize((8, 8), Image.Resampling.BILINEAR))
         step = 8 // side
-        pooled = np.array([
-            [soft[y * step : y * step + step, x * step : x * step + step].max() for x in range(side)]
-            for y in range(side)
-        ])
+        pooled = np.array(
+            [[soft[y * step : y * step + step, x * step : x * step + step].max() for x in range(side)] for y in range(side)]
+        )
         expected.append(pooled >= pooled.max() / 2)
     assert level_mask(mask, 8, side).tolist() == np.stack(expected).astype(float).tolist()
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 
-from seas_train import masks, reference, run
+from seas_runtime.errors import SettingsError
+from seas_train import masks, reference, run_folder
 from seas_train.config import MaskSettings
 from seas_train.data.dataset import step_generator
-from seas_train.errors import SettingsError
 from seas_train.losses import focal_loss
 from seas_train.models import components
 from seas_train.models.rmp import RefinedMaskPredictor
@@ -20,7 +20,7 @@ from tests.train.refusals import data_error
 
 @pytest.fixture(scope="module")
 def frozen(tuned):
-    return run.load(tuned)
+    return run_folder.load(tuned)
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_training_again_gives_the_same_branch_and_leaves_the_rest(copy, tuned, p
     masks.train(copy, product, mask_settings)
     for file in ("rmp/model.safetensors", "tokens.safetensors", "unet/diffusion_pytorch_model.safetensors"):
         assert (copy / file).read_bytes() == (tuned / file).read_bytes()
-    assert run.load_facts(copy).masks == mask_settings
+    assert run_folder.load_facts(copy).masks == mask_settings
     assert not (copy / "checkpoint").exists()
 
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from seas_runtime.errors import SettingsError
 from seas_train import prompts as ua
 from seas_train.config import TuneSettings
-from seas_train.errors import SettingsError
 
 
 @pytest.fixture
@@ -23,9 +23,7 @@ def test_text_of_the_prompts():
     assert prompts.normal == "a <ob>"
     assert prompts.anomaly == {
         "crack": "a <ob> with <df:crack_1>, <df:crack_2>, <df:crack_3>, <df:crack_4>",
-        "contamination": (
-            "a <ob> with <df:contamination_1>, <df:contamination_2>, <df:contamination_3>, <df:contamination_4>"
-        ),
+        "contamination": ("a <ob> with <df:contamination_1>, <df:contamination_2>, <df:contamination_3>, <df:contamination_4>"),
     }
     assert len(set(prompts.tokens)) == len(prompts.tokens) == 1 + 2 * 4
 

@@ -9,7 +9,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch.nn import functional as F  # noqa: N812
 
-from seas_train import masks, run, tune
+from seas_train import masks, run_folder, tune
 from seas_train.config import TuneSettings
 from seas_train.data.dataset import ImageSet, step_generator
 from seas_train.models import components
@@ -20,10 +20,8 @@ UNET = "unet/diffusion_pytorch_model.safetensors"
 
 def batch_of(folder, product):
     """The images of step 0, its generator left where noise is drawn, and the run's facts."""
-    facts = run.load_facts(folder)
-    by_name = {
-        r.image.relative_to(product.root).as_posix(): r for r in (*product.anomalies, *product.normals)
-    }
+    facts = run_folder.load_facts(folder)
+    by_name = {r.image.relative_to(product.root).as_posix(): r for r in (*product.anomalies, *product.normals)}
     images = (ImageSet([by_name[n] for n in names], 64) for names in (facts.train, facts.normals))
     generator = step_generator(0, 0)
     return tune.sample_batch(*images, (2, 2), True, generator), generator, facts
@@ -145,9 +143,7 @@ def test_a_step_of_tune(base, double, product, tmp_path, monkeypatch):
     largest = 0.0
     saved = load_file(tmp_path / "run" / UNET)
     for name, parameter in model.unet.named_parameters():
-        torch.testing.assert_close(
-            found["unet"][name].grad, parameter.grad, rtol=0, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}"
-        )
+        torch.testing.assert_close(found["unet"][name].grad, parameter.grad, rtol=0, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}")
         after = adamw(parameter.detach(), parameter.grad, 4e-6)
         torch.testing.assert_close(saved[name], after, rtol=0, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}")
         largest = max(largest, float(parameter.grad.abs().max()))
@@ -172,12 +168,10 @@ def test_a_step_of_masks(tuned, double, product, mask_settings, tmp_path, monkey
     folder = shutil.copytree(tuned, tmp_path / "run")
     shutil.rmtree(folder / "rmp")
     made, whole = [], masks.RefinedMaskPredictor
-    monkeypatch.setattr(
-        masks, "RefinedMaskPredictor", lambda config: made.append(whole(config).double()) or made[0]
-    )
+    monkeypatch.setattr(masks, "RefinedMaskPredictor", lambda config: made.append(whole(config).double()) or made[0])
     masks.train(folder, product, settings)
 
-    loaded = run.load(tuned)
+    loaded = run_folder.load(tuned)
     batch, generator, facts = batch_of(tuned, product)
     model = loaded.model
     noisy, _, t, alpha = noised(model, batch.images, generator)
@@ -199,9 +193,7 @@ def test_a_step_of_masks(tuned, double, product, mask_settings, tmp_path, monkey
 
     torch.manual_seed(0)
     rmp = RefinedMaskPredictor(made[0].config).double()
-    x = torch.cat(
-        [F.interpolate(rmp.coarse.up2(taps[1]), scale_factor=2, mode="bilinear"), rmp.coarse.up3(taps[2])], 1
-    )
+    x = torch.cat([F.interpolate(rmp.coarse.up2(taps[1]), scale_factor=2, mode="bilinear"), rmp.coarse.up3(taps[2])], 1)
     coarse = rmp.coarse.fuse(x).sample
     d = coarse[:2]
     for module, v in zip(rmp.refine, decoded, strict=True):
@@ -217,19 +209,13 @@ def test_a_step_of_masks(tuned, double, product, mask_settings, tmp_path, monkey
     low = head(rmp.coarse_norm, coarse)
     raised = F.interpolate(coarse[2:], size=(64, 64), mode="bilinear")
     loss = focal(low[:2], small[:, 0]) + focal(head(rmp.fine_norm, d), batch.masks[:, 0])
-    loss = (
-        loss
-        + focal(low[2:], torch.zeros(2, 8, 8))
-        + focal(head(rmp.coarse_norm, raised), torch.zeros(2, 64, 64))
-    )
+    loss = loss + focal(low[2:], torch.zeros(2, 8, 8)) + focal(head(rmp.coarse_norm, raised), torch.zeros(2, 64, 64))
     loss.backward()
 
     saved = load_file(folder / "rmp" / "model.safetensors")
     learned = dict(made[0].named_parameters())
     assert max(float(p.grad.abs().max()) for p in rmp.parameters()) > 1e-3
     for name, parameter in rmp.named_parameters():
-        torch.testing.assert_close(
-            learned[name].grad, parameter.grad, rtol=0, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}"
-        )
+        torch.testing.assert_close(learned[name].grad, parameter.grad, rtol=0, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}")
         after = adamw(parameter.detach(), parameter.grad, settings.lr)
         torch.testing.assert_close(saved[name], after, rtol=0, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}")

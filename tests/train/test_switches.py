@@ -1,16 +1,15 @@
 """Every ablation of fine-tuning is a setting that changes what it should and nothing else."""
 
-
 import pytest
 import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file
 
-from seas_train import cli, run, tune
+from seas_runtime.errors import SettingsError
+from seas_train import cli, run_folder, tune
 from seas_train import prompts as ua
 from seas_train.config import MaskSettings, TuneSettings, resolve
 from seas_train.data.dataset import step_generator
-from seas_train.errors import SettingsError
 from seas_train.losses import da_loss, level_mask
 from seas_train.models import components
 
@@ -106,10 +105,7 @@ def test_generic_words_are_the_prompt_and_nothing_of_the_text_learns(step, produ
     assert prompts.tokens == ()
     assert learner.rows.rows.shape == (0, 16)
     tokenizer, defect = learner.model.tokenizer, product.defects[0]
-    read = [
-        tokenizer.convert_ids_to_tokens(int(learner.ids[defect][i]))
-        for i in learner.anomaly_positions[defect]
-    ]
+    read = [tokenizer.convert_ids_to_tokens(int(learner.ids[defect][i])) for i in learner.anomaly_positions[defect]]
     assert "".join(read).replace("</w>", "") == "defect"
     terms["loss"].backward()
     assert [p for p in learner.model.text_encoder.parameters() if p.grad is not None] == []
@@ -159,7 +155,7 @@ def test_chosen_defect_types(product):
 
 def trained(base, product, settings, folder):
     tune.train(product, str(base), folder, settings, {})
-    return load_file(folder / "unet/diffusion_pytorch_model.safetensors"), run.load_facts(folder)
+    return load_file(folder / "unet/diffusion_pytorch_model.safetensors"), run_folder.load_facts(folder)
 
 
 def changed(base, folder) -> set[str]:
@@ -170,9 +166,7 @@ def changed(base, folder) -> set[str]:
 
 
 def test_a_run_of_one_type(base, product, tune_settings, tmp_path):
-    settings = tune_settings.model_copy(
-        update={"defects": product.defects[:1], "steps": 1, "anomaly_batch": 1}
-    )
+    settings = tune_settings.model_copy(update={"defects": product.defects[:1], "steps": 1, "anomaly_batch": 1})
     facts = trained(base, product, settings, tmp_path / "run")[1]
     assert facts.defects == product.defects[:1]
     assert all(f"/{product.defects[0]}/" in name for name in (*facts.train, *facts.held_out))
@@ -200,13 +194,13 @@ def test_lora_is_merged_into_the_attention_alone(base, product, tune_settings, t
     rounding = 1e-6  # of fp32 weights below 1, as a singular value
     ranks = [int(torch.linalg.matrix_rank(after[name] - before[name], atol=rounding)) for name in moved]
     assert max(ranks) == 2
-    run.load(tmp_path / "run")
+    run_folder.load(tmp_path / "run")
 
 
 def test_a_run_of_generic_words_is_read_back(base, product, tune_settings, tmp_path):
     settings = tune_settings.model_copy(update={"words": "generic", "steps": 1})
     trained(base, product, settings, tmp_path / "run")
-    loaded, stock = run.load(tmp_path / "run"), components.load(base)
+    loaded, stock = run_folder.load(tmp_path / "run"), components.load(base)
     text = next(iter(loaded.facts.prompts.anomaly.values()))
     torch.testing.assert_close(loaded.embed([text]), ua.embed(stock.tokenizer, stock.text_encoder, [text]))
 

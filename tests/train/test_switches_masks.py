@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812
 
-from seas_train import masks, reference, run, tune
+from seas_runtime.errors import DataError
+from seas_train import masks, reference, run_folder, tune
 from seas_train.data.dataset import step_generator
-from seas_train.errors import DataError
 from seas_train.losses import focal_loss
 from seas_train.models.rmp import RefinedMaskPredictor
 
@@ -22,7 +22,7 @@ def values(terms) -> dict[str, float]:
 
 @pytest.fixture(scope="module")
 def frozen(tuned):
-    return run.load(tuned)
+    return run_folder.load(tuned)
 
 
 @pytest.fixture
@@ -51,9 +51,7 @@ def branch(frozen, images, mask_settings):
 def test_supervision_takes_its_terms_out_and_leaves_the_others(branch, switch, gone):
     before, after = branch()[0], branch(**{switch: False})[0]
     assert before.keys() - after.keys() == gone
-    assert {key: before[key] for key in after if key != "loss"} == {
-        k: v for k, v in after.items() if k != "loss"
-    }
+    assert {key: before[key] for key in after if key != "loss"} == {k: v for k, v in after.items() if k != "loss"}
     assert after["loss"] == pytest.approx(sum(v for k, v in after.items() if k != "loss"), rel=1e-6)
 
 
@@ -107,8 +105,7 @@ def test_encoder_features_are_those_of_the_stock_encoder(branch, frozen, mask_se
     assert after["fine"] != before["fine"]
     vae, given = frozen.model.vae, []
     hooks = [
-        block.resnets[-1].register_forward_hook(lambda _m, _i, out: given.append(out))
-        for block in vae.encoder.down_blocks[:3]
+        block.resnets[-1].register_forward_hook(lambda _m, _i, out: given.append(out)) for block in vae.encoder.down_blocks[:3]
     ]
     latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     vae.encode(vae.decode(latents / vae.config.scaling_factor).sample)
@@ -152,7 +149,7 @@ def test_a_variant_trains_is_read_back_and_samples(tuned, product, mask_settings
     folder = shutil.copytree(tuned, tmp_path / "run")
     shutil.rmtree(folder / "rmp")
     masks.train(folder, product, mask_settings.model_copy(update={**switch, "steps": 1}))
-    loaded = run.load(folder)
+    loaded = run_folder.load(folder)
     settings = reference.SampleSettings(steps=2, mask_steps=1)
     noise = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     made = reference.sample(loaded, [product.defects[0]], loaded.normal_mean[:1], noise, settings)
@@ -161,13 +158,13 @@ def test_a_variant_trains_is_read_back_and_samples(tuned, product, mask_settings
     if switch in VARIANTS:
         (name,) = switch
         with pytest.raises(DataError, match=f"{name} .* cannot be exported") as caught:
-            run.require_graphs(loaded)
+            run_folder.require_graphs(loaded)
         assert "\n" not in caught.value.format_message()
     else:
-        assert run.require_graphs(loaded) is loaded.rmp
+        assert run_folder.require_graphs(loaded) is loaded.rmp
 
 
 def test_the_paper_s_branch_can_be_exported_and_one_that_is_missing_cannot(frozen):
-    assert run.require_graphs(frozen) is frozen.rmp
+    assert run_folder.require_graphs(frozen) is frozen.rmp
     with pytest.raises(DataError, match="train it with `seas-train masks"):
-        run.require_graphs(dataclasses.replace(frozen, rmp=None))
+        run_folder.require_graphs(dataclasses.replace(frozen, rmp=None))

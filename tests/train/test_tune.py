@@ -7,12 +7,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from seas_train import loop, run, tune
+from seas_runtime.errors import DataError, SettingsError
 from seas_train import prompts as ua
+from seas_train import run_folder, tune
 from seas_train.config import TuneSettings
 from seas_train.data.dataset import ImageSet, step_generator
-from seas_train.errors import DataError, SettingsError
 from seas_train.models import components
+from seas_train.training import loop
 from tests.train.refusals import data_error
 
 
@@ -105,7 +106,7 @@ def test_prompts_of_a_batch(model, product):
 
 
 def test_the_run_folder_is_read_back(tuned, base, product):
-    loaded, source = run.load(tuned), components.load(base)
+    loaded, source = run_folder.load(tuned), components.load(base)
     facts = loaded.facts
     assert facts.defects == product.defects
     assert facts.provenance == {"licence": "CC0", "base": base.name}
@@ -125,7 +126,7 @@ def test_the_run_folder_is_read_back(tuned, base, product):
 
 
 def test_normal_latents_are_those_of_the_vae(tuned, product):
-    loaded = run.load(tuned)
+    loaded = run_folder.load(tuned)
     records = [r for r in product.normals if r.image.relative_to(product.root).as_posix() in loaded.facts.normals]
     by_name = {r.image.relative_to(product.root).as_posix(): r for r in records}
     images = ImageSet([by_name[name] for name in loaded.facts.normals], 64)
@@ -138,9 +139,7 @@ def test_normal_latents_are_those_of_the_vae(tuned, product):
 
 def test_the_log_has_a_line_per_logged_step(tuned):
     lines = [json.loads(line) for line in (tuned / "log.jsonl").read_text().splitlines()]
-    assert [(x["stage"], x["step"]) for x in lines] == [("tune", i) for i in (1, 2, 3, 4)] + [
-        ("masks", i) for i in (1, 2, 3)
-    ]
+    assert [(x["stage"], x["step"]) for x in lines] == [("tune", i) for i in (1, 2, 3, 4)] + [("masks", i) for i in (1, 2, 3)]
 
 
 def test_accumulation_averages_losses_and_gradients(base, product, tune_settings, tmp_path, monkeypatch):
@@ -149,9 +148,9 @@ def test_accumulation_averages_losses_and_gradients(base, product, tune_settings
     monkeypatch.setattr(loop, "average_gradients", lambda ps, _: found.extend(p.grad.clone() for p in ps))
     tune.train(product, str(base), tmp_path / "run", settings, {})
     model = components.load(base)
-    split = run.load_facts(tmp_path / "run").train
+    split = run_folder.load_facts(tmp_path / "run").train
     records = [r for r in product.anomalies if r.image.relative_to(product.root).as_posix() in split]
-    names = run.load_facts(tmp_path / "run").normals
+    names = run_folder.load_facts(tmp_path / "run").normals
     by_name = {r.image.relative_to(product.root).as_posix(): r for r in (*records, *product.normals)}
     images = tuple(ImageSet([by_name[n] for n in part], 64) for part in (split, names))
     learner = tune.prepare(model, ua.compose(product.defects, settings), settings)
@@ -183,11 +182,11 @@ def copy(tuned, tmp_path):
 
 
 def test_a_missing_run(tmp_path):
-    assert "no such folder" in data_error(run.load, tmp_path / "absent")
+    assert "no such folder" in data_error(run_folder.load, tmp_path / "absent")
 
 
 def test_a_run_that_was_never_tuned(base):
-    assert "without run.json" in data_error(run.load, base)
+    assert "without run.json" in data_error(run_folder.load, base)
 
 
 @pytest.mark.parametrize(
@@ -209,7 +208,7 @@ def test_a_run_that_was_never_tuned(base):
 def test_a_spoiled_file(copy, file, spoil):
     path = copy / file
     path.write_bytes(path.read_bytes()[:-20] if spoil == "truncated" else b"\xff" * 100)
-    assert str(copy) in data_error(run.load, copy)
+    assert str(copy) in data_error(run_folder.load, copy)
 
 
 @pytest.mark.parametrize(("file", "key"), [("tokens", "rows"), ("normals", "mean"), ("normals", "std")])
@@ -217,23 +216,23 @@ def test_a_file_without_a_tensor(copy, file, key):
     path = copy / f"{file}.safetensors"
     tensors = load_file(path)
     save_file({**{k: v for k, v in tensors.items() if k != key}, "other": torch.zeros(1)}, path)
-    assert key in data_error(run.load, copy)
+    assert key in data_error(run_folder.load, copy)
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[1]", '{"format": 1,', "\n"])
 def test_a_spoiled_run_json(copy, content):
     (copy / "run.json").write_text(content)
-    assert "not a run of format 1" in data_error(run.load, copy)
+    assert "not a run of format 1" in data_error(run_folder.load, copy)
 
 
 def test_a_run_of_a_later_format(copy):
     facts = json.loads((copy / "run.json").read_text())
     (copy / "run.json").write_text(json.dumps({**facts, "format": 2}))
-    assert "not a run of format 1" in data_error(run.load, copy)
+    assert "not a run of format 1" in data_error(run_folder.load, copy)
 
 
 def test_a_run_without_a_mask_branch(copy):
     shutil.rmtree(copy / "rmp")
-    loaded = run.load(copy)
+    loaded = run_folder.load(copy)
     with pytest.raises(DataError, match="train it with `seas-train masks"):
-        run.require_masks(loaded)
+        run_folder.require_masks(loaded)

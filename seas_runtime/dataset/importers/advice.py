@@ -60,11 +60,7 @@ def _doubts(entries: Sequence[Entry], settings: ImportSettings) -> Iterator[str]
 def _turn_unsure(entry: Entry) -> bool:
     """Whether a mask file could be meant for the upright picture or for the stored one, and nothing tells which."""
     same_sides = entry.header.stored == entry.header.size
-    return (
-        entry.header.orientation != 1
-        and same_sides
-        and any(isinstance(m.shape, MaskFile) for m in entry.picture.marks)
-    )
+    return entry.header.orientation != 1 and same_sides and any(isinstance(m.shape, MaskFile) for m in entry.picture.marks)
 
 
 def _sizes(entries: Sequence[Entry], settings: ImportSettings) -> Iterator[str]:

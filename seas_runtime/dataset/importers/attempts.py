@@ -12,9 +12,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def attempts(
-    pool: Executor, function: Callable[[Item], Result], items: Iterable[Item]
-) -> Iterator[Result | BrokenError]:
+def attempts(pool: Executor, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result | BrokenError]:
     """The function of each item in order, or the reason why there is none."""
 
     def run(item: Item) -> Result | BrokenError:

@@ -36,27 +36,17 @@ def _types(_ctx: click.Context, _param: click.Parameter, value: tuple[str, ...])
     for text in value:
         word, equals, title = text.rpartition("=")
         if not equals or not word.strip():
-            raise click.BadParameter(
-                f"{text!r} found, FOUND=NAME expected, as in 1=scratch or '#ff0000=dent'"
-            )
+            raise click.BadParameter(f"{text!r} found, FOUND=NAME expected, as in 1=scratch or '#ff0000=dent'")
         types[word.strip()] = title.strip()
     return types
 
 
 @click.command("import", epilog=EXAMPLES, context_settings={"show_default": True, "max_content_width": 100})
 @click.argument("source", type=PATH)
-@click.option(
-    "--into", type=PATH, required=True, metavar="DIR", help="The product's folder, new; training takes it."
-)
-@click.option(
-    "--name", metavar="TITLE", show_default="the name of DIR", help="The product's title, in any script."
-)
-@click.option(
-    "--format", "format_", default="auto", metavar="NAME", help="labelme, coco, cvat, masks, mvtec, ..."
-)
-@click.option(
-    "--images", type=PATH, multiple=True, metavar="FOLDER", help="Where annotated pictures lie as well."
-)
+@click.option("--into", type=PATH, required=True, metavar="DIR", help="The product's folder, new; training takes it.")
+@click.option("--name", metavar="TITLE", show_default="the name of DIR", help="The product's title, in any script.")
+@click.option("--format", "format_", default="auto", metavar="NAME", help="labelme, coco, cvat, masks, mvtec, ...")
+@click.option("--images", type=PATH, multiple=True, metavar="FOLDER", help="Where annotated pictures lie as well.")
 @click.option("--normals", type=PATH, multiple=True, metavar="FOLDER", help="Pictures of faultless products.")
 @click.option(
     "--type",
@@ -90,9 +80,7 @@ def _types(_ctx: click.Context, _param: click.Parameter, value: tuple[str, ...])
     default="keep",
     help="Leave pictures as they are, or make them squares of --size; tile cuts them up.",
 )
-@click.option(
-    "--size", type=click.IntRange(16, 4096), default=512, metavar="PIXELS", help="Side of the model."
-)
+@click.option("--size", type=click.IntRange(16, 4096), default=512, metavar="PIXELS", help="Side of the model.")
 @click.option(
     "--overlap",
     type=click.FloatRange(0, 0.9, max_open=True),
@@ -100,9 +88,7 @@ def _types(_ctx: click.Context, _param: click.Parameter, value: tuple[str, ...])
     metavar="SHARE",
     help="Of neighbouring tiles.",
 )
-@click.option(
-    "--normal-tiles", is_flag=True, help="Tiles of anomalous pictures without a mark are normal pictures."
-)
+@click.option("--normal-tiles", is_flag=True, help="Tiles of anomalous pictures without a mark are normal pictures.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option("--yes", is_flag=True, help="Go on where something is in doubt or left out.")
 def import_source(*, source: Path, into: Path, format_: str, dry_run: bool, yes: bool, **asked: Any) -> None:

@@ -74,9 +74,7 @@ def read(surveys: Collection[Survey], inverted: Inverted = "auto") -> Reading:
     if len(marked) > _MOST_CLASSES:
         return Reading(
             (("", Differs()),),
-            doubts=(
-                f"masks hold {len(marked)} numbers, taken as numbers of single anomalies: all but 0 is one type",
-            ),
+            doubts=(f"masks hold {len(marked)} numbers, taken as numbers of single anomalies: all but 0 is one type",),
         )
     return _numbers(levels, together)
 
@@ -96,9 +94,7 @@ def proposed(words: str) -> str:
 def _two(surveys: Collection[Survey], levels: Counter[int], inverted: Inverted) -> Reading:
     """Two values: dark is the background, unless it has the smaller part of most masks."""
     dark = min(levels) if len(levels) > 1 else 0
-    return _turned(
-        Differs(frozenset((dark,))), Among(frozenset((dark,))), surveys, lambda value: value != dark, inverted
-    )
+    return _turned(Differs(frozenset((dark,))), Among(frozenset((dark,))), surveys, lambda value: value != dark, inverted)
 
 
 def _soft(surveys: Collection[Survey], levels: Counter[int], inverted: Inverted) -> Reading:
@@ -125,8 +121,7 @@ def _turned(
     if inverted == "yes":
         return Reading((("", dark),), notes=("masks are read as inverted: dark is the anomaly",))
     shares = [
-        sum(count for value, count in held.counts.items() if is_bright(value)) / sum(held.counts.values())
-        for held in surveys
+        sum(count for value, count in held.counts.items() if is_bright(value)) / sum(held.counts.values()) for held in surveys
     ]
     most = sum(share > 0.5 for share in shares)
     if 2 * most <= len(shares):
@@ -143,9 +138,7 @@ def _numbers(levels: Counter[int], together: bool) -> Reading:
     void = {255} if together and max(levels) == 255 and sum(level < 255 for level in levels) > 1 else set()
     background = 0 if 0 in levels else levels.most_common(1)[0][0]
     kinds = sorted(set(levels) - {background} - void)
-    notes = [
-        f"masks hold the numbers {', '.join(map(str, kinds))}, taken as types; {background} is the background"
-    ]
+    notes = [f"masks hold the numbers {', '.join(map(str, kinds))}, taken as types; {background} is the background"]
     notes += ["255 in masks is taken as undecided and not marked"] if void else []
     doubts = []
     if levels[background] * 2 < levels.total():
@@ -155,9 +148,7 @@ def _numbers(levels: Counter[int], together: bool) -> Reading:
             f"masks hold the levels {', '.join(map(str, kinds))}: taken as one type each, though they may be one type with "
             f"soft edges; if so, give each the same name with --type {kinds[0]}=NAME and so on"
         )
-    rules = tuple(
-        (word(kind, coloured=False) if len(kinds) > 1 else "", Among(frozenset((kind,)))) for kind in kinds
-    )
+    rules = tuple((word(kind, coloured=False) if len(kinds) > 1 else "", Among(frozenset((kind,)))) for kind in kinds)
     return Reading(rules, tuple(notes), tuple(doubts))
 
 
@@ -173,17 +164,11 @@ def _colours(surveys: Collection[Survey]) -> Reading:
     names = [word(kind, coloured=True) for kind in kinds]
     doubts, notes = [], []
     if len(kinds) > 1:
-        notes.append(
-            f"masks hold the colours {', '.join(names)}, taken as types, on {word(background, coloured=True)}"
-        )
+        notes.append(f"masks hold the colours {', '.join(names)}, taken as types, on {word(background, coloured=True)}")
     if background != 0:
-        doubts.append(
-            f"the background of masks is taken to be {word(background, coloured=True)}, their commonest colour"
-        )
+        doubts.append(f"the background of masks is taken to be {word(background, coloured=True)}, their commonest colour")
     if blurred and len(kinds) > 1:
-        doubts.append(
-            "masks are blurred (JPEG, or soft edges): each pixel counts for the nearest of these colours"
-        )
+        doubts.append("masks are blurred (JPEG, or soft edges): each pixel counts for the nearest of these colours")
     rules: list[tuple[str, Rule]] = []
     for kind, name in zip(kinds, names, strict=True):
         others = tuple(other for other in (background, *kinds) if other != kind)

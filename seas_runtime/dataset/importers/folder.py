@@ -74,9 +74,7 @@ def scan(root: Path, without: Path | None = None) -> Folder:
     """
     if not root.is_dir():
         what = "is a file" if root.exists() else "no such folder"
-        raise DataError(
-            f"{shown(root)}: {what}, expected a folder of photographs and annotations; check the path"
-        )
+        raise DataError(f"{shown(root)}: {what}, expected a folder of photographs and annotations; check the path")
     apart = without.absolute() if without is not None else None
     files: list[Path] = []
     passed: list[LeftOut] = []
@@ -92,17 +90,13 @@ def scan(root: Path, without: Path | None = None) -> Folder:
                 elif path.absolute() != apart:
                     waiting.append(path)
             elif entry.is_symlink() and not path.is_file():
-                passed.append(
-                    LeftOut(path, "a link to a folder or to nothing; links to files are read", loses=True)
-                )
+                passed.append(LeftOut(path, "a link to a folder or to nothing; links to files are read", loses=True))
             elif entry.is_file():
                 files.append(path)
             else:
                 passed.append(LeftOut(path, "neither a file nor a folder", loses=False))
         if len(files) > _MOST_FILES:
-            raise DataError(
-                f"{shown(root)}: holds more than {_MOST_FILES} files, expected a data set; give its own folder"
-            )
+            raise DataError(f"{shown(root)}: holds more than {_MOST_FILES} files, expected a data set; give its own folder")
     return Folder(root, tuple(sorted(files, key=lambda file: file.parts)), tuple(passed))
 
 
@@ -111,9 +105,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             return list(entries)
     except OSError as error:
-        raise DataError(
-            f"{shown(folder)}: cannot be listed ({error.strerror}); check its permissions"
-        ) from None
+        raise DataError(f"{shown(folder)}: cannot be listed ({error.strerror}); check its permissions") from None
 
 
 class Finder:
@@ -157,10 +149,7 @@ class Finder:
         if not found:
             raise BrokenError(f"names {shown(named)[:120]}, and no picture is called so")
         if len(found) > 1:
-            ranks = [
-                (_agreement(picture, parts), picture.parent == beside.parent, picture.name == parts[-1])
-                for picture in found
-            ]
+            ranks = [(_agreement(picture, parts), picture.parent == beside.parent, picture.name == parts[-1]) for picture in found]
             found = [picture for picture, rank in zip(found, ranks, strict=True) if rank == max(ranks)]
         if len(found) > 1:
             raise BrokenError(f"names {shown(named)[:120]}, and {len(found)} pictures are called so")

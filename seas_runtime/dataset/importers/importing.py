@@ -22,9 +22,7 @@ from seas_runtime.errors import DataError
 _DOCUMENTS = frozenset((".json", ".xml", ".csv"))
 
 
-def make_plan(
-    source: Path, into: Path, settings: ImportSettings, pool: Executor, progress: Progress | None = None
-) -> Plan:
+def make_plan(source: Path, into: Path, settings: ImportSettings, pool: Executor, progress: Progress | None = None) -> Plan:
     """Read a source fully and say what an import will do; nothing is written.
 
     Args:
@@ -58,9 +56,7 @@ def make_plan(
 def _without(folder: Folder, normals: Sequence[Folder]) -> Folder:
     """The source without what the user says is normal."""
     known = {file.absolute() for one in normals for file in one.files}
-    return Folder(
-        folder.root, tuple(file for file in folder.files if file.absolute() not in known), folder.passed
-    )
+    return Folder(folder.root, tuple(file for file in folder.files if file.absolute() not in known), folder.passed)
 
 
 def _source(source: Path, into: Path, *, alone: bool) -> Folder:
@@ -68,9 +64,7 @@ def _source(source: Path, into: Path, *, alone: bool) -> Folder:
     if not source.is_file():
         return scan(source, into)
     if source.suffix.lower() not in _DOCUMENTS:
-        raise DataError(
-            f"{shown(source)}: is a file, expected a folder or JSON, XML or CSV; unpack it if it is an archive"
-        )
+        raise DataError(f"{shown(source)}: is a file, expected a folder or JSON, XML or CSV; unpack it if it is an archive")
     if alone:
         return Folder(source.parent, (source,))
     folder = scan(source.parent, into)

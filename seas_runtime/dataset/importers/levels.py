@@ -49,9 +49,7 @@ def _packed(image: Image.Image) -> Values:
         return np.asarray(image).astype(np.uint32)
     if image.mode == "P" and _palette_says_nothing(image):
         return np.asarray(image).astype(np.uint32)
-    red, green, blue = (
-        channel.astype(np.uint32) for channel in np.moveaxis(np.asarray(image.convert("RGB")), 2, 0)
-    )
+    red, green, blue = (channel.astype(np.uint32) for channel in np.moveaxis(np.asarray(image.convert("RGB")), 2, 0))
     grey = (red == green) & (green == blue)
     packed: Values = np.where(grey, red, COLOUR + (red << 16) + (green << 8) + blue).astype(np.uint32)
     return packed
@@ -177,9 +175,7 @@ class Nearest(Rule):
         chosen = ((cells - centres) ** 2).sum(axis=2).argmin(axis=1) < len(self.wanted)
         grey = held < COLOUR
         level = held >> 3
-        cell = np.where(
-            grey, level * 1057, ((held >> 19) & 31) * 1024 + ((held >> 11) & 31) * 32 + ((held >> 3) & 31)
-        )
+        cell = np.where(grey, level * 1057, ((held >> 19) & 31) * 1024 + ((held >> 11) & 31) * 32 + ((held >> 3) & 31))
         return cast(Bits, chosen[cell])
 
 

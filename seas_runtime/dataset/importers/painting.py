@@ -57,8 +57,7 @@ def _add(mark: Mark, header: Header, mask: Bits) -> None:
         mask |= turned(canvas, header.orientation)
     else:
         raise BrokenError(
-            f"marked at {frame[0]} x {frame[1]} pixels, and the picture has {header.size[0]} x {header.size[1]}: other "
-            "proportions"
+            f"marked at {frame[0]} x {frame[1]} pixels, and the picture has {header.size[0]} x {header.size[1]}: other proportions"
         )
 
 
@@ -71,9 +70,7 @@ def turned(mask: Bits, orientation: int) -> Bits:
     """A mask as EXIF turns its picture."""
     if orientation not in TURNS:
         return mask
-    upright: npt.NDArray[np.uint8] = np.asarray(
-        Image.fromarray(mask.astype(np.uint8)).transpose(TURNS[orientation])
-    )
+    upright: npt.NDArray[np.uint8] = np.asarray(Image.fromarray(mask.astype(np.uint8)).transpose(TURNS[orientation]))
     return upright.astype(bool)
 
 

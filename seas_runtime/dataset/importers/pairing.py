@@ -44,9 +44,7 @@ _PLACES = frozenset(
 """Names of folders that say nothing of a defect's type."""
 ONLY_TYPE = "anomaly"
 """The type of anomalies that have no other name."""
-_MASK_NAME = re.compile(
-    r"(?i)[ ._-]+(mask|masks|gt|label|labels|seg|segmentation|ground_?truth|annotation|anno)$"
-)
+_MASK_NAME = re.compile(r"(?i)[ ._-]+(mask|masks|gt|label|labels|seg|segmentation|ground_?truth|annotation|anno)$")
 _MASK_PREFIX = re.compile(r"(?i)^(mask|gt|label|seg)[ ._-]+(?=.)")
 _PHOTO_NAME = re.compile(r"(?i)[ ._-]+(image|img|rgb|photo)$")
 

@@ -13,9 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from seas_runtime.dataset.importers.records import BrokenError, Size
 from seas_runtime.dataset.importers.shapes import MOST_PIXELS
 
-EXTENSIONS = frozenset(
-    (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".heic", ".heif")
-)
+EXTENSIONS = frozenset((".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".heic", ".heif"))
 KEPT = {"PNG": ".png", "JPEG": ".jpg", "BMP": ".bmp", "TIFF": ".tif"}
 """Formats that training reads, each with its ending: such a file is copied as it is."""
 _FORMATS = (*KEPT, "WEBP", "GIF")

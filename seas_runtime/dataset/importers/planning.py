@@ -23,9 +23,7 @@ from seas_runtime.dataset.importers.widths import width
 Progress = Callable[[int], object]
 
 
-def make(
-    source: Path, found: Findings, settings: ImportSettings, pool: Executor, progress: Progress | None = None
-) -> Plan:
+def make(source: Path, found: Findings, settings: ImportSettings, pool: Executor, progress: Progress | None = None) -> Plan:
     """Open every picture that was found and say what becomes of it."""
     named, words = _named(found, settings)
     left_out = list(found.left_out)
@@ -68,11 +66,7 @@ def _named(found: Findings, settings: ImportSettings) -> tuple[list[Picture], li
         else:
             found.leave(picture.file, "all its marks are left out by --type", loses=False)
     notes = [f"--type {word}=...: no mark is called so" for word in asked if word not in seen]
-    unnamed = {
-        word: title
-        for word, title in found.proposed.items()
-        if not {_word(word), _word(title)} & asked.keys()
-    }
+    unnamed = {word: title for word, title in found.proposed.items() if not {_word(word), _word(title)} & asked.keys()}
     if unnamed:
         words = ", ".join(f"{word} as {title}" for word, title in unnamed.items())
         notes.append(f"nobody named {words}; --type '{next(iter(unnamed))}=NAME' does")

@@ -16,9 +16,7 @@ from seas_runtime.dataset.importers.records import Bits, BrokenError
 
 Points = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
-MOST_CROSSINGS = (
-    50_000_000  # of edges with rows; an outline of a million points that turns at each pixel has a few
-)
+MOST_CROSSINGS = 50_000_000  # of edges with rows; an outline of a million points that turns at each pixel has a few
 _CHUNK = 1 << 20
 
 
@@ -38,9 +36,7 @@ def fill(canvas: Bits, rings: Sequence[Points]) -> None:
     if not counts.size:
         return
     if counts.sum() > MOST_CROSSINGS:
-        raise BrokenError(
-            f"an outline that crosses {counts.sum()} rows of pixels, expected at most {MOST_CROSSINGS}"
-        )
+        raise BrokenError(f"an outline that crosses {counts.sum()} rows of pixels, expected at most {MOST_CROSSINGS}")
     top, left, right = int(first.min()), *_columns(edges, width)
     if left >= right:
         return
@@ -72,9 +68,7 @@ def _crossings(edges: Points, first: Indices, counts: Indices) -> tuple[Indices,
     return rows, columns
 
 
-def fill_ellipse(
-    canvas: Bits, centre: tuple[float, float], radii: tuple[float, float], angle: float = 0.0
-) -> None:
+def fill_ellipse(canvas: Bits, centre: tuple[float, float], radii: tuple[float, float], angle: float = 0.0) -> None:
     """Mark the pixels whose centres lie inside an ellipse or on its line.
 
     Args:

@@ -67,9 +67,7 @@ def detect(folder: Folder, opener: Opener) -> str | None:
 def format_of(document: object, file: Path) -> str | None:
     """The name of the format of a document's content."""
     suffix = file.suffix.lower()
-    return next(
-        (name for name, one in DOCUMENTS.items() if suffix in one.suffixes and one.claims(document)), None
-    )
+    return next((name for name, one in DOCUMENTS.items() if suffix in one.suffixes and one.claims(document)), None)
 
 
 def read(folder: Folder, more: tuple[Folder, ...], settings: ImportSettings, pool: Executor) -> Findings:
@@ -92,9 +90,7 @@ def read(folder: Folder, more: tuple[Folder, ...], settings: ImportSettings, poo
             raise DataError(f"{shown(folder.root)}: {rest.ORPHAN}")
         if opener.broken:
             file, error = opener.broken[0]
-            raise DataError(
-                f"{shown(file)}: {error}, and there is no other annotation; export or copy it again"
-            )
+            raise DataError(f"{shown(file)}: {error}, and there is no other annotation; export or copy it again")
         raise DataError(
             f"{shown(folder.root)}: holds {counted(len(folder.pictures), 'picture')} and no annotation that is known; expected "
             f"{', '.join(NAMES.values())}, or masks called as their pictures with _mask"
@@ -130,16 +126,10 @@ def _products(folder: Folder) -> list[str]:
         parts = folder.path(file).parts
         if len(parts) > 1:
             below.setdefault(parts[0], []).append(file)
-    return [
-        name
-        for name, files in below.items()
-        if folder_format(Folder(folder.root / name, tuple(files))) is not None
-    ]
+    return [name for name, files in below.items() if folder_format(Folder(folder.root / name, tuple(files))) is not None]
 
 
-def _read_documents(
-    name: str, folder: Folder, opener: Opener, finder: Finder, settings: ImportSettings, found: Findings
-) -> None:
+def _read_documents(name: str, folder: Folder, opener: Opener, finder: Finder, settings: ImportSettings, found: Findings) -> None:
     format_ = DOCUMENTS[name]
     for file in folder.ending(_DOCUMENTS):
         try:
@@ -171,14 +161,10 @@ def _note_others(name: str, folder: Folder, opener: Opener, found: Findings) -> 
     """Doubt a tree of masks in which annotation files lie as well: which of the two is newer nobody can see."""
     if name in DOCUMENTS:
         return
-    kinds = {
-        kind for file in folder.ending((".json", ".xml"))[:20] if (kind := _kind(file, opener)) is not None
-    }
+    kinds = {kind for file in folder.ending((".json", ".xml"))[:20] if (kind := _kind(file, opener)) is not None}
     if kinds:
         names = ", ".join(sorted(NAMES[kind] for kind in kinds))
-        found.doubts.append(
-            f"holds {names} files as well, which are not read; --format {min(kinds)} takes them instead"
-        )
+        found.doubts.append(f"holds {names} files as well, which are not read; --format {min(kinds)} takes them instead")
 
 
 def _kind(file: Path, opener: Opener) -> str | None:

@@ -31,9 +31,7 @@ def unite(found: Findings) -> None:
     found.pictures = [picture for file, picture in by_file.items() if file not in spoiled or picture.embedded]
     if twice:
         first = shown(min(twice).name)
-        found.doubts.append(
-            f"{counted(len(twice), 'picture')} named more than once, such as {first}: the marks are united"
-        )
+        found.doubts.append(f"{counted(len(twice), 'picture')} named more than once, such as {first}: the marks are united")
 
 
 def judge_unmarked(folders: Sequence[Folder], settings: ImportSettings, found: Findings) -> None:
@@ -47,9 +45,7 @@ def judge_unmarked(folders: Sequence[Folder], settings: ImportSettings, found: F
             found.leave(file, "its annotation marks nothing", loses=False)
         return
     said = f"{counted(len(unmarked), 'picture')} whose annotations mark nothing"
-    found.doubts.append(
-        f"{said}, taken as normal ones; --unmarked normal says so too, --unmarked leave leaves them out"
-    )
+    found.doubts.append(f"{said}, taken as normal ones; --unmarked normal says so too, --unmarked leave leaves them out")
 
 
 def _is_normal(file: Path, folders: Sequence[Folder]) -> bool:
@@ -58,9 +54,7 @@ def _is_normal(file: Path, folders: Sequence[Folder]) -> bool:
 
 def sort(folders: Sequence[Folder], settings: ImportSettings, found: Findings) -> None:
     """Pictures that nothing was said of: normal ones where the user or their folder says so; the others are left out."""
-    used = (
-        {picture.file for picture in found.pictures} | found.consumed | {left.file for left in found.left_out}
-    )
+    used = {picture.file for picture in found.pictures} | found.consumed | {left.file for left in found.left_out}
     known = {file.absolute() for file in used}
     for folder in folders:
         pictures = set(folder.pictures)

@@ -94,9 +94,7 @@ class Bitmap:
         width, height = frame
         (x, y), (h, w) = self.origin, bits.shape
         if x < 0 or y < 0 or x + w > width or y + h > height:
-            raise BrokenError(
-                f"a mask of {w} x {h} pixels at {x}, {y}, expected it inside the {width} x {height} of its picture"
-            )
+            raise BrokenError(f"a mask of {w} x {h} pixels at {x}, {y}, expected it inside the {width} x {height} of its picture")
         if canvas.shape == (height, width):
             canvas[y : y + h, x : x + w] |= bits
             return
@@ -107,9 +105,7 @@ class Bitmap:
 
 def nearest(mask: Bits, size: Size) -> Bits:
     """A mask (H, W) at another `size`: each pixel takes the one that lies below its centre."""
-    columns, rows = (
-        (2 * np.arange(new) + 1) * old // (2 * new) for new, old in zip(size, mask.shape[::-1], strict=True)
-    )
+    columns, rows = ((2 * np.arange(new) + 1) * old // (2 * new) for new, old in zip(size, mask.shape[::-1], strict=True))
     scaled: Bits = mask[rows[:, None], columns[None, :]]
     return scaled
 
@@ -173,9 +169,7 @@ def line(values: Points, width: float | None, kind: str) -> Line:
         BrokenError: It has no width, or too many points.
     """
     if width is None:
-        raise BrokenError(
-            f"a {kind} has no area, expected outlines; --line-width PIXELS draws lines and points"
-        )
+        raise BrokenError(f"a {kind} has no area, expected outlines; --line-width PIXELS draws lines and points")
     if len(values) > _MOST_LINE_POINTS:
         raise BrokenError(f"a line of {len(values)} points, expected at most {_MOST_LINE_POINTS}")
     return Line(values, width)

@@ -43,9 +43,7 @@ def _table(plan: Plan, pieces: Sequence[Piece]) -> Iterator[str]:
     for title, folder in folders.items():
         some = [piece for piece in pieces if piece.title == title]
         areas, widths = [100 * piece.area for piece in some], [piece.width for piece in some]
-        figures = (
-            *(f"{one:.3g}" for one in (min(areas), median(areas), max(areas), min(widths), median(widths))),
-        )
+        figures = (*(f"{one:.3g}" for one in (min(areas), median(areas), max(areas), min(widths), median(widths))),)
         rows.append((shown(title), f"test/{folder}", str(len(some)), _sizes(some), *figures))
     for held_out, folder in ((False, "train/good"), (True, "test/good")):
         entries = [entry for entry in plan.entries if entry.picture.held_out == held_out]
@@ -54,9 +52,7 @@ def _table(plan: Plan, pieces: Sequence[Piece]) -> Iterator[str]:
             rows.append(("normal", folder, str(len(some)), _sizes(some), "", "", "", "", ""))
     widths_ = [max(map(columns, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        cells = [
-            _padded(cell, size, right=i > 1) for i, (cell, size) in enumerate(zip(row, widths_, strict=True))
-        ]
+        cells = [_padded(cell, size, right=i > 1) for i, (cell, size) in enumerate(zip(row, widths_, strict=True))]
         yield "  ".join(cells).rstrip()
 
 

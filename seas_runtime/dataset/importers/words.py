@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-from seas_runtime.names import defect_name, folder_name
+from seas_runtime.bundle.names import defect_name, folder_name
 
 _LETTERS = {
     "ß": "ss",
@@ -28,9 +28,7 @@ _LONGEST = 80
 
 def shown(text: object) -> str:
     """Text from a file or its name, without anything that a terminal would obey."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in str(text)
-    )
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in str(text))
 
 
 def safe(text: str, kind: str) -> str:

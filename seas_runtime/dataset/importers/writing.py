@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from seas_runtime.atomic import TEMPORARY_SUFFIX, flush_folder
+from seas_runtime.bundle.names import folder_name
 from seas_runtime.dataset.importers.fit import cut, cut_mask
 from seas_runtime.dataset.importers.folder import PRODUCT_FILES
 from seas_runtime.dataset.importers.formats.labelme import embedded_picture
@@ -25,7 +25,7 @@ from seas_runtime.dataset.importers.plan import Entry, Piece, Plan
 from seas_runtime.dataset.importers.records import Bits, BrokenError
 from seas_runtime.dataset.importers.words import folders_of, safe, shown, unused
 from seas_runtime.errors import DataError, OutputError
-from seas_runtime.names import folder_name
+from seas_runtime.files import TEMPORARY_SUFFIX, flush_folder
 from seas_runtime.versions import package_version
 
 RECORD, TITLES = PRODUCT_FILES
@@ -75,9 +75,7 @@ def write(plan: Plan, into: Path, pool: Executor, progress: Callable[[int], obje
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     except OSError as error:
-        raise OutputError(
-            f"{shown(into)}: cannot be written ({error.strerror or error}); nothing was left there"
-        ) from None
+        raise OutputError(f"{shown(into)}: cannot be written ({error.strerror or error}); nothing was left there") from None
 
 
 def _flush() -> None:
@@ -86,9 +84,7 @@ def _flush() -> None:
         os.sync()
 
 
-def _fill(
-    plan: Plan, root: Path, name: str, pool: Executor, progress: Callable[[int], object] | None
-) -> None:
+def _fill(plan: Plan, root: Path, name: str, pool: Executor, progress: Callable[[int], object] | None) -> None:
     folders = folders_of(plan.titles)
     below = [f"{part}/{name}" for part in ("test", "ground_truth") for name in folders.values()]
     for folder in ("train/good", "test", "ground_truth", *below):
@@ -118,15 +114,10 @@ def _targets(plan: Plan, folders: dict[str, str]) -> Iterator[tuple[Entry, tuple
         plain = safe(entry.picture.file.stem, "picture")
         known = {name for place in set(places) for name in taken.setdefault(place, set())}
         if plain.casefold() in known:
-            plain = unused(
-                safe(_source(plan, entry.picture.file.with_suffix("")).replace("/", "_"), "picture"), known
-            )
+            plain = unused(safe(_source(plan, entry.picture.file.with_suffix("")).replace("/", "_"), "picture"), known)
         for place in places:
             taken[place].add(plain.casefold())
-        names = (
-            plain if (at := piece.view.place) is None else f"{plain}_r{at[0]}_c{at[1]}"
-            for piece in entry.pieces
-        )
+        names = (plain if (at := piece.view.place) is None else f"{plain}_r{at[0]}_c{at[1]}" for piece in entry.pieces)
         yield entry, tuple(zip(places, names, strict=True))
 
 
@@ -151,9 +142,7 @@ class _Job:
             marked = any(piece.title is not None for piece in self.entry.pieces)
             masks = paint(picture, self.entry.header) if marked else {}
         except (BrokenError, OSError) as error:
-            raise DataError(
-                f"{shown(picture.file)}: has changed since it was looked at ({error}); try again"
-            ) from None
+            raise DataError(f"{shown(picture.file)}: has changed since it was looked at ({error}); try again") from None
         union: Bits | None = np.logical_or.reduce(list(masks.values())) if masks else None
         return [
             self._write(piece, target, data, union)
@@ -164,9 +153,7 @@ class _Job:
         header = self.entry.header
         return bool(header.copied) and all(piece.view.is_whole(header.size) for piece in self.entry.pieces)
 
-    def _write(
-        self, piece: Piece, target: tuple[str, str], data: bytes, union: Bits | None
-    ) -> dict[str, Any]:
+    def _write(self, piece: Piece, target: tuple[str, str], data: bytes, union: Bits | None) -> dict[str, Any]:
         place, name = target
         file = f"{place}/{name}{self.entry.header.copied if self._copied() else '.png'}"
         (self.root / file).write_bytes(data)

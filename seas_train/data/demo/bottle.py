@@ -87,9 +87,7 @@ def _profile(palette: Palette, bottle: Bottle, edge: float, tint: float) -> Pict
     """(_STEPS, 3) colours along r = 0..2."""
     r = np.linspace(0, 2, _STEPS, endpoint=False, dtype=np.float32)
     rim, mouth, wall = bottle.rim, bottle.mouth, 1 - bottle.rim
-    body, accent, table = (
-        np.asarray(c, np.float32) for c in (palette.body, palette.accent, palette.background)
-    )
+    body, accent, table = (np.asarray(c, np.float32) for c in (palette.body, palette.accent, palette.background))
     depth = palette.shape[4]
     out = (r - rim) / wall
     glass = 0.10 + 0.26 * depth * (1 - smooth(out, 0.75, 1.0)) + 0.75 * np.exp(-np.maximum(out, 0) * 7)
@@ -97,9 +95,7 @@ def _profile(palette: Palette, bottle: Bottle, edge: float, tint: float) -> Pict
     glass += 0.25 * bump(out, 0.90, 0.022)
     neck = 0.30 + 0.75 * smooth(r, mouth + 0.01, rim - 0.02) - 0.30 * bump(r, (mouth + rim) / 2, 0.018)
     rows: Picture = (np.where(r < rim, neck, glass) * tint)[:, None] * body
-    rows = lerp(
-        rows, accent, 0.95 * smooth(r, rim - 0.035, rim - 0.012) * (1 - smooth(r, rim + 0.008, rim + 0.055))
-    )
+    rows = lerp(rows, accent, 0.95 * smooth(r, rim - 0.035, rim - 0.012) * (1 - smooth(r, rim + 0.008, rim + 0.055)))
     rows = lerp(rows, accent, 0.55 * bump(r, mouth + 0.015, 0.009))
     well = 0.06 + 0.58 * depth**2
     floor = well * (1 - 0.55 * smooth(r, 0.0, mouth) + 0.35 * bump(r, mouth * 0.62, 0.03)) * tint
@@ -108,9 +104,7 @@ def _profile(palette: Palette, bottle: Bottle, edge: float, tint: float) -> Pict
     return np.asarray(lerp(rows, outside, smooth(r, 1 - edge, 1 + edge)), np.float32)
 
 
-def _reflections(
-    bottle: Bottle, rings: NDArray[np.int32], turns: NDArray[np.int32], rng: np.random.Generator
-) -> Plane:
+def _reflections(bottle: Bottle, rings: NDArray[np.int32], turns: NDArray[np.int32], rng: np.random.Generator) -> Plane:
     """Strength 0..1 of the lamp's arcs in the wall, on the lip and down in the neck."""
     r = np.linspace(0, 2, _STEPS, endpoint=False, dtype=np.float32)
     angle = np.linspace(-np.pi, np.pi, _STEPS, endpoint=False, dtype=np.float32)

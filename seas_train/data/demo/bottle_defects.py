@@ -26,9 +26,7 @@ def broken_large(canvas: Canvas, palette: Palette, scene: Scene, rng: np.random.
     surface = _fracture(part, palette, (u, v), depth, rng)
     if rng.random() < 0.85:
         gone = depth_in(u, v, jagged(rng, int(rng.integers(9, 14)), 0.35) * rng.uniform(0.55, 0.8))
-        surface = _hole(
-            part, palette, surface, np.minimum(gone, depth - np.float32(0.12)), r=bottle.r, rng=rng
-        )
+        surface = _hole(part, palette, surface, np.minimum(gone, depth - np.float32(0.12)), r=bottle.r, rng=rng)
     return Damage(part.area, _on_glass(part, bottle, depth * np.float32(min(half, deep))), surface)
 
 
@@ -64,21 +62,14 @@ def _on_glass(canvas: Canvas, bottle: Bottle, depth: Plane) -> Plane:
     return np.minimum(canvas.cover(depth), canvas.cover((1 - bottle.r) * np.float32(bottle.radius)))
 
 
-def _fracture(
-    canvas: Canvas, palette: Palette, at: tuple[Plane, Plane], depth: Plane, rng: np.random.Generator
-) -> Picture:
+def _fracture(canvas: Canvas, palette: Palette, at: tuple[Plane, Plane], depth: Plane, rng: np.random.Generator) -> Picture:
     """The broken face: glossy facets with conchoidal ripples, a bright line where the break begins."""
     u, v = at
     body, accent = np.asarray(palette.body, np.float32), np.asarray(palette.accent, np.float32)
     aim = rng.uniform(-np.pi, np.pi)
     slope = u * np.float32(np.cos(aim)) + v * np.float32(np.sin(aim))
     waves = np.sin((depth + np.float32(0.3) * slope) * np.float32(rng.uniform(14, 24)))
-    shade = (
-        facets(u, v, rng, int(rng.integers(8, 13)))
-        + np.float32(0.10) * waves
-        + np.float32(0.22) * slope
-        + np.float32(0.06)
-    )
+    shade = facets(u, v, rng, int(rng.integers(8, 13))) + np.float32(0.10) * waves + np.float32(0.22) * slope + np.float32(0.06)
     shade += np.float32(0.05) * canvas.field(rng, 44)
     np.maximum(shade, np.float32(0.95) * bump(depth, 0.05, 0.035) * smooth(slope, -0.9, 0.5), out=shade)
     glint = np.minimum(accent * np.float32(1.04), 1)
@@ -94,14 +85,10 @@ def _fracture(
     )
 
 
-def _hole(
-    canvas: Canvas, palette: Palette, surface: Picture, gone: Plane, *, r: Plane, rng: np.random.Generator
-) -> Picture:
+def _hole(canvas: Canvas, palette: Palette, surface: Picture, gone: Plane, *, r: Plane, rng: np.random.Generator) -> Picture:
     """The table seen where the glass is missing, in the shadow of the broken edge."""
     table = np.asarray(palette.background, np.float32)
-    lit = (
-        np.float32(0.96) - np.float32(0.30) * bump(gone, 0.0, 0.10) + np.float32(0.015) * canvas.field(rng, 8)
-    )
+    lit = np.float32(0.96) - np.float32(0.30) * bump(gone, 0.0, 0.10) + np.float32(0.015) * canvas.field(rng, 8)
     lit -= np.float32(0.15) * np.exp(np.minimum(r - 1, 0) * 20)
     return lerp(surface, table * lit[..., None], smooth(gone, 0.0, 0.04))
 

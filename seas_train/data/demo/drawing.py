@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from seas_runtime.errors import OutputError, SettingsError
 from seas_train.data.demo.bottle_defects import BOTTLE
 from seas_train.data.demo.canvas import Canvas, lerp
 from seas_train.data.demo.nut import NUT
 from seas_train.data.demo.product import Palette, Product, blend
 from seas_train.data.demo.tile import TILE
-from seas_train.errors import OutputError, SettingsError
 
 PRODUCTS: dict[str, Product] = {"bottle": BOTTLE, "tile": TILE, "nut": NUT}
 

@@ -55,7 +55,5 @@ def _stuff(clean: Picture, cover: Plane, rng: np.random.Generator) -> Picture:
     under = float((grey(clean) * cover).sum() / max(float(cover.sum()), 1e-6))
     (hue, saturation, lightest) = _KINDS[int(rng.integers(len(_KINDS)))]
     dark = under > 0.38 and (under > 0.55 or rng.random() < 0.6)
-    value = (
-        rng.uniform(0.03, under - 0.3) if dark else rng.uniform(min(under + 0.35, lightest - 0.05), lightest)
-    )
+    value = rng.uniform(0.03, under - 0.3) if dark else rng.uniform(min(under + 0.35, lightest - 0.05), lightest)
     return np.asarray(colour(rng.uniform(*hue), rng.uniform(*saturation), value), np.float32)

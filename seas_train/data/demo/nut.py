@@ -64,9 +64,7 @@ def _steel(canvas: Canvas, palette: Palette, nut: Nut, x: Plane, y: Plane) -> Pi
     """The nut's picture where its own coordinates are (x, y), the mat round it."""
     body, accent = np.asarray(palette.body, np.float32), np.asarray(palette.accent, np.float32)
     r = np.hypot(x, y)
-    facing = (x * np.float32(np.cos(nut.light)) + y * np.float32(np.sin(nut.light))) / np.maximum(
-        r, np.float32(1e-6)
-    )
+    facing = (x * np.float32(np.cos(nut.light)) + y * np.float32(np.sin(nut.light))) / np.maximum(r, np.float32(1e-6))
     depth, ring = _hexagon(nut, x, y), nut.flat * (0.90 + 0.08 * palette.shape[3])
     shade = np.float32(0.70) + np.float32(0.20) * facing * facing
     shade += np.float32(0.05) * nut.brushed[canvas.area]
@@ -128,18 +126,14 @@ def bent(canvas: Canvas, palette: Palette, scene: Scene, rng: np.random.Generato
     steel = np.maximum(_hexagon(nut, x, y), _hexagon(nut, moved_x, moved_y))
     steel = np.minimum(steel, np.hypot(x, y) - np.float32(nut.hole + 0.07))
     picture = _steel(part, palette, nut, moved_x, moved_y)
-    tilt = 1 + np.float32(rng.choice([-0.5, 0.3])) * smooth(near, 0.05, 0.5) * part.cover(
-        _hexagon(nut, moved_x, moved_y)
-    )
+    tilt = 1 + np.float32(rng.choice([-0.5, 0.3])) * smooth(near, 0.05, 0.5) * part.cover(_hexagon(nut, moved_x, moved_y))
     cover = np.minimum(part.cover(steel), part.cover(np.float32(0.97 * reach) - np.hypot(du, dv)))
     return Damage(part.area, cover, picture * tilt[..., None])
 
 
 def wild(rng: np.random.Generator) -> Palette:
     """Another nut: steel, brass, copper or blackened; any mat; another hole and turn."""
-    hue, saturation = ((rng.random(), 0.08), (0.12, 0.5), (0.06, 0.5), (rng.random(), 0.3))[
-        int(rng.integers(4))
-    ]
+    hue, saturation = ((rng.random(), 0.08), (0.12, 0.5), (0.06, 0.5), (rng.random(), 0.3))[int(rng.integers(4))]
     value = rng.uniform(0.45, 0.95)
     mat = rng.uniform(0.06, 0.35) if value > 0.7 or rng.random() < 0.5 else rng.uniform(0.7, 0.95)
     return Palette(

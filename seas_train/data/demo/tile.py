@@ -21,28 +21,19 @@ class Stone:
 def paint(canvas: Canvas, palette: Palette, rng: np.random.Generator) -> Scene:
     """Paint one tile: clouds, then dark and light grains, then a soft lamp."""
     shape = palette.shape
-    body, accent, dark = (
-        np.asarray(c, np.float32) for c in (palette.body, palette.accent, palette.background)
-    )
+    body, accent, dark = (np.asarray(c, np.float32) for c in (palette.body, palette.accent, palette.background))
     light = palette.light + rng.normal(0, 0.1)
     coarse, fine = round(14 + 24 * shape[0]), round(34 + 40 * shape[0])
     clouds = 1 + np.float32(0.02 + 0.08 * shape[1]) * canvas.fractal(rng, 5, 3)
     picture = (clouds * np.float32(1 + rng.normal(0, 0.03)))[..., None] * body
     threshold = 1.5 - 1.2 * shape[2]
-    grains = smooth(
-        canvas.field(rng, coarse) + np.float32(0.5) * canvas.field(rng, fine), threshold, threshold + 0.35
-    )
+    grains = smooth(canvas.field(rng, coarse) + np.float32(0.5) * canvas.field(rng, fine), threshold, threshold + 0.35)
     picture = lerp(picture, dark, np.float32(0.85) * grains)
     threshold = 1.7 - 1.0 * shape[3]
     grains = smooth(canvas.field(rng, coarse + 6), threshold, threshold + 0.35)
     picture = lerp(picture, accent, np.float32(0.75) * grains)
     x, _ = canvas.local(0, 0, light)
-    lamp = (
-        1
-        + np.float32(0.05) * x
-        + np.float32(0.025) * canvas.field(rng, 2)
-        + np.float32(0.03) * canvas.field(rng, 60)
-    )
+    lamp = 1 + np.float32(0.05) * x + np.float32(0.025) * canvas.field(rng, 2) + np.float32(0.03) * canvas.field(rng, 60)
     return Scene(picture * lamp[..., None], Stone(light))
 
 
@@ -79,16 +70,9 @@ def oil(canvas: Canvas, palette: Palette, scene: Scene, rng: np.random.Generator
 
 
 def _wet(canvas: Canvas, scene: Scene, depth: Plane, rng: np.random.Generator) -> Picture:
-    film = np.asarray(
-        colour(rng.uniform(0.05, 0.14), rng.uniform(0.3, 0.7), rng.uniform(0.4, 0.62)), np.float32
-    )
+    film = np.asarray(colour(rng.uniform(0.05, 0.14), rng.uniform(0.3, 0.7), rng.uniform(0.4, 0.62)), np.float32)
     picture = scene.picture[canvas.area] * film
-    picture = (
-        picture
-        * (1 + np.float32(0.12) * smooth(depth, 0.0, 0.05) + np.float32(0.05) * canvas.field(rng, 8))[
-            ..., None
-        ]
-    )
+    picture = picture * (1 + np.float32(0.12) * smooth(depth, 0.0, 0.05) + np.float32(0.05) * canvas.field(rng, 8))[..., None]
     stone: Stone = scene.place
     gloss = relief(
         np.sqrt(np.maximum(depth, 0)) + np.float32(0.04) * canvas.field(rng, 9),
@@ -104,9 +88,7 @@ def wild(rng: np.random.Generator) -> Palette:
     hue, value = rng.random(), rng.uniform(0.4, 0.85)
     return Palette(
         body=colour(hue, rng.uniform(0.0, 0.45), value),
-        accent=colour(
-            hue + rng.normal(0, 0.1), rng.uniform(0.0, 0.3), min(1.0, value + rng.uniform(0.1, 0.3))
-        ),
+        accent=colour(hue + rng.normal(0, 0.1), rng.uniform(0.0, 0.3), min(1.0, value + rng.uniform(0.1, 0.3))),
         background=colour(rng.random(), rng.uniform(0.0, 0.5), value * rng.uniform(0.1, 0.6)),
         light=rng.uniform(-np.pi, np.pi),
         shape=tuple(rng.random(6)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from seas_runtime.errors import DataError, SettingsError
 from seas_train.data.layouts.files import subfolders
 from seas_train.data.layouts.folders import FoldersLayout, scan_folders
 from seas_train.data.layouts.mvtec import MVTecLayout, VisATypesLayout
@@ -11,7 +12,6 @@ from seas_train.data.layouts.mvtec3d import MVTec3DLayout
 from seas_train.data.layouts.records import Layout, Product, Record
 from seas_train.data.layouts.split import Split, pick_normals, require_batch, split
 from seas_train.data.layouts.visa import VisALayout
-from seas_train.errors import DataError, SettingsError
 
 __all__ = [
     "LAYOUTS",

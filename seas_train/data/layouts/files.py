@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from seas_runtime.errors import DataError
 from seas_train.data.images import EXTENSIONS, MaskKind
 from seas_train.data.layouts.records import Record
-from seas_train.errors import DataError
 
 EXTENSION_NAMES = " ".join(extension.removeprefix(".") for extension in EXTENSIONS)
 
@@ -71,9 +71,7 @@ class Pairs:
             if len(found) == 1:
                 records.append(Record(image, found[0], self.defect, self.kind))
             elif found:
-                problems.append(
-                    f"{image}: has the masks {found[0].name} and {found[1].name}, expected one; remove one"
-                )
+                problems.append(f"{image}: has the masks {found[0].name} and {found[1].name}, expected one; remove one")
             else:
                 expected = self.masks / f"{stem}{self.suffixes[0]}.png"
                 problems.append(f"{image}: has no mask, expected {expected}; add it or remove the image")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from seas_runtime.errors import DataError
 from seas_train.data.layouts import files
 from seas_train.data.layouts.records import Product
-from seas_train.errors import DataError
 
 ONLY_TYPE = "anomaly"
 """The defect type of a flat folder of anomaly images."""

@@ -30,9 +30,7 @@ class MVTec3DLayout:
         test = root / "test"
         defects = files.subfolders(test) - {"good"}
         if not defects:
-            problems.append(
-                f"{test}: holds no anomaly, expected test/DEFECT/rgb and test/DEFECT/gt; add them"
-            )
+            problems.append(f"{test}: holds no anomaly, expected test/DEFECT/rgb and test/DEFECT/gt; add them")
         anomalies, unpaired = files.scan_types(
             files.Pairs(test / defect / "rgb", test / defect / "gt", defect, ("",), "classes") for defect in sorted(defects)
         )

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from seas_runtime.errors import DataError, SettingsError
 from seas_train.data.layouts.records import Product, Record
-from seas_train.errors import DataError, SettingsError
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
+from seas_runtime.errors import DataError
 from seas_train.data.layouts import files
 from seas_train.data.layouts.records import Product, Record
-from seas_train.errors import DataError
 
 COMBINED = "combined"
 """The defect type of an image with several kinds of defects, as in MVTec AD and in the paper's data."""
@@ -50,20 +50,14 @@ class VisALayout:
         for row in rows:
             image, mask = _path(root, row["image"]), _path(root, row["mask"]) if row["mask"] else None
             if not image.is_file():
-                problems.append(
-                    f"{image}: no such file, expected it because {split} lists it; copy the data set again"
-                )
+                problems.append(f"{image}: no such file, expected it because {split} lists it; copy the data set again")
             elif row["label"] == "normal":
                 normals["train" if row["split"] == "train" else "test"].append(Record(image))
                 normal_masks += [mask] if mask is not None else []
             elif mask is None or not mask.is_file():
-                problems.append(
-                    f"{image}: has no mask, expected {_expected_mask(root, image)}; add it or remove the row"
-                )
+                problems.append(f"{image}: has no mask, expected {_expected_mask(root, image)}; add it or remove the row")
             elif image not in types:
-                problems.append(
-                    f"{image}: has no defect type, expected a row in {root / 'image_anno.csv'}; add it"
-                )
+                problems.append(f"{image}: has no defect type, expected a row in {root / 'image_anno.csv'}; add it")
             else:
                 anomalies.append(Record(image, mask, types[image], "classes"))
         problems += _missing_kinds(root, normals["train"], anomalies)
@@ -85,13 +79,9 @@ def _rows(path: Path, columns: tuple[str, ...]) -> list[Row]:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.DictReader(stream)
             missing = [column for column in columns if column not in (reader.fieldnames or ())]
-            rows = [
-                {column: (row[column] or "").strip() for column in columns} for row in reader if not missing
-            ]
+            rows = [{column: (row[column] or "").strip() for column in columns} for row in reader if not missing]
     except FileNotFoundError:
-        raise DataError(
-            f"{path}: no such file, expected it as VisA is distributed; copy it from there"
-        ) from None
+        raise DataError(f"{path}: no such file, expected it as VisA is distributed; copy it from there") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read ({error}), expected a CSV file; copy it again") from None
     if missing:
@@ -106,9 +96,7 @@ def _types(root: Path, problems: list[str]) -> dict[Path, str]:
     for row in _rows(path, ("image", "label")):
         kinds = {_slug(label) for label in row["label"].split(",")} - {""}
         if not kinds:
-            problems.append(
-                f"{path}: has no label for {row['image']}, expected normal or kinds of defects; add it"
-            )
+            problems.append(f"{path}: has no label for {row['image']}, expected normal or kinds of defects; add it")
         elif kinds != {"normal"}:
             types[_path(root, row["image"])] = kinds.pop() if len(kinds) == 1 else COMBINED
     return types

@@ -11,10 +11,11 @@ import pytest
 from PIL import Image
 from sklearn.metrics import average_precision_score
 
-from benchmarks.quality import comparators, options, real, segmenters, trials
-from seas_train import run as runs
+from benchmarks.quality import options, real
+from benchmarks.quality.downstream import comparators, segmenters, trials
+from seas_runtime.errors import DataError, OutputError
+from seas_train import run_folder
 from seas_train.config import TuneSettings
-from seas_train.errors import DataError, OutputError
 
 DOWNSTREAM = ("--budget", "smoke", "--steps", 2, "--side", 64, "--seeds", 2, "--comparator", "perlin", "--count", 6, "--count", 3)
 
@@ -90,12 +91,12 @@ def test_downstream_scores_are_those_of_its_maps(downstream):
     rows = {row["learns from"]: row for row in found["tables"][0]["rows"]}
     assert rows.keys() == {"perlin", "ours"}
     assert found["seeds"] == 2
-    for arm, row in rows.items():
+    for method, row in rows.items():
         values = [float(value) for value in row["AP seeds"].split()]
         assert len(values) == 2
         assert row["AP"] == pytest.approx(np.mean(values), rel=1e-5)
         assert row["AP std"] == pytest.approx(np.std(values, ddof=1), rel=1e-4)
-        scores = json.loads((out / "trainings" / f"{arm}-small-unified-6-0.json").read_text())["scores"]
+        scores = json.loads((out / "trainings" / f"{method}-small-unified-6-0.json").read_text())["scores"]
         assert values[0] == pytest.approx(100 * np.mean([scores[name]["pixel_ap"] for name in ("bottle", "nut")]), rel=1e-5)
 
 
@@ -144,7 +145,7 @@ def test_downstream_refuses_to_mix_settings(downstream, quality):
     assert "was made with other settings" in result.stderr
 
 
-def test_few_real_anomalies_are_an_arm_of_their_own(quality, data, generated, tmp_path):
+def test_few_real_anomalies_are_a_method_of_their_own(quality, data, generated, tmp_path):
     words = ("--budget", "smoke", "--steps", 1, "--side", 64, "--seeds", 1, "--few-real", 0.5, "--comparator", "standard")
     ok(quality("downstream", "--data", data / "nut", "--pairs", generated / "nut", *words, "--out", tmp_path))
     rows = json.loads((tmp_path / "downstream.json").read_text())["tables"][0]["rows"]
@@ -163,7 +164,7 @@ def test_replaced_compares_both_detectors(quality, data, generated, tmp_path):
 
 
 def test_a_run_decides_what_is_held_out(data, tuned):
-    facts = runs.load_facts(tuned)
+    facts = run_folder.load_facts(tuned)
     product = real.read_products(data / "bottle")["bottle"]
     names = {record.image.relative_to(product.root).as_posix(): record for record in product.anomalies}
     chosen = sorted(names)[:4]

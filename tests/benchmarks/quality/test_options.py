@@ -9,23 +9,14 @@ import torch
 from click.testing import CliRunner
 from transformers.models.resnet.modeling_resnet import ResNetBackbone
 
-from benchmarks.quality import (
-    ablate,
-    backbones,
-    cli,
-    draem,
-    generation_tables,
-    options,
-    paper,
-    plots,
-    report,
-    segmenters,
-    trials,
-)
-from benchmarks.quality.road import Effort, Road
-from seas_train import run as runs
+from benchmarks.quality import cli, options, paper, plots, report
+from benchmarks.quality.ablation import run as ablate
+from benchmarks.quality.downstream import draem, segmenters, trials
+from benchmarks.quality.metrics import backbones, tables
+from benchmarks.quality.pipeline import Effort, Pipeline
+from seas_runtime.errors import DataError, OutputError, SettingsError
+from seas_train import run_folder
 from seas_train.cli import main as train
-from seas_train.errors import DataError, OutputError, SettingsError
 
 QUICK = ("--side", 64, "--seeds", 1, "--comparator", "perlin", "--count", 2)
 EFFORT = Effort(vae=1, unet=1, tune=1, masks=1, count=1, solver=1)
@@ -51,7 +42,7 @@ def divided(data, tuned):
 
     def make(folder, first):
         names = sorted(f"test/{path.parent.name}/{path.name}" for path in (data / "nut" / "test").glob("[!g]*/*.png"))
-        facts = runs.load_facts(tuned).model_copy(
+        facts = run_folder.load_facts(tuned).model_copy(
             update={"product": "nut", "train": tuple(names[:first]), "held_out": tuple(names[first:]), "normals": ()}
         )
         folder.mkdir()
@@ -86,7 +77,7 @@ def test_facts_name_what_was_trained_and_on_which_side(quality, data, trained, t
 
 
 def test_a_network_gets_its_own_weights(quality, data, trained, tmp_path, monkeypatch):
-    monkeypatch.setattr("benchmarks.quality.downstream_tables.parameters", lambda _network: 0)
+    monkeypatch.setattr("benchmarks.quality.downstream.tables.parameters", lambda _network: 0)
     file = tmp_path / "resnet-18.safetensors"
     file.write_bytes(b"weights")
     words = ("--network", "small", "--network", "lfd", "--weights", f"lfd={file}", *QUICK)
@@ -146,13 +137,13 @@ def test_facts_and_opening_say_who_divided(quality, data, generated, divided, tr
 
 
 @pytest.mark.parametrize("turn", [True, False])
-def test_a_road_without_turns_keeps_the_pose(turn, tmp_path, monkeypatch):
+def test_a_pipeline_without_turns_keeps_the_pose(turn, tmp_path, monkeypatch):
     called = {}
-    monkeypatch.setattr("benchmarks.quality.road.call", lambda _program, words: called.update({words[0]: words}))
-    road = Road(tmp_path, lambda _line: None, turn)
-    base = road.base(tmp_path / "data", EFFORT, "CC0")
-    road.tune(tmp_path / "data", base, tmp_path / "run", EFFORT)
-    road.masks(tmp_path / "data", tmp_path / "run", EFFORT)
+    monkeypatch.setattr("benchmarks.quality.pipeline.call", lambda _program, words: called.update({words[0]: words}))
+    pipeline = Pipeline(tmp_path, lambda _line: None, turn)
+    base = pipeline.base(tmp_path / "data", EFFORT, "CC0")
+    pipeline.tune(tmp_path / "data", base, tmp_path / "run", EFFORT)
+    pipeline.masks(tmp_path / "data", tmp_path / "run", EFFORT)
     settings = {name: train.commands[name].make_context(name, words[1:]).params for name, words in called.items()}
     assert settings["base"]["symmetries"] == (8 if turn else 1)
     assert [settings[name]["augment"] is not False for name in ("tune", "masks")] == [turn, turn]
@@ -161,23 +152,25 @@ def test_a_road_without_turns_keeps_the_pose(turn, tmp_path, monkeypatch):
 @pytest.mark.parametrize("knows", [True, False])
 def test_a_base_that_knows_the_types_is_tuned_gently_and_by_their_names(knows, tmp_path, monkeypatch):
     called = []
-    monkeypatch.setattr("benchmarks.quality.road.call", lambda _program, words: called.append(words))
+    monkeypatch.setattr("benchmarks.quality.pipeline.call", lambda _program, words: called.append(words))
     (tmp_path / "base.json").write_text(json.dumps({"settings": {"defects": knows}}))
-    Road(tmp_path, lambda _line: None).tune(tmp_path / "magnetic_tile", tmp_path, tmp_path / "run", EFFORT, ("--unet-lr", "1e-6"))
+    Pipeline(tmp_path, lambda _line: None).tune(
+        tmp_path / "magnetic_tile", tmp_path, tmp_path / "run", EFFORT, ("--unet-lr", "1e-6")
+    )
     found = train.commands["tune"].make_context("tune", called[0][1:]).params
     assert (found["init_product"], found["preset"]) == (("magnetic tile", "demo") if knows else (None, "tiny"))
     assert found["unet_lr"] == 1e-6
 
 
 @pytest.mark.parametrize("words", [("report",), ("ablate", "--table", 29)])
-def test_no_turn_reaches_the_road_and_the_segmenters(quality, data, tmp_path, monkeypatch, words):
+def test_no_turn_reaches_the_pipeline_and_the_segmenters(quality, data, tmp_path, monkeypatch, words):
     seen = []
 
     def stop(*parts, **_):
         seen.extend(part for part in parts if hasattr(part, "turn"))
         raise DataError("enough")
 
-    monkeypatch.setattr(report, "make", lambda _real, road, *_: seen.append(road) or tmp_path)
+    monkeypatch.setattr(report, "make", lambda _real, pipeline, *_: seen.append(pipeline) or tmp_path)
     monkeypatch.setattr(report, "compare", stop)
     monkeypatch.setattr(ablate, "Bench", stop)
     result = quality(*words, "--data", data / "nut", "--work", tmp_path, "--base", tmp_path, "--side", 64, "--no-turn")
@@ -217,7 +210,7 @@ def test_what_differs_from_the_papers_measurement(measured, expected):
 
 
 def test_the_papers_scores_stay_away_from_ours_of_other_images(quality, data, generated, tmp_path, monkeypatch):
-    monkeypatch.setattr(generation_tables, "comparable", lambda _found: True)  # as with the published weights
+    monkeypatch.setattr(tables, "comparable", lambda _found: True)  # as with the published weights
     words = ("generation", generated / "nut", "--data", data / "nut", "--side", 64, "--splits", 2, "--out", tmp_path)
     ok(quality(*words))
     text = (tmp_path / "generation.md").read_text()

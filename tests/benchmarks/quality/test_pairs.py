@@ -14,8 +14,8 @@ from benchmarks.quality.pairs import (
     read_pairs,
     require_same_products,
 )
+from seas_runtime.errors import DataError, SettingsError
 from seas_train.data.layouts import Record
-from seas_train.errors import DataError, SettingsError
 
 SIDE = 16
 SQUARE = np.zeros((SIDE, SIDE), dtype=np.uint8)

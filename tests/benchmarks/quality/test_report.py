@@ -1,4 +1,4 @@
-"""The whole road of the report, and the tables, facts and pages that every command writes."""
+"""The whole pipeline of the report, and the tables, facts and pages that every command writes."""
 
 import csv
 import io
@@ -15,12 +15,11 @@ import pytest
 from PIL import Image
 
 from benchmarks.quality import page, paper, plots, report, tables
-from benchmarks.quality.road import Effort, Road, seconds
+from benchmarks.quality.pipeline import Effort, Pipeline, seconds
 from benchmarks.quality.tables import Document, Seeds, Table
-from seas_train import run as runs
-from seas_train import tune
+from seas_runtime.errors import OutputError
+from seas_train import run_folder, tune
 from seas_train.data import layouts
-from seas_train.errors import OutputError
 
 ROOT = Path(__file__).parents[3]
 SHIPPED = ROOT / "engines" / "bottle.plan"
@@ -45,7 +44,7 @@ def exported(request, tmp_path):
     return request.param == "exported before"
 
 
-def test_report_runs_the_whole_road_and_resumes(quality, words, exported, data, tmp_path):
+def test_report_runs_the_whole_pipeline_and_resumes(quality, words, exported, data, tmp_path):
     result = quality(*words)
     assert result.exit_code == 0, result.stderr + repr(result.exception)
     found = json.loads((tmp_path / "report" / "report.json").read_text())
@@ -58,7 +57,7 @@ def test_report_runs_the_whole_road_and_resumes(quality, words, exported, data, 
     assert seconds.pop("all") == pytest.approx(sum(seconds.values()), abs=0.2)
     assert (tmp_path / "report" / "index.html").is_file()
 
-    facts = runs.load_facts(tmp_path / "run")  # the generator saw what may be learned from, and nothing else
+    facts = run_folder.load_facts(tmp_path / "run")  # the generator saw what may be learned from, and nothing else
     split = layouts.split(layouts.read(data / "bottle"))
     assert sorted(facts.train) == sorted(f"test/{r.defect}/{r.image.name}" for r in split.train)
     assert facts.held_out == ()
@@ -107,8 +106,8 @@ def test_the_end_of_a_job_is_an_interrupt(data, tmp_path):
 
 @pytest.mark.slow
 def test_the_base_is_trained_on_what_may_be_learned_from(data, tmp_path):
-    road = Road(tmp_path, lambda _line: None)
-    out = road.base(data / "bottle", TINY, "CC0")
+    pipeline = Pipeline(tmp_path, lambda _line: None)
+    out = pipeline.base(data / "bottle", TINY, "CC0")
     assert json.loads((out / "base.json").read_text())["provenance"]["licence"] == "CC0"
 
 

@@ -8,10 +8,9 @@ from click.testing import CliRunner
 from PIL import Image
 
 from seas_runtime.dataset.cli import data
-
-from .masked import SIZE
-from .truth import photograph, write_normals
-from .written_sources import WRITERS
+from tests.runtime.dataset.masked import SIZE
+from tests.runtime.dataset.truth import photograph, write_normals
+from tests.runtime.dataset.written_sources import WRITERS
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from .truth import iou
+from tests.runtime.dataset.truth import iou
 
 SIZE = (240, 180)
 

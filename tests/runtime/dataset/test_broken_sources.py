@@ -11,10 +11,9 @@ from click.testing import CliRunner
 from PIL import Image
 
 from seas_runtime.dataset.cli import data
-
-from .test_trees import TREES
-from .truth import dump, folder_of
-from .written_sources import WRITERS
+from tests.runtime.dataset.test_trees import TREES
+from tests.runtime.dataset.truth import dump, folder_of
+from tests.runtime.dataset.written_sources import WRITERS
 
 EACH = 12  # broken variants of each format: more than 300 in all
 TEXTS = (".json", ".xml", ".csv", ".txt", ".yaml")
@@ -225,13 +224,9 @@ def test_a_picture_that_unpacks_to_gigabytes_is_left_out(tmp_path):
     (tmp_path / "source/a1.jpg").unlink()
     head = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
     chunks = [(b"IHDR", head), (b"IDAT", zlib.compress(b"\0" * 100_000)), (b"IEND", b"")]
-    packed = b"".join(
-        struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in chunks
-    )
+    packed = b"".join(struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in chunks)
     (tmp_path / "source/a1.jpg").write_bytes(b"\x89PNG\r\n\x1a\n" + packed)
-    result = CliRunner().invoke(
-        data, ["import", str(tmp_path / "source"), "--into", str(tmp_path / "part"), "--dry-run"]
-    )
+    result = CliRunner().invoke(data, ["import", str(tmp_path / "source"), "--into", str(tmp_path / "part"), "--dry-run"])
     assert "a1.jpg: has more than 178956970 pixels" in result.output
 
 

@@ -11,9 +11,8 @@ from click.testing import CliRunner
 from seas_runtime.dataset import cli
 from seas_runtime.dataset.importers import cli as import_cli
 from seas_runtime.dataset.importers import writing
-
-from .truth import dump
-from .written_sources import WRITERS
+from tests.runtime.dataset.truth import dump
+from tests.runtime.dataset.written_sources import WRITERS
 
 ALLOWED = {"seas_runtime", "numpy", "click", "PIL", "pydantic", "pydantic_core", "tqdm", "safetensors"}
 BELOW_PYDANTIC = {"annotated_types", "typing_extensions", "typing_inspection"}

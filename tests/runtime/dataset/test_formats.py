@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from .truth import COLOURS, NORMALS, TRUTH, iou
-from .written_sources import WRITERS
+from tests.runtime.dataset.truth import COLOURS, NORMALS, TRUTH, iou
+from tests.runtime.dataset.written_sources import WRITERS
 
 FORMATS = {
     "labelme": "LabelMe",
@@ -31,12 +31,8 @@ def test_imported_masks_are_those_that_were_drawn(name, tmp_path, run, product):
         assert iou(product.mask(f"{one.title}/{one.name}"), one.mask) >= 0.995
     assert product.names("test") == sorted(COLOURS)
     assert product.names("train/good") == [f"{name}.jpg" for name in NORMALS]
-    written = {
-        record["source"].rpartition("/")[2]: record.get("type") for record in product.record["pictures"]
-    }
-    assert written == {f"{one.name}.jpg": one.title for one in TRUTH} | {
-        f"{name}.jpg": None for name in NORMALS
-    }
+    written = {record["source"].rpartition("/")[2]: record.get("type") for record in product.record["pictures"]}
+    assert written == {f"{one.name}.jpg": one.title for one in TRUTH} | {f"{name}.jpg": None for name in NORMALS}
 
 
 BY_PIXEL = [

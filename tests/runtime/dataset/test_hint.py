@@ -7,10 +7,9 @@ from click.testing import CliRunner
 
 from seas_runtime.dataset.cli import data
 from seas_runtime.dataset.importers.hint import hint
-
-from .test_trees import TREES, mvtec, mvtec3d, visa
-from .truth import photograph, write_normals
-from .written_sources import WRITERS
+from tests.runtime.dataset.test_trees import TREES, mvtec, mvtec3d, visa
+from tests.runtime.dataset.truth import photograph, write_normals
+from tests.runtime.dataset.written_sources import WRITERS
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -24,9 +23,7 @@ def test_the_command_that_is_hinted_at_imports(name, tmp_path):
     assert (tmp_path / "my photographs-product/train/good").is_dir()
 
 
-@pytest.mark.parametrize(
-    "tree", [tree for tree in TREES if tree.__name__ not in ("mvtec", "mvtec3d", "visa", "mpdd", "loco")]
-)
+@pytest.mark.parametrize("tree", [tree for tree in TREES if tree.__name__ not in ("mvtec", "mvtec3d", "visa", "mpdd", "loco")])
 def test_trees_that_training_does_not_read_are_hinted_at(tree, tmp_path):
     tree(tmp_path / "part")
     assert hint(tmp_path / "part").startswith("seas-data import ")

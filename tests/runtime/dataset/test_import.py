@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from seas_train.data import check, layouts
-
-from .truth import TRUTH, edit, folder_of, photograph, write_normals
-from .written_sources import WRITERS
+from tests.runtime.dataset.truth import TRUTH, edit, folder_of, photograph, write_normals
+from tests.runtime.dataset.written_sources import WRITERS
 
 ONE = TRUTH[0]
 
@@ -127,9 +126,7 @@ def test_a_single_file_with_pictures_and_normal_ones_elsewhere(tmp_path, run, pr
     shutil.move(file, tmp_path / "labels.json")
     shutil.rmtree(tmp_path / "drawn/images/default/good")
     write_normals(tmp_path / "faultless/day 1")
-    said = run(
-        "--images", tmp_path / "drawn", "--normals", tmp_path / "faultless", source=tmp_path / "labels.json"
-    )
+    said = run("--images", tmp_path / "drawn", "--normals", tmp_path / "faultless", source=tmp_path / "labels.json")
     assert "COCO, 5 pictures to use" in said
     assert product.names("train/good") == ["n1.jpg", "n2.jpg"]
 
@@ -161,9 +158,7 @@ def test_sources_that_cannot_be_imported(what, tmp_path, run):
     assert "expected" in said
 
 
-@pytest.mark.parametrize(
-    "words", [["--type", "x"], ["--fit", "none"], ["--format", "none"], ["--size", "5"], ["--overlap", "1"]]
-)
+@pytest.mark.parametrize("words", [["--type", "x"], ["--fit", "none"], ["--format", "none"], ["--size", "5"], ["--overlap", "1"]])
 def test_wrong_options(words, source, run):
     run(*words, code=2)
 

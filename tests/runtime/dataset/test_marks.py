@@ -6,8 +6,8 @@ import shutil
 import numpy as np
 import pytest
 
-from .truth import HEIGHT, TRUTH, WIDTH, dump, edit, iou, shapes
-from .written_sources import WRITERS
+from tests.runtime.dataset.truth import HEIGHT, TRUTH, WIDTH, dump, edit, iou, shapes
+from tests.runtime.dataset.written_sources import WRITERS
 
 ONE = TRUTH[0]
 
@@ -33,10 +33,7 @@ def test_boxes_are_doubted(source, run, product):
 
 def test_lines_need_a_width(source, run, product):
     shapes(source / "a1.json", ("scratch", "linestrip", [[100, 100], [300, 100]]))
-    assert (
-        "a1.json: a linestrip has no area, expected outlines; --line-width PIXELS draws lines and points"
-        in run(code=3)
-    )
+    assert "a1.json: a linestrip has no area, expected outlines; --line-width PIXELS draws lines and points" in run(code=3)
     run("--line-width", 7)
     assert product.mask("scratch/a1")[:, 200].sum() == 7
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from .masked import DISC, OTHER, SIZE, check, levels, save_each
-from .truth import photograph, save_mask, write_normals
+from tests.runtime.dataset.masked import DISC, OTHER, SIZE, check, levels, save_each
+from tests.runtime.dataset.truth import photograph, save_mask, write_normals
 
 NAMES = [
     "{}_mask.png",

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from .masked import DISC, OTHER, SIZE, check, levels, save_each
-from .truth import iou, save_mask
+from tests.runtime.dataset.masked import DISC, OTHER, SIZE, check, levels, save_each
+from tests.runtime.dataset.truth import iou, save_mask
 
 
 @pytest.mark.parametrize("value", [1, 255, 200])
@@ -75,9 +75,7 @@ def test_colours_are_types_by_a_table(unmasked, run, product):
     assert product.names("test") == ["combined", "crack", "dent"]
     assert np.array_equal(product.mask("dent/0"), DISC)
     assert np.array_equal(product.mask("combined/2"), DISC | OTHER)
-    areas = next(
-        record["areas"] for record in product.record["pictures"] if record["file"] == "test/combined/2.jpg"
-    )
+    areas = next(record["areas"] for record in product.record["pictures"] if record["file"] == "test/combined/2.jpg")
     assert areas == {"crack": OTHER.sum(), "dent": DISC.sum()}
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from .truth import HEIGHT, TRUTH, WIDTH, edit, iou, photograph, raster, shapes
-from .written_sources import WRITERS
+from tests.runtime.dataset.truth import HEIGHT, TRUTH, WIDTH, edit, iou, photograph, raster, shapes
+from tests.runtime.dataset.written_sources import WRITERS
 
 ONE = TRUTH[0]
 
@@ -107,9 +107,7 @@ def test_annotations_drawn_at_another_size_are_scaled(source, run, product):
     assert iou(product.mask("scratch/a1"), ONE.mask) >= 0.995
 
 
-@pytest.mark.parametrize(
-    "written", ["C:\\Users\\me\\photos\\a1.jpg", "/data/a1.jpg", "../../../a1.jpg", "A1.JPG", "./x/../a1.jpg"]
-)
+@pytest.mark.parametrize("written", ["C:\\Users\\me\\photos\\a1.jpg", "/data/a1.jpg", "../../../a1.jpg", "A1.JPG", "./x/../a1.jpg"])
 def test_paths_of_other_machines_are_found_by_their_names(written, source, run, product):
     edit(source / "a1.json", imagePath=written)
     run()

@@ -13,8 +13,7 @@ from matplotlib.path import Path as Outline
 from seas_runtime.dataset.importers.raster import fill, fill_ellipse
 from seas_runtime.dataset.importers.records import BrokenError
 from seas_runtime.dataset.importers.shapes import Line, Polygon, box
-
-from .truth import blob, iou, raster
+from tests.runtime.dataset.truth import blob, iou, raster
 
 HALVES = st.integers(-4, 24).map(lambda n: n / 2)
 RING = st.lists(st.tuples(HALVES, HALVES), min_size=3, max_size=9)
@@ -31,9 +30,7 @@ def inside(x, y, ring):
     odd = False
     for (x0, y0), (x1, y1) in zip(ring, ring[1:] + ring[:1], strict=True):
         if (y0 <= y) != (y1 <= y):
-            at = Fraction(x0) + (Fraction(y) - Fraction(y0)) * (Fraction(x1) - Fraction(x0)) / (
-                Fraction(y1) - Fraction(y0)
-            )
+            at = Fraction(x0) + (Fraction(y) - Fraction(y0)) * (Fraction(x1) - Fraction(x0)) / (Fraction(y1) - Fraction(y0))
             odd ^= at <= x
     return odd
 
@@ -41,9 +38,7 @@ def inside(x, y, ring):
 @given(RING)
 @settings(max_examples=300)
 def test_a_pixel_is_marked_where_its_centre_is_inside(ring):
-    expected = [
-        [inside(Fraction(2 * j + 1, 2), Fraction(2 * i + 1, 2), ring) for j in range(10)] for i in range(10)
-    ]
+    expected = [[inside(Fraction(2 * j + 1, 2), Fraction(2 * i + 1, 2), ring) for j in range(10)] for i in range(10)]
     assert filled([ring]).tolist() == expected
 
 
@@ -80,9 +75,7 @@ def test_random_outlines_are_those_of_matplotlib(seed):
         star,
         ring[:3],
     ):  # matplotlib fills by winding, which is the same where nothing crosses itself
-        expected = (
-            Outline(outline).contains_points(np.stack((x.ravel(), y.ravel()), axis=1)).reshape(100, 120)
-        )
+        expected = Outline(outline).contains_points(np.stack((x.ravel(), y.ravel()), axis=1)).reshape(100, 120)
         assert np.array_equal(filled([outline], 120, 100), expected)
 
 
@@ -131,9 +124,7 @@ def test_a_line_has_the_pixels_within_half_its_width():
     distance = np.full((45, 60), np.inf)
     for start, end in pairwise(points):
         share = (((centres - start) @ (end - start)) / ((end - start) @ (end - start))).clip(0, 1)
-        distance = np.minimum(
-            distance, np.linalg.norm(centres - (start + share[..., None] * (end - start)), axis=-1)
-        )
+        distance = np.minimum(distance, np.linalg.norm(centres - (start + share[..., None] * (end - start)), axis=-1))
     assert (canvas != (distance <= 3)).sum() <= 2  # rounding of centres on the line's very edge
 
 

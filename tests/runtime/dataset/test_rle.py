@@ -6,8 +6,7 @@ from pycocotools import mask as pycocotools_mask
 
 from seas_runtime.dataset.importers import rle
 from seas_runtime.dataset.importers.records import BrokenError
-
-from .written_sources import brush
+from tests.runtime.dataset.written_sources import brush
 
 SIZES = [(1, 1), (7, 5), (64, 48), (333, 200)]
 # What label_studio_sdk 2.1.2 (converter.brush.mask2rle) makes of the mask below.

@@ -7,9 +7,8 @@ import pytest
 from PIL import Image
 
 from seas_train.data import check, layouts
-
-from .truth import TRUTH, photograph, save_mask, shapes, write_normals
-from .written_sources import WRITERS
+from tests.runtime.dataset.truth import TRUTH, photograph, save_mask, shapes, write_normals
+from tests.runtime.dataset.written_sources import WRITERS
 
 ONE = TRUTH[0]
 
@@ -37,9 +36,7 @@ def test_tiles_of_large_photographs(tmp_path, run, product):
         tile = np.asarray(Image.open(product.root / one["file"]))
         with Image.open(root / one["source"]) as photo:
             assert np.array_equal(tile, np.asarray(photo)[top : top + down, left : left + across])
-        again[top : top + down, left : left + across] |= (
-            np.asarray(Image.open(product.root / one["mask"])) > 0
-        )
+        again[top : top + down, left : left + across] |= np.asarray(Image.open(product.root / one["mask"])) > 0
     assert np.array_equal(again, mask)
     assert not check.inspect(layouts.read(product.root)).problems
 
@@ -65,9 +62,7 @@ def test_a_tile_with_a_mere_edge_of_a_mark_is_neither_anomaly_nor_normal(tmp_pat
     said = run("--fit", "tile", "--size", 128, "--overlap", 0, "--normal-tiles")
     assert "1 tile not written" in said
     assert product.names("test/anomaly") == ["x_r0_c0.png"]
-    assert {"file": "bad/x.png", "reason": "40 pixels of a mask at the edge of tile 0, 1"} in product.record[
-        "left_out"
-    ]
+    assert {"file": "bad/x.png", "reason": "40 pixels of a mask at the edge of tile 0, 1"} in product.record["left_out"]
 
 
 @pytest.mark.parametrize("fit", ["stretch", "pad", "crop"])
@@ -75,9 +70,7 @@ def test_squares(fit, source, run, product):
     run("--fit", fit, "--size", 128)
     for record in product.record["pictures"]:
         assert Image.open(product.root / record["file"]).size == (128, 128)
-    left, top, across, down = next(
-        one["box"] for one in product.record["pictures"] if one["source"] == "a1.jpg"
-    )
+    left, top, across, down = next(one["box"] for one in product.record["pictures"] if one["source"] == "a1.jpg")
     rows, columns = np.nonzero(product.mask("scratch/a1"))
     where = np.array((columns.mean() * across / 128 + left, rows.mean() * down / 128 + top))
     truth = np.argwhere(ONE.mask).mean(axis=0)[::-1]
@@ -88,7 +81,4 @@ def test_anomalies_below_a_latent_cell_are_told_with_figures(source, run):
     shapes(source / "a1.json", ("scratch", "polygon", [[100, 100], [300, 100], [300, 105], [100, 105]]))
     said = run("--dry-run", "--size", 128)
     width = 5 * 128 / 480
-    assert (
-        f"scratch: 1 of 2 are narrower than a latent cell (8 pixels) at 128: one of 5 px becomes {width:.2g} px (a1.jpg)"
-        in said
-    )
+    assert f"scratch: 1 of 2 are narrower than a latent cell (8 pixels) at 128: one of 5 px becomes {width:.2g} px (a1.jpg)" in said

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from .truth import TRUTH, iou, shapes
+from tests.runtime.dataset.truth import TRUTH, iou, shapes
 
 ONE = TRUTH[0]
 
@@ -60,9 +60,7 @@ def test_types_may_be_renamed_united_and_left_out(source, run, product):
 
 def test_several_types_on_a_picture_are_combined(source, run, product):
     other = TRUTH[1].outline
-    shapes(
-        source / "a1.json", ("scratch", "polygon", ONE.outline.tolist()), ("dent", "polygon", other.tolist())
-    )
+    shapes(source / "a1.json", ("scratch", "polygon", ONE.outline.tolist()), ("dent", "polygon", other.tolist()))
     assert "1 picture with several types of anomalies, called combined" in run()
     assert iou(product.mask("combined/a1"), ONE.mask | TRUTH[1].mask) >= 0.995
     areas = next(record["areas"] for record in product.record["pictures"] if record.get("type") == "combined")

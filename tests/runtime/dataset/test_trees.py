@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from .truth import photograph
+from tests.runtime.dataset.truth import photograph
 
 SIZE = (96, 64)
 SPOT = np.zeros(SIZE[::-1], bool)
@@ -163,9 +163,7 @@ def test_trees_are_known_and_read(tree, tmp_path, run, product):
     title, types, normals, held_out = TREES[tree]
     assert f": {title}, " in said
     assert "Doubts" not in said
-    assert {
-        name: len(product.names(f"test/{name}")) for name in product.names("test") if name != "good"
-    } == types
+    assert {name: len(product.names(f"test/{name}")) for name in product.names("test") if name != "good"} == types
     assert len(product.names("train/good")) == normals
     assert (len(product.names("test/good")) if held_out else 0) == held_out
     for record in product.record["pictures"]:

@@ -97,9 +97,7 @@ def edit(file, **fields):
 
 def shapes(file, *drawn):
     """Give a LabelMe file these shapes: (label, kind, points) each."""
-    edit(
-        file, shapes=[{"label": label, "points": points, "shape_type": kind} for label, kind, points in drawn]
-    )
+    edit(file, shapes=[{"label": label, "points": points, "shape_type": kind} for label, kind, points in drawn])
 
 
 def iou(one, other):

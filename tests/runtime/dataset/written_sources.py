@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as pycocotools_mask
 
-from .truth import COLOURS, HEIGHT, TRUTH, WIDTH, dump, png, save_mask, write_normals, write_photographs
+from tests.runtime.dataset.truth import COLOURS, HEIGHT, TRUTH, WIDTH, dump, png, save_mask, write_normals, write_photographs
 
 
 def labelme(root):
@@ -175,9 +175,7 @@ def label_studio_min(root):
             "original_height": HEIGHT,
         }
         image = f"/data/local-files/?d=photos%2F{one.name}.jpg"
-        tasks.append(
-            {"image": image, "id": i, "label": [drawn], "annotator": 1, "annotation_id": 3, "lead_time": 5.5}
-        )
+        tasks.append({"image": image, "id": i, "label": [drawn], "annotator": 1, "annotation_id": 3, "lead_time": 5.5})
     dump(root / "min.json", tasks)
 
 
@@ -230,22 +228,16 @@ def via(root):
         }
         for one in TRUTH
     }
-    dump(
-        root / "via_project.json", {"_via_settings": {}, "_via_img_metadata": entries, "_via_attributes": {}}
-    )
+    dump(root / "via_project.json", {"_via_settings": {}, "_via_img_metadata": entries, "_via_attributes": {}})
 
 
 def via_csv(root):
     write_photographs(root)
     write_normals(root / "good")
-    lines = [
-        "filename,file_size,file_attributes,region_count,region_id,region_shape_attributes,region_attributes"
-    ]
+    lines = ["filename,file_size,file_attributes,region_count,region_id,region_shape_attributes,region_attributes"]
     for one in TRUTH:
         region = _via_regions(one)[0]
-        cells = [
-            json.dumps(region[key]).replace('"', '""') for key in ("shape_attributes", "region_attributes")
-        ]
+        cells = [json.dumps(region[key]).replace('"', '""') for key in ("shape_attributes", "region_attributes")]
         lines.append(f'{one.name}.jpg,1234,"{{}}",1,0,"{cells[0]}","{cells[1]}"')
     (root / "via_csv.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
@@ -298,9 +290,7 @@ def voc_polygons(root):
     write_photographs(root)
     write_normals(root / "good")
     for one in TRUTH:
-        corners = "".join(
-            f"<x{i}>{x}</x{i}><y{i}>{y}</y{i}>" for i, (x, y) in enumerate(one.outline.tolist(), 1)
-        )
+        corners = "".join(f"<x{i}>{x}</x{i}><y{i}>{y}</y{i}>" for i, (x, y) in enumerate(one.outline.tolist(), 1))
         box = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox>"
         (root / f"{one.name}.xml").write_text(
             f"<annotation><filename>{one.name}.jpg</filename><size><width>{WIDTH}</width><height>{HEIGHT}</height></size>"

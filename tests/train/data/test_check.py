@@ -8,10 +8,10 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from seas_runtime.errors import DataError
 from seas_train.cli import main
 from seas_train.data.check import check, inspect
 from seas_train.data.layouts import read, scan
-from seas_train.errors import DataError
 from tests.train.data import trees
 from tests.train.data.trees import TREES, mask, photograph, save
 
@@ -64,9 +64,7 @@ def test_every_problem_is_told_at_once(root: Path) -> None:
     shutil.copy(test / "contamination/001.png", root / "train/good/000.png")
     result = call(root)
     assert result.exit_code == 3
-    told = [
-        line.removeprefix("Problem: ") for line in result.stdout.splitlines() if line.startswith("Problem: ")
-    ]
+    told = [line.removeprefix("Problem: ") for line in result.stdout.splitlines() if line.startswith("Problem: ")]
     expected = [
         (test / "broken_large/000.png", "has no mask"),
         (truth / "broken_large/777_mask.png", "has no image"),
@@ -82,7 +80,7 @@ def test_every_problem_is_told_at_once(root: Path) -> None:
     assert len(told) == len(expected)
     for line, (path, what) in zip(told, expected, strict=True):
         assert line.startswith(f"{path}: {what}")
-    assert result.stderr == f"Error: {root}: problems found (10), expected none; mend them and check again\n"
+    assert result.stderr == f"Error: {root}: problems found (10), expected none; hint them and check again\n"
     with pytest.raises(DataError) as caught:
         check(scan(root))
     assert caught.value.message == told[0]
@@ -93,10 +91,7 @@ def test_the_same_picture_under_two_labels_is_a_problem_under_one_a_warning(root
         image.save(root / "test/good/009.bmp")  # other bytes, the same pixels
     result = call(root)
     assert result.exit_code == 0
-    assert (
-        f"Warning: {root / 'test/good/009.bmp'}: shows the same as {root / 'train/good/001.png'}"
-        in result.stdout
-    )
+    assert f"Warning: {root / 'test/good/009.bmp'}: shows the same as {root / 'train/good/001.png'}" in result.stdout
     shutil.copy(root / "train/good/001.png", root / "test/broken_small/002.png")
     result = call(root)
     assert result.exit_code == 3

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from seas_runtime.errors import DataError
 from seas_train.data.dataset import (
     ImageSet,
     augment,
@@ -20,7 +21,6 @@ from seas_train.data.dataset import (
     step_generator,
 )
 from seas_train.data.layouts import Record
-from seas_train.errors import DataError
 
 SIDE = 16
 masks = hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, max_side=40))
@@ -95,9 +95,7 @@ def test_range_channels_and_size_kept(tmp_path: Path) -> None:
 def test_resizing_is_antialiased(tmp_path: Path) -> None:
     stripes = np.tile(np.array([0, 255], np.uint8), (64, 32))
     Image.fromarray(stripes).save(tmp_path / "x.png")
-    assert (
-        load_image(tmp_path / "x.png", 8).abs().max() < 0.1
-    )  # every second column would be all black or white
+    assert load_image(tmp_path / "x.png", 8).abs().max() < 0.1  # every second column would be all black or white
 
 
 @pytest.mark.parametrize("tag", range(1, 9))
@@ -225,9 +223,7 @@ def test_resized_mask_never_vanishes_nor_appears_from_nothing(mask: np.ndarray, 
 
 @given(masks, st.integers(1, 40))
 @settings(max_examples=200)
-def test_shrunk_mask_is_the_cells_at_least_half_as_covered_as_their_neighbours(
-    mask: np.ndarray, size: int
-) -> None:
+def test_shrunk_mask_is_the_cells_at_least_half_as_covered_as_their_neighbours(mask: np.ndarray, size: int) -> None:
     size = min(size, *mask.shape)
     share = coverage(mask, size)
     expected = np.zeros((size, size), bool)
@@ -239,16 +235,12 @@ def test_shrunk_mask_is_the_cells_at_least_half_as_covered_as_their_neighbours(
 
 
 @given(st.integers(0, 60), st.integers(0, 60), st.integers(4, 40))
-def test_edge_of_a_large_anomaly_is_where_half_of_a_cell_is_covered(
-    row: int, column: int, cells: int
-) -> None:
+def test_edge_of_a_large_anomaly_is_where_half_of_a_cell_is_covered(row: int, column: int, cells: int) -> None:
     mask = np.zeros((100, 100), bool)
     mask[row:, column:] = True  # a corner to the border: each cell beside it is wholly covered
     share = coverage(mask, cells)
     edges = np.ones((cells, cells), bool)
-    edges[: -(-row * cells // 100), : -(-column * cells // 100)] = (
-        False  # the corner cell is the product of two sides
-    )
+    edges[: -(-row * cells // 100), : -(-column * cells // 100)] = False  # the corner cell is the product of two sides
     np.testing.assert_array_equal(resize_mask(mask, cells)[edges], (share >= 0.5)[edges])
 
 
@@ -292,9 +284,7 @@ def test_tiny_anomalies_survive(side: int, size: int, shape: str) -> None:
     if shape == "specks":
         corners = resized[[0, 0, -1, -1], [0, -1, 0, -1]] | resized[[1, 1, -2, -2], [1, -2, 1, -2]]
         assert corners.all()
-    elif (
-        shape == "diagonal"
-    ):  # in one piece: from each marked cell to the next, rows and columns grow by one at most
+    elif shape == "diagonal":  # in one piece: from each marked cell to the next, rows and columns grow by one at most
         rows, columns = np.nonzero(resized)
         assert (np.diff(np.unique(rows)) == 1).all()
         assert (np.diff(np.unique(columns)) == 1).all()
@@ -320,9 +310,7 @@ def coverage_of(mask: np.ndarray, size: int) -> np.ndarray:
 def test_augment_moves_image_and_mask_alike(seed: int, side: int) -> None:
     image = torch.arange(3.0 * side * side).reshape(3, side, side)
     moved, moved_mask = augment(image, image[:1] * 7, torch.Generator().manual_seed(seed))
-    symmetries = [
-        np.rot90(base, k, (1, 2)) for base in (image.numpy(), image.numpy()[:, :, ::-1]) for k in range(4)
-    ]
+    symmetries = [np.rot90(base, k, (1, 2)) for base in (image.numpy(), image.numpy()[:, :, ::-1]) for k in range(4)]
     assert any(np.array_equal(moved, symmetry) for symmetry in symmetries)
     assert torch.equal(moved_mask, moved[:1] * 7)
 

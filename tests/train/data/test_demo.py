@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from seas_runtime.errors import OutputError, SettingsError
 from seas_train.data.demo import PRODUCTS, draw, vary, write
 from seas_train.data.demo.canvas import Canvas
 from seas_train.data.demo.outlines import depth_in, jagged, rounded, stroke
-from seas_train.errors import OutputError, SettingsError
 
 DEFECTS = [(product, defect) for product, line in PRODUCTS.items() for defect in line.defects]
 
@@ -36,9 +36,7 @@ def box(mask: np.ndarray) -> tuple[int, int]:
 def grown(mask: np.ndarray) -> np.ndarray:
     """The mask and its eight neighbours, pixel by pixel."""
     padded = np.pad(mask > 0, 1)
-    return np.any([np.roll(padded, (i, j), (0, 1)) for i in (-1, 0, 1) for j in (-1, 0, 1)], axis=0)[
-        1:-1, 1:-1
-    ]
+    return np.any([np.roll(padded, (i, j), (0, 1)) for i in (-1, 0, 1) for j in (-1, 0, 1)], axis=0)[1:-1, 1:-1]
 
 
 def files(root: Path) -> set[str]:
@@ -55,9 +53,7 @@ def test_products_and_defects_are_those_of_the_documents() -> None:
 
 @pytest.mark.parametrize(("product", "defect"), DEFECTS)
 @pytest.mark.parametrize("variety", [0.0, 1.0])
-def test_only_the_mask_and_its_edge_differ_from_the_whole_piece(
-    product: str, defect: str, variety: float
-) -> None:
+def test_only_the_mask_and_its_edge_differ_from_the_whole_piece(product: str, defect: str, variety: float) -> None:
     for seed in range(8):
         image, whole, mask = both(product, defect, 128, seed, variety)
         assert image.shape == (128, 128, 3)
@@ -83,9 +79,7 @@ def test_other_sizes_keep_the_promise(size: int) -> None:
         ("contamination", (10, 36), (7, 36)),
     ],
 )
-def test_bottle_defects_have_the_promised_extent(
-    defect: str, longer: tuple[int, int], shorter: tuple[int, int]
-) -> None:
+def test_bottle_defects_have_the_promised_extent(defect: str, longer: tuple[int, int], shorter: tuple[int, int]) -> None:
     sides = [box(draw("bottle", defect, 128, np.random.default_rng(seed))[1]) for seed in range(60)]
     assert all(longer[0] <= side <= longer[1] for side, _ in sides), sides
     assert all(shorter[0] <= side <= shorter[1] for _, side in sides), sides
@@ -237,9 +231,7 @@ def test_a_part_is_a_window_of_the_whole(cx: float, cy: float, reach: float, siz
     field = part.field(np.random.default_rng(2), cells)
     np.testing.assert_array_equal(field, canvas.field(np.random.default_rng(2), cells)[part.area])
     assert field.size > 0
-    assert all(
-        edge % 2 == 0 and 0 <= edge <= 2 * size for span in part.area for edge in (span.start, span.stop)
-    )
+    assert all(edge % 2 == 0 and 0 <= edge <= 2 * size for span in part.area for edge in (span.start, span.stop))
     u, v = canvas.local(cx, cy)
     inside = np.zeros(u.shape, bool)
     inside[part.area] = True
@@ -248,9 +240,7 @@ def test_a_part_is_a_window_of_the_whole(cx: float, cy: float, reach: float, siz
 
 def test_reduce_is_the_mean_of_each_pixel() -> None:
     samples = np.random.default_rng(0).random((6, 6, 3), np.float32)
-    expected = [
-        [samples[2 * i : 2 * i + 2, 2 * j : 2 * j + 2].mean(axis=(0, 1)) for j in range(3)] for i in range(3)
-    ]
+    expected = [[samples[2 * i : 2 * i + 2, 2 * j : 2 * j + 2].mean(axis=(0, 1)) for j in range(3)] for i in range(3)]
     np.testing.assert_allclose(Canvas(3).reduce(samples), expected, rtol=1e-6)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from seas_runtime.errors import DataError, SettingsError
 from seas_train.data.check import check
 from seas_train.data.layouts import (
     LAYOUTS,
@@ -15,7 +16,6 @@ from seas_train.data.layouts import (
     require_batch,
     split,
 )
-from seas_train.errors import DataError, SettingsError
 from tests.train.data.trees import save
 
 
@@ -66,16 +66,9 @@ def test_lists_the_product(root: Path) -> None:
     assert [r.image.name for r in product.normals] == ["000.png", "001.png", "002.png", "003.png", "004.png"]
     assert [r.image for r in product.test_normals] == [root / "test/good/000.bmp", root / "test/good/001.bmp"]
     assert all(r.mask is None and r.defect is None for r in product.normals + product.test_normals)
-    listed = [
-        (r.defect, r.image.relative_to(root), r.mask.relative_to(root)) for r in product.anomalies if r.mask
-    ]
-    dents = [
-        ("dent", Path(f"test/dent/00{i}.jpg"), Path(f"ground_truth/dent/00{i}_mask.png")) for i in range(4)
-    ]
-    scratches = [
-        ("scratch", Path(f"test/scratch/00{i}.PNG"), Path(f"ground_truth/scratch/00{i}_mask.tiff"))
-        for i in range(3)
-    ]
+    listed = [(r.defect, r.image.relative_to(root), r.mask.relative_to(root)) for r in product.anomalies if r.mask]
+    dents = [("dent", Path(f"test/dent/00{i}.jpg"), Path(f"ground_truth/dent/00{i}_mask.png")) for i in range(4)]
+    scratches = [("scratch", Path(f"test/scratch/00{i}.PNG"), Path(f"ground_truth/scratch/00{i}_mask.tiff")) for i in range(3)]
     assert listed == dents + scratches
     assert (product.normal_masks, product.problems, product.warnings) == ((), (), ())
 
@@ -138,9 +131,7 @@ def test_no_layout_recognised(tmp_path: Path) -> None:
 
 
 def test_a_layout_asked_for_says_what_it_misses(tmp_path: Path) -> None:
-    assert refusal(tmp_path, layout="mvtec").startswith(
-        f"{tmp_path / 'train/good'}: no such folder, expected train/good"
-    )
+    assert refusal(tmp_path, layout="mvtec").startswith(f"{tmp_path / 'train/good'}: no such folder, expected train/good")
 
 
 def test_parent_of_products_names_them(root: Path) -> None:
@@ -169,17 +160,13 @@ def test_no_anomalies(root: Path) -> None:
     (root / "ground_truth").rename(root / "elsewhere_too")
     (root / "test" / "good").mkdir(parents=True)
     (root / "ground_truth").mkdir()
-    assert refusal(root).startswith(
-        f"{root / 'test'}: holds no anomaly, expected a folder for each defect type"
-    )
+    assert refusal(root).startswith(f"{root / 'test'}: holds no anomaly, expected a folder for each defect type")
 
 
 @pytest.mark.parametrize("where", ["test", "ground_truth"])
 def test_defect_type_without_an_image(root: Path, where: str) -> None:
     (root / where / "rust").mkdir()
-    assert refusal(root).startswith(
-        f"{root / 'test/rust'}: holds no image, expected images of this defect type"
-    )
+    assert refusal(root).startswith(f"{root / 'test/rust'}: holds no image, expected images of this defect type")
 
 
 def test_image_without_mask(root: Path) -> None:
@@ -252,9 +239,7 @@ def test_mask_of_other_values(root: Path, levels: list[int], named: str) -> None
 
 def parts(product: Product, **options: object) -> tuple[list[str], list[str]]:
     divided = split(product, **options)
-    return tuple(
-        [f"{r.defect}/{r.image.stem}" for r in records] for records in (divided.train, divided.held_out)
-    )
+    return tuple([f"{r.defect}/{r.image.stem}" for r in records] for records in (divided.train, divided.held_out))
 
 
 def test_split_first_is_file_order(root: Path) -> None:
@@ -263,15 +248,11 @@ def test_split_first_is_file_order(root: Path) -> None:
     assert held_out == ["dent/001", "dent/002", "dent/003", "scratch/001", "scratch/002"]
 
 
-@pytest.mark.parametrize(
-    ("fraction", "sizes"), [(1 / 3, (1, 1)), (0.01, (1, 1)), (0.5, (2, 1)), (0.7, (2, 2)), (1.0, (4, 3))]
-)
+@pytest.mark.parametrize(("fraction", "sizes"), [(1 / 3, (1, 1)), (0.01, (1, 1)), (0.5, (2, 1)), (0.7, (2, 2)), (1.0, (4, 3))])
 def test_split_sizes(root: Path, fraction: float, sizes: tuple[int, int]) -> None:
     train, held_out = parts(read(root), fraction=fraction)
     assert (sum(n.startswith("dent") for n in train), sum(n.startswith("scratch") for n in train)) == sizes
-    assert sorted(train + held_out) == [f"dent/00{i}" for i in range(4)] + [
-        f"scratch/00{i}" for i in range(3)
-    ]
+    assert sorted(train + held_out) == [f"dent/00{i}" for i in range(4)] + [f"scratch/00{i}" for i in range(3)]
 
 
 def test_split_does_not_lose_an_image_to_rounding() -> None:
@@ -283,9 +264,7 @@ def test_split_does_not_lose_an_image_to_rounding() -> None:
 def test_seeded_split_reaches_every_image_and_repeats(root: Path) -> None:
     product = read(root)
     trains = [parts(product, seed=seed)[0] for seed in range(40)]
-    assert {name for train in trains for name in train} == {
-        f"{r.defect}/{r.image.stem}" for r in product.anomalies
-    }
+    assert {name for train in trains for name in train} == {f"{r.defect}/{r.image.stem}" for r in product.anomalies}
     assert trains == [parts(read(root), seed=seed)[0] for seed in range(40)]
 
 

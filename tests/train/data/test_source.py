@@ -12,9 +12,7 @@ from tests.train.data import trees
 
 def tune(base: Path, out: Path, *words: object) -> Result:
     small = ["--steps", 1, "--levels", "2", "--normal-count", 3, "--seed", 5]
-    return CliRunner().invoke(
-        main, [str(word) for word in ("tune", *words, "--base", base, "--out", out, *small)]
-    )
+    return CliRunner().invoke(main, [str(word) for word in ("tune", *words, "--base", base, "--out", out, *small)])
 
 
 def folder_options(root: Path) -> list[object]:
@@ -31,9 +29,7 @@ def test_shots_and_split_are_written_into_the_run(base: Path, tmp_path: Path) ->
     assert facts["train"] == [f"anomalies/{kind}/IMG_{i}.jpg" for kind in ("dent", "scratch") for i in (0, 1)]
     assert facts["held_out"] == [f"anomalies/{kind}/IMG_2.jpg" for kind in ("dent", "scratch")]
     assert len(facts["normals"]) == 3
-    again = tune(
-        base, tmp_path / "run", root, "--shots", 2, "--split", "first"
-    )  # the same product, found by its tree
+    again = tune(base, tmp_path / "run", root, "--shots", 2, "--split", "first")  # the same product, found by its tree
     assert "already done" in again.output
     fewer = tune(base, tmp_path / "run", root, "--shots", 1, "--split", "first")
     assert (fewer.exit_code, "shots 2, now 1" in fewer.stderr) == (5, True)

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from seas_runtime.errors import DataError
 from seas_train.data.check import check, inspect
 from seas_train.data.dataset import ImageSet
 from seas_train.data.layouts import LAYOUTS, Product, faultless, read, scan, scan_folders
-from seas_train.errors import DataError
 from tests.train.data import trees
 from tests.train.data.trees import TREES, mask, photograph, save, write_csv
 
@@ -86,12 +86,8 @@ def test_mask_without_an_image_and_type_without_images(tmp_path: Path, layout: s
     for record in product.of_type(str(first.defect)):
         record.image.unlink()
     problems = scan(product.root).problems
-    assert problems[0].startswith(
-        f"{first.image.parent}: holds no image, expected images of this defect type"
-    )
-    assert problems[1].startswith(
-        f"{first.mask}: has no image, expected {first.image.parent}/NAME.png for a mask "
-    )
+    assert problems[0].startswith(f"{first.image.parent}: holds no image, expected images of this defect type")
+    assert problems[1].startswith(f"{first.mask}: has no image, expected {first.image.parent}/NAME.png for a mask ")
     assert len(problems) == 1 + len(product.of_type(str(first.defect)))
     assert refusal(product.root) == problems[0]
 
@@ -102,9 +98,7 @@ def test_no_normal_images(tmp_path: Path, layout: str) -> None:
     for record in product.normals:
         record.image.unlink()
     message = refusal(product.root)
-    assert (
-        "holds no image, expected normal images" in message or "no such file, expected it because" in message
-    )
+    assert "holds no image, expected normal images" in message or "no such file, expected it because" in message
 
 
 @pytest.mark.parametrize(
@@ -119,9 +113,7 @@ def test_no_normal_images(tmp_path: Path, layout: str) -> None:
 def test_a_missing_folder_is_named(tmp_path: Path, layout: str, part: str) -> None:
     root = TREES[layout](tmp_path)
     (root / part).rename(root / "elsewhere")
-    assert refusal(root).startswith(
-        f"{root / part}: no such folder, expected {LAYOUTS[layout].tree} in {root}"
-    )
+    assert refusal(root).startswith(f"{root / part}: no such folder, expected {LAYOUTS[layout].tree} in {root}")
 
 
 def test_mvtec3d_takes_colour_images_of_train_and_test(tmp_path: Path) -> None:
@@ -165,8 +157,7 @@ def test_visa_follows_its_lists(tmp_path: Path) -> None:
     pairs = {0: "chunk_of_wax_missing", 3: "chunk_of_wax_missing", 4: "combined", 5: "combined"}
     pairs |= {1: "different_colour_spot", 2: "weird_candle_wick"}
     assert listed(product) == [
-        (defect, f"Data/Images/Anomaly/00{i}.JPG", f"Data/Masks/Anomaly/00{i}.png")
-        for i, defect in pairs.items()
+        (defect, f"Data/Images/Anomaly/00{i}.JPG", f"Data/Masks/Anomaly/00{i}.png") for i, defect in pairs.items()
     ]
 
 
@@ -185,9 +176,7 @@ def test_visa_says_what_its_lists_miss(tmp_path: Path) -> None:
     assert "0099.JPG" in warning
     labels = (root / "image_anno.csv").read_text().splitlines()
     (root / "image_anno.csv").write_text("\n".join(labels[:-1]) + "\n")
-    assert refusal(root).startswith(
-        f"{root / 'Data/Images/Anomaly/005.JPG'}: has no defect type, expected a row in"
-    )
+    assert refusal(root).startswith(f"{root / 'Data/Images/Anomaly/005.JPG'}: has no defect type, expected a row in")
     (root / "image_anno.csv").write_text("\n".join(labels).replace(",normal,", ",,"))
     assert "has no label for candle/Data/Images/Normal/" in refusal(root)
 
@@ -198,9 +187,7 @@ def test_visa_mask_on_a_normal_image(tmp_path: Path) -> None:
     listed_mask = "candle/Data/Masks/Normal/0001.png"
     path.write_text(path.read_text().replace("Normal/0001.JPG,", f"Normal/0001.JPG,{listed_mask}"))
     mask(root.parent / listed_mask)
-    assert refusal(root).startswith(
-        f"{root / 'Data/Masks/Normal/0001.png'}: marks an anomaly on a normal image"
-    )
+    assert refusal(root).startswith(f"{root / 'Data/Masks/Normal/0001.png'}: marks an anomaly on a normal image")
 
 
 @pytest.mark.parametrize("name", ["split_csv/1cls.csv", "candle/image_anno.csv"])
@@ -278,9 +265,7 @@ def test_flat_folders_are_one_type(tmp_path: Path, end: str) -> None:
     assert names(product) == ([f"good/{i}.png" for i in range(3)], [])
 
 
-def test_folders_from_elsewhere_are_the_product_of_the_tree(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_folders_from_elsewhere_are_the_product_of_the_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = trees.folders(tmp_path)
     monkeypatch.chdir(root)
     product = scan_folders(Path("anomalies"), Path("../valve/masks"), Path("normals"))
@@ -291,9 +276,7 @@ def test_folders_from_elsewhere_are_the_product_of_the_tree(
 def test_folders_half_sorted(tmp_path: Path) -> None:
     root = trees.folders(tmp_path)
     photograph(root / "anomalies/loose.jpg")
-    assert refusal(root).startswith(
-        f"{root / 'anomalies'}: holds images and folders (dent, scratch), expected images alone"
-    )
+    assert refusal(root).startswith(f"{root / 'anomalies'}: holds images and folders (dent, scratch), expected images alone")
     with pytest.raises(DataError, match="none: no such folder, expected a folder of images"):
         scan_folders(root / "anomalies", root / "none", root / "normals")
 
@@ -302,9 +285,7 @@ def test_masks_of_classes_with_many_levels_are_none(tmp_path: Path) -> None:
     root = trees.mvtec3d(tmp_path)
     path = root / "test/cut/gt/001.png"
     save(path, np.arange(24 * 32).reshape(24, 32) % 17)
-    assert refusal(root).startswith(
-        f"{path}: the mask holds the 17 values 0, 1, 2, 3, 4, ..., expected 0 and at most 15"
-    )
+    assert refusal(root).startswith(f"{path}: the mask holds the 17 values 0, 1, 2, 3, 4, ..., expected 0 and at most 15")
     save(path, np.arange(24 * 32).reshape(24, 32) % 16)
     check(read(root))
     save(path, np.full((24, 32), 254))

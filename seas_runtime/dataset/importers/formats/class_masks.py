@@ -66,14 +66,8 @@ def _marks(mask: Path, held: Survey, titles: dict[int, str]) -> tuple[Mark, ...]
     if strange:
         red, green, blue = levels.rgb(strange[0])
         raise BrokenError(f"the mask holds the colour {red},{green},{blue}, which {_LIST} does not name")
-    kinds = [
-        (value, titles[value]) for value in sorted(held.counts) if titles[value].casefold() not in _BACKGROUND
-    ]
-    return tuple(
-        Mark(title, MaskFile(mask, Among(frozenset((value,)))), held.size)
-        for value, title in kinds
-        if title != "void"
-    )
+    kinds = [(value, titles[value]) for value in sorted(held.counts) if titles[value].casefold() not in _BACKGROUND]
+    return tuple(Mark(title, MaskFile(mask, Among(frozenset((value,)))), held.size) for value, title in kinds if title != "void")
 
 
 def _titles(folder: Folder, found: Findings) -> dict[int, str]:
@@ -89,9 +83,7 @@ def _titles(folder: Folder, found: Findings) -> dict[int, str]:
         match = _LINE.fullmatch(line[:1000])
         channels = [int(channel) for channel in match["colour"].split(",")] if match else [256]
         if match is None or max(channels) > 255:
-            raise BrokenError(
-                f"line {number} of {_LIST} is {shown(line)[:40]}, expected NAME:RED,GREEN,BLUE:parts:actions"
-            )
+            raise BrokenError(f"line {number} of {_LIST} is {shown(line)[:40]}, expected NAME:RED,GREEN,BLUE:parts:actions")
         titles[levels.value(*channels)] = match["title"].strip()
     return titles
 
@@ -115,9 +107,6 @@ def _voc_colours() -> list[int]:
     """Pascal VOC's colour of each class number: its bits, dealt to red, green and blue in turn, the highest first."""
     colours = []
     for number in range(256):
-        channels = [
-            sum(((number >> (3 * bit + channel)) & 1) << (7 - bit) for bit in range(3))
-            for channel in range(3)
-        ]
+        channels = [sum(((number >> (3 * bit + channel)) & 1) << (7 - bit) for bit in range(3)) for channel in range(3)]
         colours.append(levels.value(*channels))
     return colours

@@ -28,11 +28,7 @@ Fields = dict[str, object]
 
 def claims(document: object) -> bool:
     """Whether a JSON file is COCO's."""
-    return (
-        isinstance(document, dict)
-        and "images" in document
-        and bool({"annotations", "categories"} & document.keys())
-    )
+    return isinstance(document, dict) and "images" in document and bool({"annotations", "categories"} & document.keys())
 
 
 def read(document: object, file: Path, finder: Finder, _settings: ImportSettings, found: Findings) -> None:
@@ -52,9 +48,7 @@ def read(document: object, file: Path, finder: Finder, _settings: ImportSettings
             continue
         try:
             frame = _frame(entry)
-            marks = tuple(
-                _mark(documents.mapping(one, "an annotation"), frame, titles) for one in annotations
-            )
+            marks = tuple(_mark(documents.mapping(one, "an annotation"), frame, titles) for one in annotations)
             found.pictures.append(Picture(picture, marks))
         except BrokenError as error:
             found.leave(picture, f"{shown(file.name)}: {error}", loses=True)
@@ -68,10 +62,7 @@ def read(document: object, file: Path, finder: Finder, _settings: ImportSettings
 
 def _titles(categories: object) -> dict[object, str]:
     entries = [documents.mapping(entry, "a category") for entry in documents.array(categories, "categories")]
-    return {
-        _identity(entry.get("id")): documents.title(entry.get("name"), "a category's name")
-        for entry in entries
-    }
+    return {_identity(entry.get("id")): documents.title(entry.get("name"), "a category's name") for entry in entries}
 
 
 def _identity(value: object) -> object:

@@ -48,9 +48,7 @@ def read(document: object, file: Path, finder: Finder, settings: ImportSettings,
             continue
         try:
             frame = size_of(_value(image, "width"), _value(image, "height"))
-            marks = (
-                _mark(element, frame, settings.line_width) for element in image if element.tag not in _PASSED
-            )
+            marks = (_mark(element, frame, settings.line_width) for element in image if element.tag not in _PASSED)
             found.pictures.append(Picture(picture, tuple(marks)))
         except BrokenError as error:
             found.leave(picture, f"{shown(file.name)}: {error}", loses=True)

@@ -42,9 +42,7 @@ def claims(document: object) -> bool:
     if not isinstance(first, dict):
         return False
     minimal = "id" in first and bool({"annotator", "annotation_id", "lead_time"} & first.keys())
-    return minimal or (
-        isinstance(first.get("data"), dict) and bool({"id", "annotations", "completions"} & first.keys())
-    )
+    return minimal or (isinstance(first.get("data"), dict) and bool({"id", "annotations", "completions"} & first.keys()))
 
 
 def read(document: object, file: Path, finder: Finder, settings: ImportSettings, found: Findings) -> None:
@@ -91,9 +89,7 @@ def _results(task: Fields, found: Findings) -> Iterator[Fields]:
     if "data" not in task:
         for name, value in task.items():
             if isinstance(value, list):
-                yield from (
-                    {"value": one, "from_name": name, **one} for one in value if isinstance(one, dict)
-                )
+                yield from ({"value": one, "from_name": name, **one} for one in value if isinstance(one, dict))
         return
     annotations = [
         documents.mapping(one, "an annotation")
@@ -101,9 +97,7 @@ def _results(task: Fields, found: Findings) -> Iterator[Fields]:
     ]
     kept = [one for one in annotations if not (one.get("was_cancelled") or one.get("skipped"))]
     if len(kept) > 1:
-        found.doubts.append(
-            f"task {shown(task.get('id'))[:20]} has {len(kept)} annotations, of which the last counts"
-        )
+        found.doubts.append(f"task {shown(task.get('id'))[:20]} has {len(kept)} annotations, of which the last counts")
     for one in kept[-1:]:
         for result in documents.array(one.get("result") or [], "a result"):
             yield documents.mapping(result, "a result")
@@ -118,9 +112,7 @@ def _mark(result: Fields, line_width: float | None) -> Mark | None:
     names = [documents.title(name, "a label") for name in documents.array(value[kinds[0]], kinds[0])]
     frame = size_of(result.get("original_width"), result.get("original_height"))
     if number(result.get("image_rotation") or 0, "image_rotation") % 360:
-        raise BrokenError(
-            "a picture that was turned in Label Studio, expected it as it is; turn the file and mark it again"
-        )
+        raise BrokenError("a picture that was turned in Label Studio, expected it as it is; turn the file and mark it again")
     title = ", ".join(names)
     if not title:
         raise BrokenError("a mark without a label")

@@ -26,9 +26,7 @@ _LINES = {"line": 2, "linestrip": 2, "point": 1, "points": 1}
 
 def claims(document: object) -> bool:
     """Whether a JSON file is LabelMe's."""
-    return (
-        isinstance(document, dict) and "shapes" in document and not {"categories", "file"} & document.keys()
-    )
+    return isinstance(document, dict) and "shapes" in document and not {"categories", "file"} & document.keys()
 
 
 def read(document: object, file: Path, finder: Finder, settings: ImportSettings, found: Findings) -> None:

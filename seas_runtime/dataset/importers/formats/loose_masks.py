@@ -37,9 +37,7 @@ def read(folder: Folder, settings: ImportSettings, found: Findings, pool: Execut
         if all(mask in surveys for mask in masks):
             title = title_of(folder, photograph)
             marks = (
-                Mark(word or title, MaskFile(mask, rule), surveys[mask].size)
-                for mask in masks
-                for word, rule in reading.rules
+                Mark(word or title, MaskFile(mask, rule), surveys[mask].size) for mask in masks for word, rule in reading.rules
             )
             blank: Blank = "normal" if folder.is_normal(photograph) else "doubt"
             found.pictures.append(Picture(photograph, tuple(marks), blank=blank))

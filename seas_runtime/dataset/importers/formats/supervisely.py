@@ -33,9 +33,7 @@ def read(document: object, file: Path, finder: Finder, settings: ImportSettings,
     try:
         frame = size_of(size.get("width"), size.get("height"))
         objects = documents.array(fields["objects"], "objects")
-        marks = tuple(
-            _mark(documents.mapping(one, "an object"), frame, settings.line_width) for one in objects
-        )
+        marks = tuple(_mark(documents.mapping(one, "an object"), frame, settings.line_width) for one in objects)
         found.pictures.append(Picture(picture, marks))
     except BrokenError as error:
         found.leave(picture, f"{shown(file.name)}: {error}", loses=True)
@@ -52,14 +50,10 @@ def _mark(fields: Fields, frame: Size, line_width: float | None) -> Mark:
     if kind == "bitmap":
         bitmap = documents.mapping(fields.get("bitmap"), "a bitmap")
         origin = points([bitmap.get("origin")], 1).astype(int)[0]
-        return Mark(
-            title, Bitmap(partial(_decode, bitmap.get("data")), (int(origin[0]), int(origin[1]))), frame
-        )
+        return Mark(title, Bitmap(partial(_decode, bitmap.get("data")), (int(origin[0]), int(origin[1]))), frame)
     drawn = documents.mapping(fields.get("points"), "points")
     outer = drawn.get("exterior")
-    return Mark(
-        title, _drawn(kind, outer, drawn.get("interior") or [], line_width), frame, coarse=kind == "rectangle"
-    )
+    return Mark(title, _drawn(kind, outer, drawn.get("interior") or [], line_width), frame, coarse=kind == "rectangle")
 
 
 def _drawn(kind: object, outer: object, inner: object, line_width: float | None) -> Shape:

@@ -41,11 +41,7 @@ class Place:
     @cached_property
     def pattern(self) -> re.Pattern[str]:
         """What the path of a picture without its ending looks like."""
-        text = (
-            re.escape(self.pictures)
-            .replace(r"\*\*/", "(?P<inner>(?:[^/]+/)*?)")
-            .replace(r"\{name\}", "(?P<name>[^/]+)")
-        )
+        text = re.escape(self.pictures).replace(r"\*\*/", "(?P<inner>(?:[^/]+/)*?)").replace(r"\{name\}", "(?P<name>[^/]+)")
         for word in ("type", "part"):
             text = text.replace(rf"\{{{word}\}}", f"(?P<{word}>[^/]+)")
         return re.compile(text, re.IGNORECASE)

@@ -51,9 +51,7 @@ def read(tree: Tree, folder: Folder, found: Findings) -> None:
             _add(place, picture, title, masks, found, tree.blank)
 
 
-def _add(
-    place: Place, picture: Path, title: str, masks: Iterable[Path], found: Findings, blank: bool
-) -> None:
+def _add(place: Place, picture: Path, title: str, masks: Iterable[Path], found: Findings, blank: bool) -> None:
     try:
         marks = tuple(Mark(title, MaskFile(mask, place.rule(mask)), header(mask).size) for mask in masks)
         found.pictures.append(Picture(picture, marks, place.held_out, blank="normal" if blank else "broken"))
@@ -61,9 +59,7 @@ def _add(
         found.leave(picture, f"its mask {error}", loses=True)
 
 
-def _masks(
-    tree: Tree, folder: Folder, picture: Path, by_path: dict[str, list[Path]]
-) -> tuple[Place | None, tuple[Path, ...]]:
+def _masks(tree: Tree, folder: Folder, picture: Path, by_path: dict[str, list[Path]]) -> tuple[Place | None, tuple[Path, ...]]:
     """The place of a picture, and its masks there."""
     path = _bare(folder, picture)
     for place in tree.places:
@@ -72,11 +68,7 @@ def _masks(
             continue
         for pattern in place.masks:
             wanted = pattern.format_map(match.groupdict()).casefold()
-            masks = tuple(
-                mask
-                for mask in by_path.get(wanted, ())
-                if wanted != path.casefold() or _is_beside(mask, picture)
-            )
+            masks = tuple(mask for mask in by_path.get(wanted, ()) if wanted != path.casefold() or _is_beside(mask, picture))
             if masks:
                 return place, masks
         return place, ()

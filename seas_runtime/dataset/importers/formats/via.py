@@ -31,9 +31,7 @@ def claims(document: object) -> bool:
         return False
     entries = document.get("_via_img_metadata", document)
     first = next(iter(entries.values()), None) if isinstance(entries, dict) else None
-    return "_via_img_metadata" in document or (
-        isinstance(first, dict) and {"filename", "regions"} <= first.keys()
-    )
+    return "_via_img_metadata" in document or (isinstance(first, dict) and {"filename", "regions"} <= first.keys())
 
 
 def read(document: object, file: Path, finder: Finder, settings: ImportSettings, found: Findings) -> None:
@@ -70,9 +68,7 @@ def _rows(text: str) -> list[tuple[object, list[Fields]]]:
     try:
         for row in csv.DictReader(io.StringIO(text.lstrip("#"), newline="")):
             regions = entries.setdefault(row.get("filename") or "", [])
-            shape, attributes = (
-                json.loads(row.get(f"region_{part}attributes") or "{}") for part in ("shape_", "")
-            )
+            shape, attributes = (json.loads(row.get(f"region_{part}attributes") or "{}") for part in ("shape_", ""))
             if shape:
                 regions.append({"shape_attributes": shape, "region_attributes": attributes})
     except (csv.Error, ValueError, RecursionError) as error:
@@ -92,9 +88,7 @@ def _attribute(entries: list[tuple[object, list[Fields]]], found: Findings) -> s
     known = [name for wanted in _TYPE_NAMES for name in used if name.casefold() == wanted]
     chosen = known[0] if known else used.most_common(1)[0][0]
     names = ", ".join(map(shown, sorted(used)))
-    (found.notes if known else found.doubts).append(
-        f"of the attributes {names}, {shown(chosen)} is taken for the type"
-    )
+    (found.notes if known else found.doubts).append(f"of the attributes {names}, {shown(chosen)} is taken for the type")
     return chosen
 
 

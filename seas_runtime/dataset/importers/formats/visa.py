@@ -27,11 +27,7 @@ def visa_lists(folder: Folder) -> Lists:
         if picture is not None and named and named != ["normal"]:
             titles[picture] = named[0] if len(named) == 1 else COMBINED
     split = folder.root.absolute().parent / "split_csv" / "1cls.csv"
-    tests = {
-        _below_product(row.get("image"))
-        for row in _rows(split)
-        if row.get("split") == "test" and _is_of(row, folder)
-    }
+    tests = {_below_product(row.get("image")) for row in _rows(split) if row.get("split") == "test" and _is_of(row, folder)}
     held_out = frozenset(picture for key, picture in pictures.items() if key in tests)
     return Lists(titles, held_out, frozenset((kinds,)))
 

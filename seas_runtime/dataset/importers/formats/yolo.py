@@ -99,14 +99,10 @@ def _says_something(file: Path) -> bool:
 def _mark(line: str, size: Size, titles: dict[int, str]) -> Mark:
     numbers = _numbers(line)
     if numbers is None:
-        raise BrokenError(
-            f"a line {shortened(line[:60])}, expected a class number and the shares of an outline or box"
-        )
+        raise BrokenError(f"a line {shortened(line[:60])}, expected a class number and the shares of an outline or box")
     number, shares = numbers
     if not max(map(abs, shares)) <= 2:
-        raise BrokenError(
-            f"a coordinate of {max(shares, key=abs):g}, expected shares of the picture from 0 to 1"
-        )
+        raise BrokenError(f"a coordinate of {max(shares, key=abs):g}, expected shares of the picture from 0 to 1")
     title = titles.get(number, f"class_{number}")
     if len(shares) <= 5:  # a box, with or without its score
         x, y, width, height = shares[:4]
@@ -131,14 +127,8 @@ def _titles(folder: Folder, found: Findings) -> dict[int, str]:
     for file in folder.files:
         if file.name.lower() in ("classes.txt", "obj.names", "predefined_classes.txt"):
             found.consumed.add(file)
-            return {
-                i: line.strip()
-                for i, line in enumerate(documents.load_text(file).splitlines())
-                if line.strip()
-            }
-    found.notes.append(
-        "no data.yaml or classes.txt: classes are called by their numbers; --type class_0=NAME names one"
-    )
+            return {i: line.strip() for i, line in enumerate(documents.load_text(file).splitlines()) if line.strip()}
+    found.notes.append("no data.yaml or classes.txt: classes are called by their numbers; --type class_0=NAME names one")
     return {}
 
 
@@ -150,9 +140,7 @@ def _yaml_names(text: str) -> dict[int, str]:
     inline, block = match[1].partition(" #")[0].strip(), match[2]
     if inline.startswith(("[", "{")):
         inside = (inline + block).strip()
-        items = re.findall(
-            r"""(?:(\d+)\s*:\s*)?(?:'((?:[^']|'')*)'|"((?:[^"\\]|\\.)*)"|([^\s,\[\]{}'"][^,\]}]*))""", inside
-        )
+        items = re.findall(r"""(?:(\d+)\s*:\s*)?(?:'((?:[^']|'')*)'|"((?:[^"\\]|\\.)*)"|([^\s,\[\]{}'"][^,\]}]*))""", inside)
         return {int(key) if key else i: _text(a, b, c) for i, (key, a, b, c) in enumerate(items)}
     names: dict[int, str] = {}
     for line in block.splitlines():

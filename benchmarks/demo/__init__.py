@@ -1,0 +1,1 @@
+"""The demo product's judge, figures and report."""

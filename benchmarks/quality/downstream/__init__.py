@@ -1,0 +1,1 @@
+"""Segmenters that learn from pairs: methods, trials, tables."""

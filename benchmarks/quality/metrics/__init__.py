@@ -1,0 +1,1 @@
+"""Metrics of generated pairs and of segmenters."""

@@ -1,0 +1,1 @@
+"""What is timed: candidates, jobs, bundles of random weights, the report."""

@@ -1,0 +1,1 @@
+"""TensorRT and TensorRT-RTX: building engines beside a bundle, and running them with the sampler's loop on the GPU."""

@@ -1,0 +1,165 @@
+"""The sampler's loop on the GPU: `seas_runtime.sampling.sampler.solve`, decoding and masks, with nothing copied in between.
+
+The graphs hand each other their tensors in place, the kernels do what is between the graphs, and only pixels, masks and
+one flag come back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seas_runtime.backends import BatchJob
+from seas_runtime.backends.tensorrt.cuda import explained
+from seas_runtime.backends.tensorrt.graph_engine import Ready
+from seas_runtime.backends.tensorrt.session import Session, memory_of, size_of
+from seas_runtime.bundle.manifest import REQUIRED_GRAPHS, GraphName, Manifest
+from seas_runtime.errors import BackendError
+from seas_runtime.kernels.loader import Kernels, Storage
+
+_COPIES: dict[int, Literal[1, 2]] = {1: 1, 2: 2}
+
+
+def storage_of(manifest: Manifest) -> Storage:
+    """The type of the tensors that the kernels read and write.
+
+    Raises:
+        BackendError: there are two.
+    """
+    found = {
+        spec.dtype
+        for name in REQUIRED_GRAPHS
+        for spec in (*manifest.graphs[name].inputs, *manifest.graphs[name].outputs)
+        if spec.name not in ("timestep", "prompt")
+    }
+    if found == {"float32"}:
+        return "float32"
+    if found == {"float16"}:
+        return "float16"
+    raise BackendError(f"tensors of {' and '.join(sorted(found))} found, one type expected")
+
+
+class Loop:
+    """Runs whole batches in a session, with the kernels for the type of its tensors."""
+
+    def __init__(self, session: Session, kernels: Kernels) -> None:
+        self._session, self._kernels = session, kernels
+        unet, branch = session.graph("unet"), session.graph("mask_branch")
+        self._latent = session.graph("decoder").inputs[0]
+        self._image = session.graph("decoder").outputs[0]
+        self._sample, self._timestep, self._prompt = map(memory_of, unet.inputs)
+        self._noise, self._probability = memory_of(unet.outputs[0]), memory_of(branch.outputs[0])
+        self._height, self._width = (int(side) for side in self._image.shape[2:])
+
+    def run(self, job: BatchJob) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """See `seas_runtime.backends.BatchBackend.sample_batch`."""
+        n = len(job.latents)
+        rows: dict[GraphName, int] = {"unet": len(job.prompts), "mask_branch": n, "decoder": n}
+        with self._session.ready(rows, self._memory(job)) as engines:
+            self._upload(job)
+            for index in range(len(job.table)):
+                self._step(job, engines, with_mask=index >= len(job.table) - job.mask_steps)
+            engines["decoder"].launch()
+            self._finish(job)
+            results = self._session.gpu.download(
+                {
+                    "pixels": ((n, self._height, self._width, 3), np.dtype(np.uint8)),
+                    "mask": ((n, self._height, self._width), np.dtype(np.uint8)),
+                    "broken": ((1,), np.dtype(np.int32)),
+                }
+            )
+        if results["broken"][0]:
+            raise BackendError("the sampler's loop on the GPU met NaN or infinity; try --backend cpu")
+        return results["pixels"], results["mask"]
+
+    def _memory(self, job: BatchJob) -> dict[str, int]:
+        """What the kernels need beside the tensors of the graphs, in bytes."""
+        n = len(job.latents)
+        pixels = n * self._height * self._width
+        return {
+            "table": job.table.nbytes,
+            "timesteps": job.timesteps.nbytes,
+            "counter": 4,
+            "step": job.table[0].nbytes,
+            "before": size_of(self._latent, n),
+            "broken": 4,
+            "total": 4 * pixels,
+            "pixels": 3 * pixels,
+            "mask": pixels,
+        }
+
+    def _upload(self, job: BatchJob) -> None:
+        gpu, n = self._session.gpu, len(job.latents)
+        copies = len(job.prompts) // n
+        dtype = np.dtype(self._latent.dtype)
+        gpu.upload(self._sample, np.concatenate([job.latents] * copies).astype(dtype))
+        gpu.upload(self._prompt, job.prompts.astype(self._session.graph("unet").inputs[2].dtype))
+        gpu.upload("table", job.table)
+        gpu.upload("timesteps", job.timesteps)
+        for name, size in self._memory(job).items():
+            if name in ("counter", "broken", "total"):
+                gpu.clear(name, size)
+
+    def _step(self, job: BatchJob, engines: Mapping[GraphName, Ready], *, with_mask: bool) -> None:
+        """One step; its mask is of the latents that enter it, and so comes before they are replaced."""
+        at, stream = self._session.gpu.address, self._session.gpu.stream
+        n, rows = len(job.latents), len(job.prompts)
+        with explained("starting a step on the GPU"):
+            self._kernels.begin_step(
+                stream,
+                table=at("table"),
+                timesteps=at("timesteps"),
+                counter=at("counter"),
+                step=at("step"),
+                timestep=at(self._timestep),
+                steps=len(job.table),
+                rows=rows,
+            )
+        engines["unet"].launch()
+        if with_mask:
+            engines["mask_branch"].launch()
+        with explained("ending a step on the GPU"):
+            if with_mask:
+                self._kernels.accumulate(
+                    stream,
+                    probability=at(self._probability),
+                    total=at("total"),
+                    broken=at("broken"),
+                    count=n * self._height * self._width,
+                )
+            self._kernels.update(
+                stream,
+                noise=at(self._noise),
+                latents=at(self._sample),
+                before=at("before"),
+                step=at("step"),
+                next_latents=at(self._sample),
+                clean=at("before"),
+                broken=at("broken"),
+                count=job.latents.size,
+                copies=_COPIES[rows // n],
+            )
+
+    def _finish(self, job: BatchJob) -> None:
+        at, stream = self._session.gpu.address, self._session.gpu.stream
+        n, plane = len(job.latents), self._height * self._width
+        with explained("making pixels on the GPU"):
+            self._kernels.to_pixels(
+                stream,
+                images=at(memory_of(self._image)),
+                pixels=at("pixels"),
+                broken=at("broken"),
+                n=n,
+                plane=plane,
+            )
+            self._kernels.threshold(
+                stream,
+                total=at("total"),
+                mask=at("mask"),
+                count=n * plane,
+                steps=job.mask_steps,
+                limit=job.threshold,
+            )

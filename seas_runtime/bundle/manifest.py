@@ -1,0 +1,230 @@
+"""The schema of `manifest.json`: what a bundle says of itself, format 1."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, model_validator
+
+from seas_runtime.bundle.names import defect_name, folder_name
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+CONDITIONING = "conditioning.safetensors"
+WEIGHTS = "weights.bin"
+ENGINES = "engines"
+
+GraphName = Literal["unet", "vae_decoder", "mask_head", "decoder", "mask_branch"]
+Precision = Literal["fp32", "fp16"]
+
+# The tensors of each graph, in order; `unet`, `decoder` and `mask_branch` are what the sampler runs.
+GRAPH_INPUTS: dict[GraphName, tuple[str, ...]] = {
+    "unet": ("sample", "timestep", "prompt"),
+    "vae_decoder": ("latent",),
+    "mask_head": ("up2", "up3", "feature1", "feature2", "feature3"),
+    "decoder": ("latent",),
+    "mask_branch": ("latent", "up2", "up3"),
+}
+GRAPH_OUTPUTS: dict[GraphName, tuple[str, ...]] = {
+    "unet": ("noise", "up2", "up3"),
+    "vae_decoder": ("image", "feature1", "feature2", "feature3"),
+    "mask_head": ("probability",),
+    "decoder": ("image",),
+    "mask_branch": ("probability",),
+}
+REQUIRED_GRAPHS: tuple[GraphName, ...] = ("unet", "decoder", "mask_branch")
+
+
+def _inside(path: str) -> str:
+    pure = PurePosixPath(path)
+    if pure.is_absolute() or ".." in pure.parts or "\\" in path or ":" in path or str(pure) != path:
+        raise ValueError(f"{path!r} leaves the bundle or is not a plain relative path")
+    if path == MANIFEST or pure.parts[:1] in ((), (ENGINES,)):
+        raise ValueError(f"{path!r} cannot be a core file")
+    return path
+
+
+FolderName = Annotated[str, AfterValidator(folder_name)]
+DefectName = Annotated[str, AfterValidator(defect_name)]
+CorePath = Annotated[str, AfterValidator(_inside)]
+Size = Annotated[int, Field(ge=1, le=1 << 16)]
+Dimension = Size | Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Defect(_Model):
+    """One defect type and the prompt whose embedding the conditioning holds."""
+
+    name: DefectName
+    prompt: str
+
+
+class Geometry(_Model):
+    """Sides of the square images and latents, channels, and the prompt's tokens and width."""
+
+    image_size: Size
+    latent_channels: Size
+    latent_size: Size
+    prompt_length: Size
+    prompt_width: Size
+
+
+class Schedule(_Model):
+    """The noise schedule of training and how the solver samples it; names are those of diffusers."""
+
+    beta_start: Annotated[float, Field(gt=0, lt=1)]
+    beta_end: Annotated[float, Field(gt=0, lt=1)]
+    beta_schedule: Literal["scaled_linear", "linear"]
+    train_steps: Annotated[int, Field(ge=2, le=100_000)]
+    spacing: Literal["linspace"]
+    final: Literal["zero", "published"]
+
+
+class Start(_Model):
+    """start latent = signal * z + noise * eps, z the scaled latent of a normal image, eps ~ N(0, 1)."""
+
+    signal: Annotated[FiniteFloat, Field(ge=0)]
+    noise: Annotated[FiniteFloat, Field(gt=0)]
+
+
+class Defaults(_Model):
+    """Sampling settings where the command line says nothing."""
+
+    steps: Annotated[int, Field(ge=1)]
+    guidance: Annotated[FiniteFloat, Field(ge=1, le=100)]
+    threshold: Annotated[float, Field(gt=0, lt=1)]
+    mask_steps: Annotated[int, Field(ge=1)]
+
+
+class TensorSpec(_Model):
+    """A graph's input or output; a text in the shape is a free dimension, "n" the batch."""
+
+    name: str
+    dtype: Literal["float32", "float16", "int64"]
+    shape: tuple[Dimension, ...]
+
+
+class Graph(_Model):
+    """One ONNX graph: its file in each precision, its tensors in order."""
+
+    files: Annotated[dict[Precision, CorePath], Field(min_length=1)]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+class HalfPrecision(_Model):
+    """Where the fp16 graphs stay in fp32, and why.
+
+    A module stays in fp32 if a tensor it reads or makes was larger than 65504 / `headroom` in the runs measured at export, or if
+    it makes sines and cosines of timesteps; `largest` has the largest magnitude in each graph, these angles left out.
+    """
+
+    headroom: Annotated[FiniteFloat, Field(ge=1)]
+    fp32_modules: tuple[str, ...]
+    largest: dict[GraphName, float]
+
+
+class FileEntry(_Model):
+    """Size in bytes and hash of a core file."""
+
+    bytes: Annotated[int, Field(ge=0)]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Facts(_Model):
+    """What a manifest says before there are graphs."""
+
+    product: FolderName
+    defects: Annotated[tuple[Defect, ...], Field(min_length=1)]
+    normal_prompt: str
+    geometry: Geometry
+    schedule: Schedule
+    start: Start
+    defaults: Defaults
+    provenance: dict[str, JsonValue]
+
+    @property
+    def defect_names(self) -> tuple[str, ...]:
+        """Names of the defect types, in the bundle's order."""
+        return tuple(defect.name for defect in self.defects)
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        folded = [name.casefold() for name in self.defect_names]
+        if len(set(folded)) != len(folded):
+            raise ValueError("two defect types share a name")
+        if self.defaults.mask_steps > self.defaults.steps or self.defaults.steps >= self.schedule.train_steps:
+            raise ValueError("defaults: mask_steps <= steps < train_steps does not hold")
+        if self.schedule.beta_start > self.schedule.beta_end:
+            raise ValueError("schedule: beta_start is above beta_end")
+        return self
+
+
+class Manifest(Facts):
+    """`manifest.json`, format 1. `files` has every core file except the manifest; see `canonical_digest`."""
+
+    format: Literal[1]
+    graphs: dict[GraphName, Graph]
+    half: HalfPrecision | None = None
+    parity: dict[str, JsonValue]
+    files: dict[CorePath, FileEntry]
+    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if missing := [name for name in REQUIRED_GRAPHS if name not in self.graphs]:
+            raise ValueError(f"graphs: {', '.join(missing)} missing")
+        named = {CONDITIONING}.union(*(graph.files.values() for graph in self.graphs.values()))
+        if unlisted := sorted(named - self.files.keys()):
+            raise ValueError(f"files: {', '.join(unlisted)} not listed")
+        _check_tensors(self.graphs, self.geometry)
+        return self
+
+
+def _check_tensors(graphs: Mapping[GraphName, Graph], geometry: Geometry) -> None:
+    """Compare every graph's tensors with the geometry, and tensors of one name with each other."""
+    latent = ("n", geometry.latent_channels, geometry.latent_size, geometry.latent_size)
+    known: dict[str, tuple[int | str, ...]] = {
+        "sample": latent,
+        "latent": latent,
+        "noise": latent,
+        "timestep": ("n",),
+        "prompt": ("n", geometry.prompt_length, geometry.prompt_width),
+        "image": ("n", 3, geometry.image_size, geometry.image_size),
+        "probability": ("n", 1, geometry.image_size, geometry.image_size),
+    }
+    for name, graph in graphs.items():
+        for specs, wanted in ((graph.inputs, GRAPH_INPUTS[name]), (graph.outputs, GRAPH_OUTPUTS[name])):
+            if (found := tuple(spec.name for spec in specs)) != wanted:
+                raise ValueError(f"graphs.{name}: tensors {found} found, {wanted} expected")
+            for spec in specs:
+                if spec.shape != known.setdefault(spec.name, spec.shape):
+                    raise ValueError(f"graphs.{name}.{spec.name}: shape {spec.shape}, but {known[spec.name]} expected")
+                if (spec.dtype == "int64") != (spec.name == "timestep"):
+                    raise ValueError(f"graphs.{name}.{spec.name}: dtype {spec.dtype} does not fit")
+
+
+def canonical_digest(manifest: Mapping[str, Any]) -> str:
+    """Sha256 (hex) of the manifest without its key `digest`, as canonical JSON.
+
+    Canonical: keys sorted, separators "," and ":", ASCII, no NaN or infinity.
+
+    Raises:
+        ValueError: a value that JSON cannot hold.
+    """
+    content = {key: value for key, value in manifest.items() if key != "digest"}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def stored_form(manifest: Mapping[str, Any]) -> bytes:
+    """The one way a manifest lies on the disk, so that any byte changed is seen."""
+    text = json.dumps(manifest, sort_keys=True, indent=1, ensure_ascii=True, allow_nan=False)
+    return text.encode("ascii") + b"\n"

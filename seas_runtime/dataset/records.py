@@ -1,0 +1,112 @@
+"""The text files of a run: `metadata.jsonl`, `refused.jsonl` and `run.json`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from seas_runtime.errors import OutputError
+from seas_runtime.files import write_atomic
+from seas_runtime.settings import Settings
+
+Line = dict[str, Any]
+
+
+class RunRecord(BaseModel):
+    """`run.json`: enough to make the same data again. It holds no times, so equal runs give equal files."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    command: list[str]
+    settings: Settings
+    backend: dict[str, str]
+    versions: dict[str, str]
+
+
+class Journal:
+    """A JSON Lines file with a line per pair, each with its `index`, in rising order."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __iter__(self) -> Iterator[Line]:
+        """All whole lines; what a killed run left half-written is passed over."""
+        return (line for line, _ in self._lines())
+
+    def read(self) -> dict[int, bytes]:
+        """The text of each whole line by its index: a tenth of the memory of the lines themselves."""
+        return {line["index"]: text for line, text in self._lines()}
+
+    def append(self, lines: Iterable[Line]) -> None:
+        """Add lines and flush them to the disk."""
+        if not (data := b"".join(json.dumps(line).encode() + b"\n" for line in lines)):
+            return
+        with self.path.open("ab") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    def replace(self, texts: Mapping[int, bytes]) -> None:
+        """Hold exactly these lines, by their indices, sorted; without any the file goes."""
+        data = b"".join(texts[index] for index in sorted(texts))
+        if not data:
+            self.path.unlink(missing_ok=True)
+        elif not self.path.exists() or self.path.read_bytes() != data:
+            write_atomic(self.path, data)
+
+    def _lines(self) -> Iterator[tuple[Line, bytes]]:
+        if not self.path.exists():
+            return
+        with self.path.open("rb") as stream:
+            for text in stream:
+                if not text.endswith(b"\n"):  # a line counts once its end is written
+                    return
+                try:
+                    line = json.loads(text)
+                except ValueError:
+                    continue
+                if isinstance(line, dict) and type(line.get("index")) is int:
+                    yield line, text
+
+
+def read_record(path: Path) -> RunRecord | None:
+    """A run's record; None where there is none.
+
+    Raises:
+        OutputError: it cannot be understood.
+    """
+    try:
+        return RunRecord.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        raise OutputError(f"{path}: not the record of a run; give another --out") from error
+
+
+def write_record(path: Path, record: RunRecord) -> None:
+    """Write `run.json` atomically."""
+    write_atomic(path, json.dumps(record.model_dump(mode="json"), indent=1).encode() + b"\n")
+
+
+def check_same_run(out: Path, begun: Settings, settings: Settings) -> None:
+    """Refuse to continue the run in `out` where its settings are not these; the count may differ.
+
+    Raises:
+        OutputError: other settings.
+    """
+    before = begun.model_dump()
+    for name, now in settings.model_dump().items():
+        if name != "count" and before[name] != now:
+            raise OutputError(
+                f"{out}: holds a run with {name} {_show(before[name])}, not {_show(now)}; "
+                "use the same settings to continue it, or give another --out"
+            )
+
+
+def _show(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)

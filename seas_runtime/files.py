@@ -1,0 +1,92 @@
+"""Files that appear whole or not at all, and folders that one run at a time writes to."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from seas_runtime.errors import OutputError
+
+TEMPORARY_SUFFIX = ".seas-tmp"
+LOCK = ".seas-lock"
+_HELD = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}  # what systems say of a lock that another has
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Write `data` (text as UTF-8) beside `path`, flush it to the disk, then rename it into place.
+
+    Raises:
+        OSError: whatever the file system says; no temporary is left behind.
+    """
+    temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(data.encode() if isinstance(data, str) else data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def flush_folder(folder: Path) -> None:
+    """Make the renames inside `folder` survive a power cut (nothing to do where folders cannot be opened)."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold `folder` until the block ends.
+
+    Raises:
+        OutputError: another run holds it.
+        OSError: the lock file cannot be made, or the file system has no locks.
+    """
+    path = folder / LOCK
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        if not _take(descriptor) or not _still_there(path, descriptor):
+            raise OutputError(f"{folder}: another run is writing here; wait until it ends, or write elsewhere")
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # Windows removes no open file; what is left says nothing by itself
+                path.unlink()  # while it is still held, so that nobody's fresh lock is removed
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int) -> bool:
+    try:
+        if sys.platform == "win32":
+            import msvcrt  # noqa: PLC0415  # exists on this system only
+
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl  # noqa: PLC0415  # exists on such systems only
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in _HELD:
+            return False
+        raise
+    return True
+
+
+def _still_there(path: Path, descriptor: int) -> bool:
+    """False where the run before removed the file between our opening and our locking it."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,160 @@
+"""What `seas-gen` does: bundle, settings, engine, folder, pairs, each checked before the next."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from seas_runtime.backends import BACKENDS, OF_CORE, Backend, open_backend
+from seas_runtime.bundle.reader import Bundle, read_bundle
+from seas_runtime.dataset.records import Line, RunRecord, read_record
+from seas_runtime.dataset.writer import METADATA, RUN, Writer
+from seas_runtime.errors import GateError, OutputError
+from seas_runtime.sampling.sampler import Model, generate
+from seas_runtime.settings import Settings, resolve
+from seas_runtime.versions import run_versions
+
+SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asked for; `settings` are the arguments of `resolve`."""
+
+    engine: Path
+    out: Path | None
+    backend: str
+    threads: int
+    expect: str | None
+    command: list[str]
+    settings: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What lies in `out` after a run: pairs of each type, attempts beyond the first, pairs given up; `made` are new."""
+
+    out: Path
+    settings: Settings
+    types: Counter[str]
+    retries: int
+    refused: list[Line]
+    made: int
+    seconds: float
+
+    def line(self) -> str:
+        """The run in one line."""
+        each = ", ".join(f"{name} {self.types[name]}" for name in self.settings.defects)
+        new = "none was left to make"
+        if self.made:
+            new = f"{self.made} made in {self.seconds:.1f} s, {self.made / self.seconds:.2f} pairs/s"
+        return f"{self.types.total()} pairs in {self.out} ({each}); {new}; {self.retries} retries"
+
+    def raise_if_refused(self) -> None:
+        """End with the gate's exit code where pairs were given up.
+
+        Raises:
+            GateError: names them and says what to do.
+        """
+        if not self.refused:
+            return
+        counts = Counter(line["verdict"] for line in self.refused)
+        reasons = ", ".join(f"{verdict}: {number}" for verdict, number in counts.items())
+        indices = ", ".join(str(line["index"]) for line in self.refused[:SHOWN])
+        more = f" and {len(self.refused) - SHOWN} more" if len(self.refused) > SHOWN else ""
+        raise GateError(
+            f"{self.out}: the quality gate refused all {self.settings.retries + 1} masks of pairs "
+            f"{indices}{more} ({reasons}); the others are written. "
+            "Change --threshold, --min-area, --max-area or --seed, with another --out"
+        )
+
+
+def run(request: Request, quiet: bool) -> Summary:
+    """Make the pairs that are not yet in place.
+
+    Args:
+        request: the command line.
+        quiet: say nothing of what "auto" took, and show no progress bar (there is none either where standard
+            error is not a terminal).
+
+    Raises:
+        SeasError: see the classes of `seas_runtime.errors`.
+    """
+    started = time.monotonic()
+    bundle = read_bundle(request.engine, request.expect)
+    manifest = bundle.manifest
+    settings = resolve(manifest, request.backend, **request.settings)
+    say = _silent if quiet else _say
+    out = request.out or Path("out") / manifest.product
+    if out.resolve().is_relative_to(bundle.path.resolve()):
+        raise OutputError(f"{out}: lies in the bundle {bundle.path}, which must stay as it is; give another --out")
+    candidates = BACKENDS if request.expect is None else OF_CORE
+    begun = _begun(out)
+    backend = _open(request, bundle, begun, candidates, say)
+    settings = settings.model_copy(update={"backend": backend.name})
+    record = RunRecord(command=request.command, settings=settings, backend=backend.describe(), versions=run_versions())
+    model = Model(backend, bundle.conditioning, manifest.start)
+    with Writer(out, record) as writer:
+        made = sum(map(len, writer.todo))
+        if made and begun is not None and (changed := _changes(begun, record)):
+            say(f"{out} was begun with {changed}: its older pairs may differ by rounding from what is made now")
+        total = settings.plan().size()
+        pairs_made = generate(model, settings.plan(), settings.sampling(manifest), writer.todo, say)
+        bar = tqdm(total=total, initial=total - made, unit="pair", disable=quiet or None)
+        with bar, closing(pairs_made):
+            for samples in pairs_made:
+                writer.add(samples)
+                bar.update(len(samples))
+    types: Counter[str] = Counter()
+    retries = 0
+    for line in writer.metadata:
+        types[line["defect"]] += 1
+        retries += line["attempt"]
+    refused = list(writer.refused)
+    retries += sum(line["attempt"] for line in refused)
+    return Summary(out, settings, types, retries, refused, made, time.monotonic() - started)
+
+
+def _begun(out: Path) -> RunRecord | None:
+    """The record of a run in `out` that has pairs already; the writer judges what cannot be read."""
+    try:
+        return read_record(out / RUN) if (out / METADATA).exists() else None
+    except (OSError, OutputError):
+        return None
+
+
+def _open(
+    request: Request,
+    bundle: Bundle,
+    begun: RunRecord | None,
+    candidates: Sequence[str],
+    say: Callable[[str], None],
+) -> Backend:
+    """The backend asked for; "auto" stays with the one a run was begun with."""
+    if request.backend == "auto" and begun is not None and (name := begun.settings.backend) in candidates:
+        say(f"backend {name}, as the run in this folder was begun with")
+        return open_backend(name, bundle, request.threads)
+    return open_backend(request.backend, bundle, request.threads, candidates, say)
+
+
+def _changes(begun: RunRecord, now: RunRecord) -> str:
+    """What of the engine a run was begun with is another now, as "name value"."""
+    names = sorted(begun.backend.keys() | now.backend.keys())
+    before, after = begun.backend.get, now.backend.get
+    return ", ".join(f"{name} {before(name, 'none')}" for name in names if before(name) != after(name))
+
+
+def _say(line: str) -> None:
+    tqdm.write(line, file=sys.stderr)  # which leaves a progress bar in its place
+
+
+def _silent(_line: str) -> None:
+    pass

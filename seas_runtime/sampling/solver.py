@@ -1,0 +1,67 @@
+"""DPM-Solver++ (2M) as a table of numbers (Lu et al., "DPM-Solver++", 2022, algorithm 2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seas_runtime.bundle.manifest import Schedule
+from seas_runtime.errors import SettingsError
+
+FIRST_ORDER_END_BELOW = 15  # shorter runs end with a first-order step, as diffusers' lower_order_final
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Table:
+    """What each of s steps needs; a latent at step i is alpha[i] * x0 + sigma[i] * noise.
+
+    x0 = (x - sigma[i] * noise) / alpha[i];  next x = a[i] * x + b[i] * x0 + c[i] * (x0 of the step before).
+    """
+
+    timesteps: NDArray[np.int64]  # (s,), falling
+    alpha: Floats  # (s + 1,), the last is where the run ends
+    sigma: Floats  # (s + 1,)
+    a: Floats  # (s,)
+    b: Floats  # (s,)
+    c: Floats  # (s,), 0 where the step is of first order
+
+
+def solver_table(schedule: Schedule, steps: int) -> Table:
+    """The table of a run of `steps` steps, "linspace" timesteps, midpoint second-order steps.
+
+    The first step is of first order; so is the last where it ends at sigma 0 (`final: zero`) or the run is
+    short.
+
+    Raises:
+        SettingsError: steps below 1, or so many that timesteps would repeat.
+    """
+    if not 1 <= steps < schedule.train_steps:
+        raise SettingsError(f"steps {steps} found, 1 to {schedule.train_steps - 1} expected")
+    timesteps = np.linspace(0, schedule.train_steps - 1, steps + 1).round()[::-1][:-1].astype(np.int64)
+    signal = _alpha_bar(schedule)
+    ends = {"zero": 1.0, "published": signal[0]}  # published: down to t = 0
+    alpha_bar = np.append(signal[timesteps], ends[schedule.final])
+    alpha, sigma = np.sqrt(alpha_bar), np.sqrt(1.0 - alpha_bar)
+    with np.errstate(divide="ignore"):
+        log_snr = np.log(alpha) - np.log(sigma)  # lambda; infinite at sigma 0
+    a = sigma[1:] / sigma[:-1]
+    b = alpha[1:] - a * alpha[:-1]  # = -alpha_t * (exp(-h) - 1)
+    c = np.zeros(steps)
+    first_order_end = schedule.final == "zero" or steps < FIRST_ORDER_END_BELOW
+    for step in range(1, steps - 1 if first_order_end else steps):
+        ratio = (log_snr[step] - log_snr[step - 1]) / (log_snr[step + 1] - log_snr[step])
+        c[step] = -0.5 * b[step] / ratio
+    return Table(timesteps, alpha, sigma, a, b - c, c)
+
+
+def _alpha_bar(schedule: Schedule) -> Floats:
+    """Product of (1 - beta) up to each training step, (train_steps,) float64."""
+    if schedule.beta_schedule == "linear":
+        betas = np.linspace(schedule.beta_start, schedule.beta_end, schedule.train_steps)
+    else:
+        betas = np.linspace(schedule.beta_start**0.5, schedule.beta_end**0.5, schedule.train_steps) ** 2
+    return np.cumprod(1.0 - betas, dtype=np.float64)

@@ -1,0 +1,1 @@
+"""A small base model from scratch and offline: autoencoder, text encoder, U-Net, a sharper decoder."""

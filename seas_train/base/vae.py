@@ -1,0 +1,84 @@
+"""The autoencoder of a small base model: its losses, and what it sees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor
+
+from seas_train.config import BaseSettings
+from seas_train.data.dataset import ImageSet, draw, step_generator
+from seas_train.training import loop
+
+
+def losses(vae: AutoencoderKL, images: Tensor, masks: Tensor, noise: Tensor, settings: BaseSettings) -> loop.Losses:
+    """Reconstruction (L1 on pixels and on their differences, weighted means) and KL of a batch.
+
+    Args:
+        vae: the autoencoder.
+        images: (n, 3, s, s) in [-1, 1].
+        masks: (n, 1, s, s), 1 on anomalies, whose pixels weigh more by `vae_anomaly_weight`.
+        noise: (n, C, s/8, s/8) standard normal, for the posterior sample.
+        settings: weights of the terms.
+    """
+    posterior = vae.encode(images).latent_dist
+    decoded = vae.decode(posterior.mean + posterior.std * noise).sample
+    l1, rebuilt = reconstruction(decoded, images, masks, settings)
+    kl = posterior.kl().mean()
+    return {"loss": rebuilt + settings.vae_kl * kl, "l1": l1, "kl": kl}
+
+
+def reconstruction(decoded: Tensor, images: Tensor, masks: Tensor, settings: BaseSettings) -> tuple[Tensor, Tensor]:
+    """Weighted means of L1 on pixels, and of L1 on pixels and on the differences of neighbours (`vae_edges`)."""
+    weight = 1 + settings.vae_anomaly_weight * masks
+    weight = weight / weight.mean()
+    wrong = decoded - images
+    l1 = (wrong.abs() * weight).mean()
+    edges = (wrong.diff(dim=-1).abs() * weight[..., 1:]).mean() + (wrong.diff(dim=-2).abs() * weight[..., 1:, :]).mean()
+    return l1, l1 + settings.vae_edges * edges
+
+
+def train(vae: AutoencoderKL, images: ImageSet, out: Path, settings: BaseSettings) -> None:
+    """Train it for `vae_steps`."""
+    optimizer = torch.optim.AdamW(vae.parameters(), settings.vae_lr, weight_decay=settings.weight_decay, fused=True)
+
+    def losses_of(step: int) -> loop.Losses:
+        generator = step_generator(settings.seed, step)
+        optimizer.param_groups[0]["lr"] = settings.vae_lr * loop.cosine(step, settings.vae_steps)
+        side, count = crop_of(step, images[0][0].shape[-1], settings)
+        crops = torch.stack(
+            [crop(torch.cat(images[i]), side, settings.vae_focus, generator) for i in draw(len(images), count, generator)]
+        )
+        noise = torch.randn(count, vae.config.latent_channels, side // 8, side // 8, generator=generator)
+        with torch.autocast("cpu", torch.bfloat16, enabled=settings.vae_precision == "bf16"):
+            return losses(vae, crops[:, :3], crops[:, 3:], noise, settings)
+
+    task = {"stage": "base-vae", "settings": settings.model_dump(mode="json"), "images": len(images)}
+    stage = loop.Stage(out, task, settings.vae_steps, {"vae": vae}, optimizer, settings.checkpoint_every, settings.log_every)
+    loop.run(stage, losses_of)
+
+
+def crop_of(step: int, whole: int, settings: BaseSettings) -> tuple[int, int]:
+    """Side and number of the autoencoder's crops at a step; the last ones are whole images, of side `whole`, of as many pixels."""
+    if step < round(settings.vae_steps * (1 - settings.vae_whole)):
+        return settings.vae_crop, settings.vae_batch
+    return whole, whole_images(whole, settings)
+
+
+def whole_images(side: int, settings: BaseSettings) -> int:
+    """How many whole images have as many pixels as a batch of crops; at least one."""
+    return max(1, settings.vae_batch * settings.vae_crop**2 // side**2)
+
+
+def crop(image: Tensor, side: int, focus: float, generator: torch.Generator) -> Tensor:
+    """A square of (C, H, W), whose last channel is a mask: anywhere, or with the chance `focus` around a pixel of the anomaly."""
+    room = image.shape[-1] - side + 1
+    top, left = torch.randint(room, (2,), generator=generator).tolist()
+    marked = image[-1].nonzero()
+    if len(marked) and float(torch.rand((), generator=generator)) < focus:
+        at = marked[int(torch.randint(len(marked), (), generator=generator))]
+        top, left = (at - side // 2).clamp(0, room - 1).tolist()
+    image = image[:, top : top + side, left : left + side]
+    return image.flip(-1) if int(torch.randint(2, (), generator=generator)) else image

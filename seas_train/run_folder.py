@@ -1,0 +1,188 @@
+"""The run folder: everything a training leaves behind, safetensors and JSON only.
+
+RUN/run.json               `Facts`: product, prompts, settings, split, provenance, finished stages
+RUN/unet vae text_encoder tokenizer scheduler    diffusers' layout; the text encoder is the base's, unchanged
+RUN/tokens.safetensors     `rows` (tokens, D): the learned token rows
+RUN/normals.safetensors    `mean`, `std` (P, C, h, w): scaled latent posterior of the normal images
+RUN/rmp/                   config.json and model.safetensors of the mask branch, once trained
+RUN/log.jsonl              a line per logged step
+RUN/tensorboard/           scalars and sample grids, where they were asked for
+RUN/checkpoint/            state of an unfinished stage
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from seas_runtime.errors import DataError, OutputError
+from seas_runtime.files import write_atomic
+from seas_train import prompts as ua
+from seas_train.config import MaskSettings, TuneSettings
+from seas_train.models import components
+from seas_train.models.components import Components
+from seas_train.models.rmp import RefinedMaskPredictor, RmpConfig
+from seas_train.prompts import Prompts
+
+
+class Facts(BaseModel):
+    """What `run.json` holds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    product: str
+    prompts: Prompts
+    tune: TuneSettings
+    masks: MaskSettings | None = None
+    provenance: dict[str, Any]
+    train: tuple[str, ...]
+    held_out: tuple[str, ...]
+    normals: tuple[str, ...]
+
+    @property
+    def defects(self) -> tuple[str, ...]:
+        """Defect types, sorted."""
+        return tuple(self.prompts.anomaly)
+
+
+@dataclass
+class Run:
+    """A fine-tuned model in memory: networks frozen, the token rows attached to the text encoder."""
+
+    folder: Path
+    facts: Facts
+    model: Components
+    normal_mean: Tensor
+    normal_std: Tensor
+    rmp: RefinedMaskPredictor | None = None
+
+    @torch.no_grad()
+    def embed(self, texts: list[str]) -> Tensor:
+        """Prompt embeddings (n, L, D) float32; the empty string is the guidance's empty prompt."""
+        return ua.embed(self.model.tokenizer, self.model.text_encoder, texts)
+
+
+def save_tuned(folder: Path, facts: Facts, model: Components, rows: Tensor, normals: tuple[Tensor, Tensor]) -> None:
+    """Write a fine-tuned model; `run.json` comes last, so that a half-written run is never taken for whole.
+
+    `model.text_encoder` must still be the base's (the rows are kept apart).
+
+    Raises:
+        OutputError: the disk is full or the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        model.save(folder)
+        _save(folder / "tokens.safetensors", {"rows": rows})
+        _save(folder / "normals.safetensors", {"mean": normals[0], "std": normals[1]})
+        write_atomic(folder / "run.json", facts.model_dump_json(indent=2) + "\n")
+    except (OSError, SafetensorError) as error:
+        raise OutputError(f"cannot write the run folder {folder}: {error}; free space and run again") from error
+
+
+def save_masks(folder: Path, facts: Facts, rmp: RefinedMaskPredictor) -> None:
+    """Add the trained mask branch to a run folder.
+
+    Raises:
+        OutputError: as `save_tuned`.
+    """
+    try:
+        partial = folder / "rmp.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        _save(partial / "model.safetensors", rmp.state_dict())
+        write_atomic(partial / "config.json", rmp.config.model_dump_json(indent=2) + "\n")
+        shutil.rmtree(folder / "rmp", ignore_errors=True)
+        partial.rename(folder / "rmp")
+        write_atomic(folder / "run.json", facts.model_dump_json(indent=2) + "\n")
+    except (OSError, SafetensorError) as error:
+        raise OutputError(f"cannot write the run folder {folder}: {error}; free space and run again") from error
+
+
+def load(folder: Path) -> Run:
+    """Read a run folder.
+
+    Raises:
+        DataError: it is missing, was never tuned, is half-written, or a file in it cannot be read.
+    """
+    facts = load_facts(folder)
+    model = components.load(folder)
+    try:
+        rows = load_file(folder / "tokens.safetensors")["rows"]
+        normals = load_file(folder / "normals.safetensors")
+        mean, std = normals["mean"], normals["std"]
+        rmp = _load_rmp(folder / "rmp") if (folder / "rmp" / "config.json").exists() else None
+    except (OSError, KeyError, ValueError, SafetensorError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{folder}: cannot be read ({reason}); make the run again with `seas-train tune`") from error
+    ua.attach_rows(model.text_encoder, rows)
+    components.freeze(*model.networks.values())
+    return Run(folder, facts, model, mean, std, rmp)
+
+
+def load_facts(folder: Path) -> Facts:
+    """Read `run.json` alone.
+
+    Raises:
+        DataError: it is missing or not of this format.
+    """
+    path = folder / "run.json"
+    if not path.is_file():
+        found = "a folder without run.json" if folder.is_dir() else "no such folder"
+        raise DataError(f"{folder}: found {found}; expected a run folder made by `seas-train tune`")
+    try:
+        return Facts.model_validate_json(path.read_text(encoding="utf-8"))
+    except (ValidationError, UnicodeDecodeError) as error:
+        reason = error.errors()[0] if isinstance(error, ValidationError) else error
+        raise DataError(f"{path}: not a run of format 1 ({reason}); make it again with this version") from error
+
+
+def require_masks(run: Run) -> RefinedMaskPredictor:
+    """The mask branch of a run.
+
+    Raises:
+        DataError: it was not trained.
+    """
+    if run.rmp is None:
+        raise DataError(f"{run.folder}: has no mask branch; train it with `seas-train masks {run.folder}`")
+    return run.rmp
+
+
+def require_graphs(run: Run) -> RefinedMaskPredictor:
+    """The mask branch of a run that a bundle's graphs can hold: taps up-2 and up-3, the VAE decoder's three features.
+
+    Raises:
+        DataError: it was not trained, or is an ablation that reads other tensors or none of the features.
+    """
+    rmp = require_masks(run)
+    config = rmp.config
+    fits: dict[str, Any] = {"taps": (2, 3), "features": "decoder", "refinement": "progressive"}
+    other = [f"{name} {getattr(config, name)!r}, not {fit!r}" for name, fit in fits.items() if getattr(config, name) != fit]
+    if other:
+        raise DataError(
+            f"{run.folder}: its mask branch is an ablation ({'; '.join(other)}) and cannot be exported; use `seas-train sample`, "
+            "or train the branch again without these settings"
+        )
+    return rmp
+
+
+def _save(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    save_file({name: value.detach().contiguous().clone() for name, value in tensors.items()}, path)
+
+
+def _load_rmp(folder: Path) -> RefinedMaskPredictor:
+    config = RmpConfig.model_validate_json((folder / "config.json").read_text(encoding="utf-8"))
+    rmp = RefinedMaskPredictor(config)
+    rmp.load_state_dict(load_file(folder / "model.safetensors"))
+    components.freeze(rmp)
+    return rmp

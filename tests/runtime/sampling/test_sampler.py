@@ -1,0 +1,154 @@
+import numpy as np
+import pytest
+import torch
+from diffusers import DPMSolverMultistepScheduler
+
+from seas_runtime.backends import open_backend
+from seas_runtime.errors import BackendError
+from seas_runtime.sampling.masks import Gate
+from seas_runtime.sampling.pairs import Plan, draw_pair, start_latent
+from seas_runtime.sampling.sampler import Model, Sampling, generate, to_pixels
+from seas_runtime.sampling.solver import solver_table
+from tests.runtime import small_bundle
+
+
+@pytest.fixture(scope="module")
+def model(bundle):
+    return Model(open_backend("cpu", bundle, 1), bundle.conditioning, bundle.manifest.start)
+
+
+ANY_MASK = Gate(0, 1.0)
+
+
+def sampling(bundle, steps=6, guidance=2.5, mask_steps=3, gate=ANY_MASK, retries=0):
+    return Sampling(solver_table(bundle.manifest.schedule, steps), guidance, mask_steps, 0.5, gate, retries)
+
+
+def by_hand(bundle, pair, steps, guidance, mask_steps):
+    """Image and mask probability of a pair from diffusers' scheduler and the graphs' arithmetic in numpy."""
+    scheduler = DPMSolverMultistepScheduler(
+        num_train_timesteps=100,
+        beta_start=0.001,
+        beta_end=0.02,
+        beta_schedule="scaled_linear",
+        timestep_spacing="linspace",
+        final_sigmas_type="zero",
+    )
+    scheduler.set_timesteps(steps)
+    held = bundle.conditioning
+    x = start_latent(pair, held, bundle.manifest.start)[None]
+    probabilities = []
+    for step, t in enumerate(scheduler.timesteps.numpy()):
+        time = np.array([t])
+        conditional, up2, up3 = small_bundle.unet(x, time, held.prompts[pair.defect][None])
+        empty, _, _ = small_bundle.unet(x, time, held.empty[None])
+        if step >= steps - mask_steps:
+            probabilities.append(small_bundle.mask_branch(x, up2, up3))
+        noise = empty + guidance * (conditional - empty)
+        x = scheduler.step(torch.from_numpy(noise), int(t), torch.from_numpy(x)).prev_sample.numpy()
+    return small_bundle.decoder(x)[0], np.mean(probabilities, axis=0)[0, 0]
+
+
+@pytest.mark.parametrize(("guidance", "steps", "mask_steps"), [(2.5, 6, 3), (1.0, 4, 1), (4.0, 1, 1), (2.0, 2, 2)])
+def test_pairs_are_those_worked_by_hand(bundle, model, guidance, steps, mask_steps):
+    plan = Plan(small_bundle.DEFECTS, 3, 5, 3)
+    settings = sampling(bundle, steps, guidance, mask_steps)
+    samples = [sample for batch in generate(model, plan, settings) for sample in batch]
+    assert [sample.pair.index for sample in samples] == [0, 1, 2, 3, 4]
+    seen = set()
+    for sample in samples:
+        image, probability = by_hand(bundle, draw_pair(plan, sample.pair.index, 0, 6), steps, guidance, mask_steps)
+        levels = (np.clip(image, -1, 1).transpose(1, 2, 0) + 1) * 127.5
+        assert sample.image.shape == (8, 8, 3)
+        assert np.abs(sample.image - levels).max() < 0.51
+        clear = np.abs(probability - 0.5) > 1e-4
+        assert (sample.mask == np.where(probability > 0.5, 255, 0))[clear].all()
+        seen |= set(np.unique(sample.mask))
+    assert seen == {0, 255}
+
+
+def test_batches_of_1_3_and_8_give_the_same_pairs(bundle, model):
+    runs = [
+        [s for batch in generate(model, Plan(small_bundle.DEFECTS, 1, 8, size), sampling(bundle)) for s in batch]
+        for size in (1, 3, 8)
+    ]
+    for other in runs[1:]:
+        for first, second in zip(runs[0], other, strict=True):
+            assert first.pair == second.pair
+            assert np.abs(first.image.astype(int) - second.image).max() <= 1
+            assert (first.mask != second.mask).mean() <= 0.01
+
+
+class Counting:
+    """Counts the rows that each graph is given, and passes them on."""
+
+    workers = 1
+
+    def __init__(self, backend):
+        self.backend, self.name, self.rows = backend, backend.name, []
+
+    def run(self, graph, feeds, outputs):
+        self.rows.append((graph, len(next(iter(feeds.values()))), len(outputs)))
+        return self.backend.run(graph, feeds, outputs)
+
+
+@pytest.mark.parametrize(("guidance", "rows"), [(1.0, 3), (2.0, 6)])
+def test_work_done_is_the_work_needed(bundle, model, guidance, rows):
+    counting = Counting(model.backend)
+    plan = Plan(small_bundle.DEFECTS, 0, 3, 3)
+    settings = sampling(bundle, steps=4, guidance=guidance, mask_steps=1)
+    list(generate(Model(counting, model.conditioning, model.start), plan, settings))
+    assert counting.rows == [("unet", rows, 1)] * 3 + [
+        ("unet", rows, 3),
+        ("mask_branch", 3, 1),
+        ("decoder", 3, 1),
+    ]
+
+
+def test_refused_pairs_get_new_noise_and_the_others_stay(bundle, model):
+    plan = Plan(small_bundle.DEFECTS, 1, 12, 12)
+    (once,) = generate(model, plan, sampling(bundle))
+    areas = sorted(int((sample.mask > 0).sum()) for sample in once)
+    gate = Gate(areas[4], 1.0)  # about a third of the first attempts fails
+    (samples,) = generate(model, plan, sampling(bundle, gate=gate, retries=3))
+    (again,) = generate(model, plan, sampling(bundle, gate=gate, retries=3))
+    attempts = [sample.pair.stream.attempt for sample in samples]
+    assert set(attempts) > {0, 1}
+    for first, sample, repeat in zip(once, samples, again, strict=True):
+        kept = (first.mask > 0).sum() >= areas[4]
+        assert kept == (sample.pair.stream.attempt == 0)
+        assert np.array_equal(first.image, sample.image) == kept
+        assert np.array_equal(sample.image, repeat.image)
+        assert (sample.verdict == "ok") == ((sample.mask > 0).sum() >= areas[4])
+        assert sample.verdict == "ok" or sample.pair.stream.attempt == 3
+
+
+def test_a_retry_is_what_its_own_noise_gives(bundle, model):
+    """A gate that nothing passes: the last attempt is left, made from (seed, index, attempt) alone."""
+    plan = Plan(small_bundle.DEFECTS, 1, 4, 4)
+    (samples,) = generate(model, plan, sampling(bundle, gate=Gate(65, 1.0), retries=2))
+    for sample in samples:
+        assert sample.pair.stream.attempt == 2
+        assert sample.verdict in {"too small", "empty"}
+        image, _ = by_hand(bundle, draw_pair(plan, sample.pair.index, 2, 6), 6, 2.5, 3)
+        assert np.abs(sample.image - (np.clip(image, -1, 1).transpose(1, 2, 0) + 1) * 127.5).max() < 0.51
+
+
+@pytest.mark.parametrize("graph", ["unet", "decoder", "mask_branch"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_numbers_that_are_not_finite_are_an_error(bundle, model, graph, value):
+    class Broken(Counting):
+        def run(self, name, feeds, outputs):
+            results = super().run(name, feeds, outputs)
+            if name == graph:
+                results[outputs[-1]].flat[-1] = value
+            return results
+
+    broken = Model(Broken(model.backend), model.conditioning, model.start)
+    with pytest.raises(BackendError, match=f"{graph} on backend cpu gave NaN or infinity"):
+        list(generate(broken, Plan(small_bundle.DEFECTS, 0, 2, 2), sampling(bundle)))
+
+
+def test_pixels_are_rounded_and_clipped():
+    image = np.array([-2, -1, -1 + 1 / 127.5, 0.003, 1, 7], np.float32).reshape(1, 1, 6).repeat(3, axis=0)
+    assert to_pixels(image)[0, :, 0].tolist() == [0, 0, 1, 128, 255, 255]

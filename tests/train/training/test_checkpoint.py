@@ -1,0 +1,226 @@
+"""Killed trainings continue to the same end; nothing half-written is taken for whole."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from seas_runtime.errors import DataError, OutputError, TrainError
+from seas_train import tune
+from seas_train.training import checkpoint, loop
+from tests.limits import files_of_at_most
+
+
+class Killed(Exception):  # noqa: N818
+    """Stands for a kill: nothing catches it."""
+
+
+def learner(width: int = 3) -> tuple[dict[str, torch.nn.Module], torch.optim.Optimizer]:
+    torch.manual_seed(0)
+    module = torch.nn.Linear(width, 2)
+    return {"line": module}, torch.optim.AdamW(module.parameters(), lr=0.1)
+
+
+def stage(folder: Path, steps: int = 7, every: int = 2, task: dict[str, object] | None = None) -> loop.Stage:
+    modules, optimizer = learner()
+    return loop.Stage(folder, task or {"stage": "line", "rate": 1}, steps, modules, optimizer, every, 1)
+
+
+def losses_of(stage: loop.Stage, dies_at: int | None = None, loss_at: dict[int, float] | None = None):
+    def losses(step: int) -> loop.Losses:
+        if step == dies_at:
+            raise Killed
+        x = torch.randn(4, 3, generator=torch.Generator().manual_seed(step))
+        loss = stage.modules["line"](x).square().mean()
+        return {"loss": loss * (loss_at or {}).get(step, 1.0)}
+
+    return losses
+
+
+def killed_at(monkeypatch, module, dies_at: int, train) -> None:
+    whole, calls = module.losses, []
+
+    def dying(*arguments):
+        calls.append(1)
+        if len(calls) > dies_at:
+            raise Killed
+        return whole(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "losses", dying)
+        with pytest.raises(Killed):
+            train()
+
+
+def weights(stage: loop.Stage) -> list[list[float]]:
+    return stage.modules["line"].weight.tolist()
+
+
+@pytest.fixture
+def unbroken(tmp_path) -> list[list[float]]:
+    """Weights after seven steps without a break."""
+    folder = tmp_path / "unbroken"
+    folder.mkdir()
+    whole = stage(folder)
+    loop.run(whole, losses_of(whole))
+    return weights(whole)
+
+
+@pytest.mark.parametrize("dies_at", range(7))
+def test_a_killed_loop_ends_bit_equal(tmp_path, unbroken, dies_at):
+    broken = stage(tmp_path)
+    with pytest.raises(Killed):
+        loop.run(broken, losses_of(broken, dies_at))
+    again = stage(tmp_path)
+    loop.run(again, losses_of(again))
+    assert weights(again) == unbroken
+
+
+def test_a_continued_loop_does_only_the_steps_that_are_left(tmp_path):
+    broken, done = stage(tmp_path), []
+    with pytest.raises(Killed):
+        loop.run(broken, losses_of(broken, 5))
+    again = stage(tmp_path)
+    loop.run(again, losses_of(again), after=done.append)
+    assert done == [4, 5, 6]
+
+
+@pytest.mark.parametrize("dies_at", [1, 2, 3])
+def test_a_killed_tune_ends_bit_equal(base, product, tune_settings, tuned, tmp_path, monkeypatch, dies_at):
+    def train():
+        tune.train(product, str(base), tmp_path / "run", tune_settings, {})
+
+    killed_at(monkeypatch, tune, dies_at, train)
+    assert not (tmp_path / "run" / "run.json").exists()
+    train()
+    for file in ("unet/diffusion_pytorch_model.safetensors", "tokens.safetensors", "normals.safetensors"):
+        assert (tmp_path / "run" / file).read_bytes() == (tuned / file).read_bytes()
+    assert not (tmp_path / "run" / "checkpoint").exists()
+
+
+def saved(folder: Path, step: int) -> None:
+    broken = stage(folder, every=1)
+    with pytest.raises(Killed):
+        loop.run(broken, losses_of(broken, step))
+
+
+def load(folder: Path, task: dict[str, object] | None = None, width: int = 3) -> int:
+    return checkpoint.load(folder, task or {"stage": "line", "rate": 1}, *learner(width))
+
+
+def test_no_checkpoint_starts_at_step_0(tmp_path):
+    assert load(tmp_path) == 0
+
+
+def test_other_settings_are_refused_and_named(tmp_path):
+    saved(tmp_path, 3)
+    with pytest.raises(OutputError, match="rate differ") as caught:
+        load(tmp_path, {"stage": "line", "rate": 2})
+    assert caught.value.exit_code == 5
+    assert load(tmp_path) == 3
+
+
+def test_tune_with_other_settings_is_refused(base, product, tune_settings, tmp_path, monkeypatch):
+    def die(*_):
+        raise Killed
+
+    monkeypatch.setattr(tune.run, "save_tuned", die)
+    with pytest.raises(Killed):
+        tune.train(product, str(base), tmp_path, tune_settings, {})
+    other = tune_settings.model_copy(update={"seed": 1})
+    with pytest.raises(OutputError, match=r"settings, train differ|settings differ"):
+        tune.train(product, str(base), tmp_path, other, {})
+
+
+def test_a_checkpoint_of_another_stage_is_not_continued(tmp_path):
+    saved(tmp_path, 3)
+    assert load(tmp_path, {"stage": "other", "rate": 1}) == 0
+
+
+def test_a_checkpoint_of_other_networks_is_refused(tmp_path):
+    saved(tmp_path, 3)
+    with pytest.raises(DataError, match="cannot be continued") as caught:
+        load(tmp_path, width=5)
+    assert "\n" not in caught.value.format_message()
+
+
+@pytest.mark.parametrize("file", ["state.safetensors", "state.json"])
+def test_a_spoiled_checkpoint_is_an_error_of_one_line(tmp_path, file):
+    saved(tmp_path, 3)
+    path = tmp_path / "checkpoint" / file
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(DataError, match="delete it to start again") as caught:
+        load(tmp_path)
+    assert "\n" not in caught.value.format_message()
+
+
+def test_a_half_written_next_is_ignored(tmp_path, unbroken):
+    saved(tmp_path, 3)
+    (tmp_path / "checkpoint.next").mkdir()
+    (tmp_path / "checkpoint.next" / "state.safetensors").write_bytes(b"half")
+    assert load(tmp_path) == 3
+    again = stage(tmp_path)
+    loop.run(again, losses_of(again))
+    assert weights(again) == unbroken
+    assert not (tmp_path / "checkpoint.next").exists()
+
+
+def test_the_previous_one_is_used_where_the_current_is_missing(tmp_path, unbroken):
+    saved(tmp_path, 3)
+    (tmp_path / "checkpoint").rename(tmp_path / "checkpoint.previous")
+    assert load(tmp_path) == 3
+    again = stage(tmp_path)
+    loop.run(again, losses_of(again))
+    assert weights(again) == unbroken
+    assert not (tmp_path / "checkpoint.previous").exists()
+
+
+def test_the_only_checkpoint_outlives_a_failing_rename(tmp_path, monkeypatch):
+    saved(tmp_path, 3)
+    (tmp_path / "checkpoint").rename(tmp_path / "checkpoint.previous")
+
+    def fail(*_):
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(OutputError, match="the disk is gone"):
+        checkpoint.save(tmp_path, 4, {"stage": "line", "rate": 1}, *learner())
+    assert load(tmp_path) == 3
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(tmp_path):
+    saved(tmp_path, 3)
+    with files_of_at_most(64), pytest.raises(OutputError, match="the last one is kept") as caught:
+        checkpoint.save(tmp_path, 4, {"stage": "line", "rate": 1}, *learner())
+    assert caught.value.exit_code == 5
+    assert load(tmp_path) == 3
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(tmp_path, unbroken, value):
+    broken = stage(tmp_path)
+    with pytest.raises(TrainError, match="loss of step 5 is") as caught:
+        loop.run(broken, losses_of(broken, loss_at={5: value}))
+    assert "\n" not in caught.value.format_message()
+    assert load(tmp_path) == 4
+    assert all(v.isfinite().all() for v in load_file(tmp_path / "checkpoint" / "state.safetensors").values())
+    again = stage(tmp_path)
+    loop.run(again, losses_of(again))
+    assert weights(again) == unbroken
+
+
+def test_clear_removes_every_checkpoint_and_nothing_else(tmp_path):
+    for name in ("checkpoint", "checkpoint.next", "checkpoint.previous", "unet"):
+        (tmp_path / name).mkdir()
+    checkpoint.clear(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["unet"]
+
+
+def test_cosine_rises_falls_and_ends_low():
+    rates = [loop.cosine(step, 1000) for step in range(1000)]
+    assert rates[0] == pytest.approx(0.01)
+    assert rates[99] == rates[100] == 1
+    assert rates[550] == pytest.approx(0.51)
+    assert rates[-1] == pytest.approx(0.02, abs=1e-4)
+    assert loop.cosine(0, 1) == 1
