@@ -6,9 +6,6 @@ from onnx import TensorProto, helper
 from safetensors.numpy import save_file
 
 from seas_runtime.bundle.reader import write_manifest
-from seas_runtime.sampling.masks import Gate
-from seas_runtime.sampling.sampler import Sampling
-from seas_runtime.sampling.solver import solver_table
 
 CHANNELS, SIDE, IMAGE, LENGTH, WIDTH, NORMALS = 2, 4, 8, 3, 5, 6
 DEFECTS = ("crack", "hole", "stain")
@@ -204,11 +201,3 @@ def two_sums(model):
     model.graph.node.append(helper.make_node("Add", ["mixed", "push"], ["both"]))
     model.graph.node.append(helper.make_node("Add", ["both", "time"], ["noise"]))
     model.graph.node.remove(last)
-
-
-ANY_MASK = Gate(0, 1.0)
-
-
-def sampling(bundle, steps=6, guidance=2.5, mask_steps=3, gate=ANY_MASK, retries=0):
-    """How pairs of the bundle are sampled, unless a test says otherwise."""
-    return Sampling(solver_table(bundle.manifest.schedule, steps), guidance, mask_steps, 0.5, gate, retries)

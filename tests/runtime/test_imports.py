@@ -9,18 +9,18 @@ EVERYTHING = """
 import importlib, json, pkgutil, sys
 import seas_runtime
 for module in pkgutil.walk_packages(seas_runtime.__path__, "seas_runtime."):
-    importlib.import_module(module.name)
+    if module.name != "seas_runtime.torch_dataset":  # which is there for who has torch
+        importlib.import_module(module.name)
 print(json.dumps(sorted(sys.modules)))
 """
 
 
 # What training may take from the runtime, with the packages that hold it; the solver's table knows the manifest's schedule.
 LEAVES = (
-    "errors",
-    "files",
+    "errors", "files", "telemetry",
     "bundle", "bundle.names", "bundle.manifest",
     "dataset", "dataset.sheet",
-    "sampling", "sampling.noise", "sampling.solver",
+    "sampling", "sampling.defaults", "sampling.noise", "sampling.solver",
 )  # fmt: skip
 
 

@@ -3,8 +3,7 @@
 import numpy as np
 
 from seas_runtime.bundle.manifest import Schedule
-from seas_runtime.kernels import reference
-from seas_runtime.sampling.solver import solver_table
+from seas_runtime.sampling.solver import solver_table, step_table
 
 DTYPES = [np.float16, np.float32]
 BITS = {np.dtype(np.float16): np.uint16, np.dtype(np.float32): np.uint32, np.dtype(np.uint8): np.uint8}
@@ -20,7 +19,7 @@ def table_of(steps, guidance, final="zero"):
         final=final,
     )
     table = solver_table(schedule, steps)
-    return reference.step_table(table, guidance), table.timesteps
+    return step_table(table, guidance), table.timesteps
 
 
 def same_bits(found, expected):
