@@ -82,8 +82,8 @@ class _Optional(_Model):
 class Defect(_Optional):
     """One defect type and the prompt whose embedding the conditioning holds.
 
-    What the training anomalies taught of its masks, where that was asked for: the threshold of the mean probability, the least IoU of
-    the masks of the last steps, and the least area as a share of the image.
+    What the training anomalies taught of its masks, where that was asked for: the threshold of the mean probability, the least IoU
+    of the masks of the last steps, and the least area as a share of the image.
     """
 
     _later: ClassVar[frozenset[str]] = frozenset({"threshold", "agreement", "min_area"})
@@ -170,8 +170,8 @@ class FileEntry(_Model):
 class Facts(_Optional):
     """What a manifest says before there are graphs.
 
-    `photographs` are files of the normal images (PNG, RGB, of the geometry's side), in the order of the conditioning, where they came
-    along.
+    `photographs` are files of the normal images (PNG, RGB, of the geometry's side), in the conditioning's order, where they are
+    there.
     """
 
     _later: ClassVar[frozenset[str]] = frozenset({"photographs"})

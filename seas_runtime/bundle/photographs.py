@@ -41,9 +41,8 @@ def _read(bundle: Bundle, name: str) -> NDArray[np.uint8]:
     try:
         with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
             if (image.size, image.mode) != ((side, side), "RGB"):
-                raise BundleError(
-                    f"{bundle.path}: {name} is {image.mode} {image.size[0]} x {image.size[1]}, RGB {side} x {side} expected; export it again"
-                )
+                found = f"{image.mode} {image.size[0]} x {image.size[1]} found, RGB {side} x {side} expected"
+                raise BundleError(f"{bundle.path}: {name}: {found}; export the bundle again")
             return np.asarray(image)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise BundleError(f"{bundle.path}: {name} is no picture ({error}); export the bundle again") from error

@@ -1,7 +1,7 @@
 """Keeping the background: outside the mask a pair's picture is the photograph it started from, inside it the generated one.
 
-The start is the photograph's latent at a noise level that keeps its layout; in the last steps, which give masks, latents outside the
-grown mask are those of the photograph; at the end both pictures are joined with a soft edge.
+The start is the photograph's latent at a noise level that keeps its layout; in the last steps, which give masks, latents outside
+the grown mask are those of the photograph; at the end both pictures are joined with a soft edge.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ EDGE = 1 / 32
 
 @dataclass(frozen=True)
 class Background:
-    """Photographs (P, H, W, 3) uint8 of the normal images, in the order of the conditioning, and the step that a run begins with."""
+    """Photographs (P, H, W, 3) uint8 of the normal images, in the conditioning's order, and the step that a run begins with."""
 
     photographs: Pixels
     first_step: int
@@ -40,9 +40,8 @@ def first_step(table: Table, strength: float) -> int:
     limit = strength * float(table.timesteps[0])
     steps = np.flatnonzero(table.timesteps <= limit)
     if not len(steps):
-        raise SettingsError(
-            f"--strength {strength} found, at least {table.timesteps[-1] / table.timesteps[0]:.2f} expected: no step is left"
-        )
+        least = table.timesteps[-1] / table.timesteps[0]
+        raise SettingsError(f"--strength {strength} found, at least {least:.3f} expected: no step is left; give more of it")
     return int(steps[0])
 
 
@@ -59,7 +58,7 @@ def edge(side: int) -> int:
 
 
 def soft(mask: Mask, width: int) -> Floats:
-    """How much of the generated picture (H, W) float32 in [0, 1]: 1 on the mask, 0 from `width` pixels away on, falling in between."""
+    """How much of the generated picture (H, W) float32 in [0, 1]: 1 on the mask, falling to 0 at `width` pixels from it."""
     levels = np.zeros(mask.shape, np.float32)
     for step in range(width):  # a pixel at distance d is in the rings of width d and more
         levels += grow(mask, step) > 0
@@ -75,12 +74,11 @@ def at_latent(mask: Mask, side: int) -> Floats:
 def blend(latents: Floats, kept: Floats, masks: Floats) -> Floats:
     """Latents (n, C, h, w) inside masks (n, h, w) of 0 and 1, those of the photographs, at the same noise level, outside."""
     inside = masks[:, None]
-    blended: Floats = inside * latents + (1 - inside) * kept
-    return blended
+    return np.asarray(inside * latents + (1 - inside) * kept, np.float32)
 
 
 def paste(image: Pixels, photograph: Pixels, amount: Floats) -> Pixels:
     """The image (H, W, 3) where `amount` (H, W) is 1, the photograph, to the bit, where it is 0, and both in between."""
     share = amount[..., None]
-    mixed: Floats = share * image + (1 - share) * photograph
-    return np.floor(mixed + np.float32(0.5)).astype(np.uint8)
+    mixed = share * image + (1 - share) * photograph
+    return np.asarray(np.floor(mixed + np.float32(0.5)), np.uint8)
