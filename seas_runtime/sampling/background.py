@@ -62,13 +62,13 @@ def soft(mask: Mask, width: int) -> Floats:
     levels = np.zeros(mask.shape, np.float32)
     for step in range(width):  # a pixel at distance d is in the rings of width d and more
         levels += grow(mask, step) > 0
-    return (levels / np.float32(width)).astype(np.float32)
+    return np.asarray(levels / np.float32(width), np.float32)
 
 
 def at_latent(mask: Mask, side: int) -> Floats:
     """A mask (H, W) at the latent side (side, side) float32: 1 in every cell that it touches."""
     cell = mask.shape[0] // side
-    return (mask.reshape(side, cell, side, cell).max(axis=(1, 3)) > 0).astype(np.float32)
+    return np.asarray(mask.reshape(side, cell, side, cell).max(axis=(1, 3)) > 0, np.float32)
 
 
 def blend(latents: Floats, kept: Floats, masks: Floats) -> Floats:
