@@ -6,14 +6,13 @@ the grown mask are those of the photograph; at the end both pictures are joined 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from seas_runtime.errors import SettingsError
 from seas_runtime.sampling.masks import Mask
+from seas_runtime.sampling.noise import PATCH, WORD, Stream
 from seas_runtime.sampling.solver import Table
 
 Floats = NDArray[np.float32]
@@ -21,14 +20,6 @@ Pixels = NDArray[np.uint8]
 
 EDGE = 1 / 32
 """Width of the soft edge, of the image's side: 4 pixels at 128, 16 at 512."""
-
-
-@dataclass(frozen=True)
-class Background:
-    """Photographs (P, H, W, 3) uint8 of the normal images, in the conditioning's order, and the step that a run begins with."""
-
-    photographs: Pixels
-    first_step: int
 
 
 def first_step(table: Table, strength: float) -> int:
@@ -82,3 +73,15 @@ def paste(image: Pixels, photograph: Pixels, amount: Floats) -> Pixels:
     share = amount[..., None]
     mixed = share * image + (1 - share) * photograph
     return np.asarray(np.floor(mixed + np.float32(0.5)), np.uint8)
+
+
+def patch(stream: Stream, side: int) -> Mask:
+    """A random ellipse (side, side) of 0 and 255, where a normal picture is joined with its photograph as pairs are.
+
+    So the joint is no sign of an anomaly. Half axes are 1/32 to 1/8 of the side, drawn with the centre from the stream's `PATCH`.
+    """
+    x, y, wide, high = (word / WORD for word in stream.raw(PATCH, 4).tolist())
+    rows, columns = np.ogrid[:side, :side]
+    half_axes = [side * (1 / 32 + share * (1 / 8 - 1 / 32)) for share in (wide, high)]
+    inside = ((columns - x * side) / half_axes[0]) ** 2 + ((rows - y * side) / half_axes[1]) ** 2 <= 1
+    return np.where(inside, np.uint8(255), np.uint8(0))

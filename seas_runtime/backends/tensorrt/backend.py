@@ -125,6 +125,6 @@ class LoopBackend(TrtBackend):
         super().__init__(session, facts)
         self._loop = loop
 
-    def sample_batch(self, job: BatchJob) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    def sample_batch(self, job: BatchJob) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
         """From start latents to pixels and masks."""
         return self._loop.run(job)
