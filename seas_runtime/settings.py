@@ -17,14 +17,11 @@ from seas_runtime.sampling.pairs import NORMAL
 from seas_runtime.sampling.recipe import Plan, Sampling
 from seas_runtime.sampling.solver import solver_table
 
-<<<<<<< HEAD
 ENDLESS = SEED_BELOW  # pairs: more than anybody makes, and each has a random stream of its own
-=======
 Value = TypeVar("Value")
 Probability = Annotated[float, Field(gt=0, lt=1)]
 Area = Annotated[int, Field(ge=0)]
 Overlap = Annotated[float, Field(ge=0, le=1)]
->>>>>>> b8a37ec (Normal images, a kept background, masks judged type by type: seas-gen --normals, --background real, --clean, --min-agreement)
 
 
 class Settings(BaseModel):

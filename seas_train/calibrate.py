@@ -1,8 +1,8 @@
-"""What a mask branch's probabilities stand for, learned from the training anomalies: a threshold for each type, and the gate's limits.
+"""What a mask branch's probabilities stand for, learned from the training anomalies: thresholds, and the gate's limits.
 
-A focal loss bends probabilities: with exponent 2 an output of 0.2, the paper's threshold, is least for a pixel that is anomalous with
-probability 0.024. So the training anomalies are noised again to the levels of the sampler's last steps, and what the branch says of them
-is held against their true masks.
+A focal loss bends probabilities: with exponent 2 an output of 0.2, the paper's threshold, is least for a pixel that is anomalous
+with probability 0.024. So the training anomalies are noised again to the levels of the sampler's last steps, and what the branch
+says of them is held against their true masks.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Calibration(BaseModel):
-    """One defect type: threshold of the mean probability, least agreement of the last steps' masks, least area (share of the image)."""
+    """Of one type: threshold of the mean probability, least IoU of the last steps' masks, least area (share of the image)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -50,8 +50,8 @@ def calibrate(run: Run, anomalies: ImageSet, criterion: Criterion, settings: Sam
     Args:
         run: tuned and with its mask branch.
         anomalies: the training anomalies, with their masks.
-        criterion: "iou": the threshold whose masks overlap best with the true ones, in the mean; "area": the one whose median area is
-            that of the true ones.
+        criterion: "iou": the threshold whose masks overlap best with the true ones, in the mean; "area": the one whose median
+            area is that of the true ones.
         settings: the sampler whose last steps' levels are used.
 
     Raises:
