@@ -31,7 +31,15 @@ class Backend(Protocol):
         """How many calls of `run` may be made at the same time, each from a thread of its own."""
 
     def run(self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]) -> dict[str, NDArray[np.float32]]:
-        """Run one graph on all its inputs (float32, timestep int64) and return `outputs` as float32.
+        """Run one graph.
+
+        Args:
+            graph: which.
+            feeds: all its inputs, n rows each in the manifest's shapes: float32, timestep int64.
+            outputs: names of those to give back.
+
+        Returns:
+            These outputs, n rows each in the manifest's shapes, float32.
 
         Raises:
             BackendError: the engine refuses or fails.

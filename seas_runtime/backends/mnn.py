@@ -79,7 +79,7 @@ class MnnBackend:
         self._sessions = {graph: self._open(bundle, graph) for graph in graphs}
 
     def run(self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]) -> dict[str, NDArray[np.float32]]:
-        """Run one graph; all its outputs are computed, `outputs` are copied out."""
+        """Run one graph on n rows, see `Backend.run`; all its outputs are computed, `outputs` are copied out."""
         try:
             with borrowed(self._sessions[graph]) as session:
                 return session.run(feeds, outputs)

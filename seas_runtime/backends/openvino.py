@@ -90,7 +90,7 @@ class OpenvinoBackend:
         self._ran: GraphName | None = None
 
     def run(self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]) -> dict[str, NDArray[np.float32]]:
-        """Run one graph; all its outputs are computed, `outputs` are copied out."""
+        """Run one graph on n rows, see `Backend.run`; all its outputs are computed, `outputs` are copied out."""
         typed = {spec.name: np.ascontiguousarray(feeds[spec.name], dtype=spec.dtype) for spec in self._graphs[graph].inputs}
         try:
             if self.workers == 1 and self._ran not in (None, graph):

@@ -100,7 +100,7 @@ class OrtBackend:
         self._sessions = {graph: self._open(bundle, graph) for graph in graphs}
 
     def run(self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]) -> dict[str, NDArray[np.float32]]:
-        """Run one graph; float32 in and out, whatever precision its tensors have."""
+        """Run one graph on n rows, see `Backend.run`; float32 in and out, whatever precision its tensors have."""
         typed = {spec.name: np.ascontiguousarray(feeds[spec.name], dtype=spec.dtype) for spec in self._graphs[graph].inputs}
         try:
             results = self._sessions[graph].run(list(outputs), typed)  # the others are not copied from a device

@@ -63,7 +63,7 @@ def agreement(masks: NDArray[np.uint8]) -> float:
 
 
 def area(mask: Mask) -> int:
-    """Number of anomalous pixels."""
+    """Number of anomalous pixels of a mask (H, W) of 0 and 255."""
     return int(np.count_nonzero(mask))
 
 

@@ -20,6 +20,19 @@ def inputs(rows=3, seed=0):
     return {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
 
 
+class Wide:
+    """The small bundle with workers; `watch` is called before each graph, in the worker's thread."""
+
+    name = "cpu"
+
+    def __init__(self, bundle, workers=3, watch=lambda _graph, _feeds: None):
+        self.backend, self.workers, self.watch = open_backend("cpu", bundle, 1), workers, watch
+
+    def run(self, graph, feeds, outputs):
+        self.watch(graph, feeds)
+        return self.backend.run(graph, feeds, outputs)
+
+
 def check_graphs(backend):
     """All three graphs, with one row and with three: the batch is free."""
     for rows in (3, 1):

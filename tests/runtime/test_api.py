@@ -12,7 +12,7 @@ from PIL import Image
 
 import seas_runtime
 from seas_runtime.errors import BundleError, SettingsError
-from tests.runtime.backends.test_workers import Wide
+from tests.runtime.engine_checks import Wide
 from tests.runtime.written import lines
 
 

@@ -34,13 +34,13 @@ PACKAGES: dict[Variant, Package] = {
 class Library:
     """A loaded TensorRT.
 
-    Its builders, parsers and runtimes must all be given `log`: TensorRT keeps a pointer to the first logger of
-    the process and crashes once that one is gone. `log.errors` holds the latest error messages.
+    Its builders, parsers and runtimes must all be given `logger`: TensorRT keeps a pointer to the first logger of
+    the process and crashes once that one is gone. `logger.errors` holds the latest error messages.
     """
 
     variant: Variant
     trt: ModuleType
-    log: Any
+    logger: Any
 
     @property
     def version(self) -> str:

@@ -16,7 +16,7 @@ from seas_runtime.sampling.recipe import Plan
 from seas_runtime.sampling.sampler import cut
 from tests.runtime.backends.test_mnn import bundle as mnn_bundle
 from tests.runtime.backends.test_mnn import cache
-from tests.runtime.engine_checks import inputs
+from tests.runtime.engine_checks import Wide, inputs
 from tests.runtime.written import check_pairs, lines, tree
 
 __all__ = ["cache", "mnn_bundle"]
@@ -31,19 +31,6 @@ def cores(monkeypatch):
 
 def own_threads():
     return [thread for thread in threading.enumerate() if thread.name.startswith("worker")]
-
-
-class Wide:
-    """The small bundle with workers; `watch` is called before each graph, in the worker's thread."""
-
-    name = "cpu"
-
-    def __init__(self, bundle, workers=3, watch=lambda _graph, _feeds: None):
-        self.backend, self.workers, self.watch = open_backend("cpu", bundle, 1), workers, watch
-
-    def run(self, graph, feeds, outputs):
-        self.watch(graph, feeds)
-        return self.backend.run(graph, feeds, outputs)
 
 
 def made(backend, bundle, count, batch, *, log=None, chosen=None, **options):
