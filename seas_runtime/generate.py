@@ -105,7 +105,7 @@ def run(request: Request, quiet: bool) -> Summary:
         facts = generator.backend.describe()
         record = RunRecord(command=request.command, settings=settings, backend=facts, versions=run_versions())
         changed = begun and _changes(begun, record)
-        note = f"{out} was begun with {changed}: what it holds may differ by rounding from what is made now" if changed else ""
+        note = f"{out} was begun with {changed}: its older pairs may differ by rounding from what is made now" if changed else ""
         made = {series.asked: _make(generator, Writer(out, record, series), quiet, note) for series in SERIES}
     types: Counter[str] = Counter()
     retries = 0
@@ -128,8 +128,7 @@ def _make(generator: api.Generator, writer: Writer, quiet: bool, note: str) -> i
             _log(note)
         sampling = writer.record.settings.sampling(generator.bundle.manifest)
         batches = generator.batches(writer.plan, sampling, writer.todo)
-        unit = "pair" if writer.series is PAIRS else "normal image"
-        bar = tqdm(total=total, initial=total - made, unit=unit, disable=quiet or None)
+        bar = tqdm(total=total, initial=total - made, unit=writer.series.noun, disable=quiet or None)
         with bar, closing(batches):
             for pairs in batches:
                 writer.add(pairs)

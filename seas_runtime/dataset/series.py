@@ -18,11 +18,13 @@ class Series(Protocol):
         metadata: the journal of what is in place.
         refused: the journal of what the gate gave up.
         asked: the option that says how many there are to be.
+        noun: what one of them is called.
     """
 
     metadata: str
     refused: str
     asked: str
+    noun: str
 
     def plan(self, settings: Settings) -> Plan:
         """Which of them a run makes, in which batches."""
@@ -40,7 +42,7 @@ class Series(Protocol):
 class PairSeries:
     """Pairs: `test/TYPE/000123.png` and `ground_truth/TYPE/000123_mask.png`."""
 
-    metadata, refused, asked = "metadata.jsonl", "refused.jsonl", "count"
+    metadata, refused, asked, noun = "metadata.jsonl", "refused.jsonl", "count", "pair"
 
     def plan(self, settings: Settings) -> Plan:
         """See `Series`."""
@@ -78,7 +80,7 @@ class PairSeries:
 class NormalSeries:
     """Normal images: `train/good/000123.png`. No gate looks at them, so none is refused."""
 
-    metadata, refused, asked = "normals.jsonl", "normals_refused.jsonl", "normals"
+    metadata, refused, asked, noun = "normals.jsonl", "normals_refused.jsonl", "normals", "normal image"
 
     def plan(self, settings: Settings) -> Plan:
         """See `Series`."""

@@ -112,7 +112,8 @@ class Writer:
             top, count = max(known, default=-1), series.plan(self.record.settings).count
             if top >= count:
                 raise OutputError(
-                    f"{self.out}: holds number {top}, more than {series.asked} {count} asks for; ask for more or give another --out"
+                    f"{self.out}: holds {series.noun} {top}, more than {series.asked} {count} asks for; "
+                    "ask for more or give another --out"
                 )
             found = found or bool(known)
         return found
