@@ -100,7 +100,13 @@ def run(request: Request, quiet: bool) -> Summary:
     begun = _begun(out)
     backend = _open(request, bundle, begun, candidates, say)
     settings = settings.model_copy(update={"backend": backend.name})
-    record = RunRecord(command=request.command, settings=settings, backend=backend.describe(), versions=run_versions())
+    record = RunRecord(
+        command=request.command,
+        settings=settings,
+        backend=backend.describe(),
+        versions=run_versions(),
+        licence=str(manifest.provenance.get("licence", "")),
+    )
     model = Model(backend, bundle.conditioning, manifest.start)
     with Writer(out, record) as writer:
         made = sum(map(len, writer.todo))
