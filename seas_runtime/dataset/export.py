@@ -59,9 +59,7 @@ class Exported:
         normals = f" and {record.normals} normal pictures" if record.normals else ""
         splits = ", ".join(f"{name} {count}" for name, count in record.splits.items())
         changes = (
-            f"; the review left out {record.left_out}, edited masks {record.edited}"
-            if record.left_out or record.edited
-            else ""
+            f"; the review left out {record.left_out}, edited masks {record.edited}" if record.left_out or record.edited else ""
         )
         done = "" if self.made else "; nothing had changed"
         return f"{self.folder}: {record.format}, {record.pairs} pairs{normals} ({splits}){changes}{done}"
@@ -116,10 +114,7 @@ def also(out: Path, names: Sequence[str], step: Callable[[int], object] = lambda
         raise SettingsError(f"format {strange[0]!r} found, one of {', '.join(FORMATS)} expected")
     data = read(out)
     place = out if out.name.strip(".") else out.resolve()
-    return [
-        export(data, name, place.with_name(f"{place.name}-{name}"), step=step)
-        for name in dict.fromkeys(names)
-    ]
+    return [export(data, name, place.with_name(f"{place.name}-{name}"), step=step) for name in dict.fromkeys(names)]
 
 
 def _record(data: GeneratedSet, name: str, options: Options, splits: dict[str, int]) -> ExportRecord:
@@ -161,9 +156,7 @@ def _earlier(into: Path, out: Path, record: ExportRecord) -> ExportRecord | None
         OutputError: the folder holds something else.
     """
     if into.resolve().is_relative_to(out.resolve()) or out.resolve().is_relative_to(into.resolve()):
-        raise OutputError(
-            f"{into}: one of it and {out} lies in the other, expected folders apart; give another --into"
-        )
+        raise OutputError(f"{into}: one of it and {out} lies in the other, expected folders apart; give another --into")
     if into.exists() and not into.is_dir():
         raise OutputError(f"{into}: is a file, a folder expected; give another --into")
     if not into.exists() or not any(into.iterdir()):
@@ -171,26 +164,17 @@ def _earlier(into: Path, out: Path, record: ExportRecord) -> ExportRecord | None
     try:
         found = ExportRecord.model_validate_json((into / RECORD).read_bytes())
     except (FileNotFoundError, ValidationError):
-        raise OutputError(
-            f"{into}: holds something else than an export, expected an empty folder; give another --into"
-        ) from None
+        raise OutputError(f"{into}: holds something else than an export, expected an empty folder; give another --into") from None
     for what, there, here in (
         ("format", found.format, record.format),
         ("product", found.product, record.product),
         ("run", found.run[:8], record.run[:8]),
-        *(
-            (name, getattr(found.options, name), getattr(record.options, name))
-            for name in Options.model_fields
-        ),
+        *((name, getattr(found.options, name), getattr(record.options, name)) for name in Options.model_fields),
     ):
         if there != here:
-            raise OutputError(
-                f"{into}: holds an export of {what} {there}, not {here}; give another --into, or remove it"
-            )
+            raise OutputError(f"{into}: holds an export of {what} {there}, not {here}; give another --into, or remove it")
     if fingerprint(into, RECORD) != found.content:
-        raise OutputError(
-            f"{into}: was changed after it was exported, so it is not replaced; give another --into, or remove it"
-        )
+        raise OutputError(f"{into}: was changed after it was exported, so it is not replaced; give another --into, or remove it")
     return found
 
 

@@ -33,9 +33,7 @@ FOLDER = click.Path(path_type=Path)
 @click.command("export", epilog=EXAMPLES, context_settings={"show_default": True, "max_content_width": 110})
 @click.argument("out", type=FOLDER)
 @click.option("--to", "name", type=click.Choice(tuple(FORMATS)), required=True, help="The format.")
-@click.option(
-    "--into", type=FOLDER, required=True, metavar="DIR", help="Where it goes: a new or empty folder."
-)
+@click.option("--into", type=FOLDER, required=True, metavar="DIR", help="Where it goes: a new or empty folder.")
 @click.option(
     "--val",
     type=click.FloatRange(0, 1, max_open=True),
@@ -43,9 +41,7 @@ FOLDER = click.Path(path_type=Path)
     show_default="0.2",
     help="Share of each defect type, and of normal pictures, held out for validation (anomalib: normal ones, for testing).",
 )
-@click.option(
-    "--seed", type=click.IntRange(0), metavar="N", show_default="0", help="Another seed holds out others."
-)
+@click.option("--seed", type=click.IntRange(0), metavar="N", show_default="0", help="Another seed holds out others.")
 @click.option("--normals", type=FOLDER, metavar="DIR", help="Also take the normal pictures in DIR (as PNG).")
 @click.option("--no-normals", is_flag=True, help="Leave out the normal pictures that seas-gen made.")
 @click.option("--accepted-only", is_flag=True, help="Take only pairs that a review accepted.")
@@ -79,9 +75,7 @@ def export(
     chosen = {option: value for option, value in given.items() if value is not None}
     if strange := [option for option in chosen if option not in FORMATS[name].takes]:
         takers = ", ".join(other for other, form in FORMATS.items() if strange[0] in form.takes)
-        raise SettingsError(
-            f"--{strange[0].replace('_', '-')} found with --to {name}, expected with {takers}; leave it out"
-        )
+        raise SettingsError(f"--{strange[0].replace('_', '-')} found with --to {name}, expected with {takers}; leave it out")
     from tqdm import tqdm
 
     from seas_runtime.dataset.export import export as write

@@ -70,9 +70,7 @@ def listed(folder: Path) -> list[Path]:
     try:
         files = sorted(file for file in folder.iterdir() if not file.name.startswith("."))
     except OSError as error:
-        raise DataError(
-            f"{folder}: {error.strerror or error}, expected a folder of normal pictures"
-        ) from error
+        raise DataError(f"{folder}: {error.strerror or error}, expected a folder of normal pictures") from error
     found = [file for file in files if file.suffix.lower() in EXTENSIONS]
     if not found:
         names = " ".join(extension.removeprefix(".") for extension in EXTENSIONS)
@@ -106,15 +104,11 @@ def _as_png(path: Path, data: bytes) -> tuple[bytes, tuple[int, int]]:
             image.verify()
             return data, size
         if image.mode not in _PLAIN + _CONVERTED:
-            raise DataError(
-                f"{path}: has levels of mode {image.mode}, expected 8 bits, grey or colour; convert it"
-            )
+            raise DataError(f"{path}: has levels of mode {image.mode}, expected 8 bits, grey or colour; convert it")
         upright = ImageOps.exif_transpose(image)
         plain = upright if upright.mode in _PLAIN else upright.convert("RGB")
     stream = io.BytesIO()
-    Image.frombytes(plain.mode, plain.size, plain.tobytes()).save(
-        stream, "PNG"
-    )  # pixels alone: no profile, no date
+    Image.frombytes(plain.mode, plain.size, plain.tobytes()).save(stream, "PNG")  # pixels alone: no profile, no date
     return stream.getvalue(), plain.size
 
 

@@ -23,13 +23,7 @@ _FIRST_NORMAL, _FIRST_PHOTO = 1_000_000_000, 1_500_000_000  # ids of pictures: p
 
 def _inside(path: str) -> str:
     pure = PurePosixPath(path)
-    if (
-        pure.is_absolute()
-        or not pure.parts
-        or ".." in pure.parts
-        or str(pure) != path
-        or set(path) & set('\\:\0"\n\r')
-    ):
+    if pure.is_absolute() or not pure.parts or ".." in pure.parts or str(pure) != path or set(path) & set('\\:\0"\n\r'):
         raise ValueError(f"{path!r} leaves the folder or is not a plain relative path")
     return path
 
@@ -136,9 +130,7 @@ class GeneratedSet:
         return sum(record.defect is not None for record in self.records)
 
 
-def read(
-    out: Path, *, normals: Path | None = None, own_normals: bool = True, accepted_only: bool = False
-) -> GeneratedSet:
+def read(out: Path, *, normals: Path | None = None, own_normals: bool = True, accepted_only: bool = False) -> GeneratedSet:
     """List what lies in a folder of `seas-gen`; no picture is opened.
 
     Args:
@@ -164,9 +156,7 @@ def read(
         records.append(_pair(out, line, decision.mask, index // len(facts.settings.defects)))
     if not records:
         excluded = f" ({left_out} left out by the review)" if left_out else ""
-        raise DataError(
-            f"{out}: holds no pair{excluded}, expected at least one; generate some or check the path"
-        )
+        raise DataError(f"{out}: holds no pair{excluded}, expected at least one; generate some or check the path")
     good = _normals(out, f"{facts.settings.product}/{NORMALS}") if own_normals else []
     photos = listed(normals) if normals is not None else []
     records += [_normal("normal", _FIRST_NORMAL + i, file) for i, file in enumerate(good)]
@@ -194,15 +184,11 @@ def _run(out: Path) -> tuple[RunFacts, str]:
         text = path.read_bytes()
         facts = RunFacts.model_validate_json(text)
     except FileNotFoundError:
-        raise DataError(
-            f"{out}: holds no {RUN}, expected a folder that seas-gen wrote; check the path"
-        ) from None
+        raise DataError(f"{out}: holds no {RUN}, expected a folder that seas-gen wrote; check the path") from None
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}; mend that") from error
     except ValidationError as error:
-        raise DataError(
-            f"{path}: {_first(error)}; expected the record of a run, as seas-gen writes it"
-        ) from error
+        raise DataError(f"{path}: {_first(error)}; expected the record of a run, as seas-gen writes it") from error
     settings = {key: value for key, value in json.loads(text)["settings"].items() if key != "count"}
     return facts, hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
@@ -226,9 +212,7 @@ def _by_index(path: Path, model: type[PairLine]) -> dict[int, PairLine]:
     found: dict[int, PairLine] = {}
     for line in _lines(path, model):
         if line.index in found:
-            raise DataError(
-                f"{path}: two lines of pair {line.index} found, one expected; remove the wrong one"
-            )
+            raise DataError(f"{path}: two lines of pair {line.index} found, one expected; remove the wrong one")
         found[line.index] = line
     return found
 

@@ -43,9 +43,7 @@ FORMATS = {
     "yolo": Format("yolo", "YOLO-seg polygons and data.yaml (Ultralytics)", _OPTIONS),
     "mmseg": Format("mmseg", "class-index PNGs (MMSegmentation)", _OPTIONS),
     "webdataset": Format("webdataset", "tar shards (WebDataset)", _OPTIONS - {"link"} | {"shard_size"}),
-    "labelme": Format(
-        "labelme", "a JSON file beside each picture (LabelMe)", frozenset({"link"}), divides="nothing"
-    ),
+    "labelme": Format("labelme", "a JSON file beside each picture (LabelMe)", frozenset({"link"}), divides="nothing"),
     "hf": Format("huggingface", "an image folder with masks (Hugging Face datasets)", _OPTIONS),
     "anomalib": Format("anomalib", "MVTec AD's tree (Anomalib)", _OPTIONS, divides="test"),
 }

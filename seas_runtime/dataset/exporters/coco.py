@@ -61,9 +61,7 @@ def _instances(job: Job, split: str, records: Sequence[Record]) -> dict[str, Any
             "contributor": f"seas-gen, bundle {facts.settings.digest or 'unknown'}",
         },
         "licenses": [{"id": 1, "name": licence, "url": ""}] if licence else [],
-        "categories": [
-            {"id": number, "name": name, "supercategory": product} for name, number in numbers.items()
-        ],
+        "categories": [{"id": number, "name": name, "supercategory": product} for name, number in numbers.items()],
         "images": images,
         "annotations": annotations,
     }
@@ -77,9 +75,7 @@ def _image(record: Record, item: Item, licence: str) -> dict[str, Any]:
 def _annotations(record: Record, item: Item, numbers: dict[str, int], polygons: bool) -> list[dict[str, Any]]:
     found = pieces(item.mask)
     if len(found) >= PIECES:
-        raise DataError(
-            f"{record.mask}: {len(found)} pieces found, fewer than {PIECES} expected; leave the pair out"
-        )
+        raise DataError(f"{record.mask}: {len(found)} pieces found, fewer than {PIECES} expected; leave the pair out")
     return [
         {
             "id": record.id * PIECES + number,

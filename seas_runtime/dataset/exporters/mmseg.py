@@ -59,9 +59,7 @@ def write(job: Job) -> None:
     """
     names = ("background", *job.data.classes)
     if len(names) - 1 > CLASSES:
-        raise SettingsError(
-            f"{len(names) - 1} defect types found, at most {CLASSES} expected by mmseg; export to coco"
-        )
+        raise SettingsError(f"{len(names) - 1} defect types found, at most {CLASSES} expected by mmseg; export to coco")
     for split, records in job.splits.items():
         for record, item in job.items(records):
             job.write_image(f"img_dir/{split}/{record.key}.png", item)

@@ -51,6 +51,4 @@ def write(job: Job) -> None:
 
 def _polygons(item: Item) -> list[str]:
     scale = (item.width, item.height)
-    return [
-        " ".join(f"{share:.7f}" for share in (outline(p, INSET) / scale).ravel()) for p in pieces(item.mask)
-    ]
+    return [" ".join(f"{share:.7f}" for share in (outline(p, INSET) / scale).ravel()) for p in pieces(item.mask)]

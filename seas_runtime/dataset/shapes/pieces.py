@@ -55,9 +55,7 @@ def whole(mask: NDArray[np.generic]) -> Piece:
 def pieces(mask: NDArray[np.generic]) -> list[Piece]:
     """The pieces of a mask (H, W) whose pixels touch by a side or a corner, by their leftmost, then topmost pixel."""
     height, width = mask.shape
-    below = np.zeros(
-        (width, height + 1), np.bool_
-    )  # a column ends with a zero, so that no run goes on in the next
+    below = np.zeros((width, height + 1), np.bool_)  # a column ends with a zero, so that no run goes on in the next
     below[:, :height] = (mask != 0).T
     columns, runs = _by_column(_runs(below.ravel()), height + 1)
     owner = _join(columns, runs)
@@ -92,9 +90,7 @@ def _join(columns: NDArray[np.int64], runs: NDArray[np.int64]) -> NDArray[np.int
     column, top, bottom = columns.tolist(), runs[:, 0].tolist(), runs[:, 1].tolist()
     left = 0
     for right in range(len(owner)):
-        while column[left] < column[right] - 1 or (
-            column[left] < column[right] and bottom[left] < top[right]
-        ):
+        while column[left] < column[right] - 1 or (column[left] < column[right] and bottom[left] < top[right]):
             left += 1
         other = left
         while column[other] < column[right] and top[other] <= bottom[right]:

@@ -24,9 +24,7 @@ ALL = pytest.mark.parametrize("name", FORMATS)
 
 
 def tree(folder):
-    return {
-        file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()
-    }
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
 def stamps(folder):
@@ -243,9 +241,7 @@ def test_splits_hold_each_type_and_stay_when_others_come(tmp_path):
     few, many = (read(write(tmp_path / str(count), [mask] * count, normals=count)) for count in (20, 40))
     parts = train_and_val(few.records, 0.2, seed=0)
     for defect in ("crack", "stain", None):
-        assert [sum(x.defect == defect for x in part) for part in parts.values()] == (
-            [8, 2] if defect else [16, 4]
-        )
+        assert [sum(x.defect == defect for x in part) for part in parts.values()] == ([8, 2] if defect else [16, 4])
     assert keys(parts["train"]) | keys(parts["val"]) == keys(few.records)
     assert train_and_val(few.records, 0.2, seed=0) == parts
     assert keys(train_and_val(few.records, 0.2, seed=1)["val"]) != keys(parts["val"])

@@ -224,9 +224,7 @@ def test_labelme_polygons_drawn_as_labelme_does_are_the_masks(out, made):
     assert (folder / "labels.txt").read_text() == "crack\nstain\n"
     for key in PAIRS + NORMALS:
         data = json.loads((folder / f"{key}.json").read_text())
-        assert {"version", "flags", "shapes", "imagePath", "imageData", "imageHeight", "imageWidth"} == set(
-            data
-        )
+        assert {"version", "flags", "shapes", "imagePath", "imageData", "imageHeight", "imageWidth"} == set(data)
         image = Image.open(folder / data["imagePath"])
         assert image.size == (data["imageWidth"], data["imageHeight"])
         canvas = Image.new("L", image.size)
@@ -280,9 +278,7 @@ def test_edited_masks_are_in_every_format(fresh, tmp_path):
     edited[4:9, 7:30] = 255
     (fresh / "review").mkdir()
     Image.fromarray(edited).save(fresh / "review/000000_mask.png")
-    (fresh / "review.jsonl").write_text(
-        '{"index": 0, "decision": "accept", "mask": "review/000000_mask.png"}\n'
-    )
+    (fresh / "review.jsonl").write_text('{"index": 0, "decision": "accept", "mask": "review/000000_mask.png"}\n')
     data = read(fresh, accepted_only=True, own_normals=False)
 
     def of(name):
@@ -303,8 +299,5 @@ def test_edited_masks_are_in_every_format(fresh, tmp_path):
 
 def test_the_hard_masks_are_hard():
     """Holes, islands and corners are in the masks that all formats above are read back with."""
-    holes = [
-        cv2.findContours(x.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)[1]
-        for x in masks().values()
-    ]
+    holes = [cv2.findContours(x.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)[1] for x in masks().values()]
     assert sum((levels[0, :, 3] >= 0).any() for levels in holes) >= 5

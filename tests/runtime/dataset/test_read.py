@@ -125,9 +125,7 @@ def test_a_bad_line_is_named(fresh, changes):
     assert "\n" not in told.value.message
 
 
-@pytest.mark.parametrize(
-    "line", [b"\xff\xfe\n", b"[]\n", b"{\n", b"\n", b'{"index": 0}\n', b"[" * 100_000 + b"\n"]
-)
+@pytest.mark.parametrize("line", [b"\xff\xfe\n", b"[]\n", b"{\n", b"\n", b'{"index": 0}\n', b"[" * 100_000 + b"\n"])
 @pytest.mark.parametrize("name", ["metadata.jsonl", "review.jsonl"])
 def test_a_line_that_says_nothing_is_named(fresh, name, line):
     path = fresh / name
@@ -201,9 +199,7 @@ def spoil_folder(path):
     path.mkdir()
 
 
-@pytest.mark.parametrize(
-    "spoil", [spoil_truncated, spoil_flipped, spoil_text, spoil_empty, spoil_missing, spoil_folder]
-)
+@pytest.mark.parametrize("spoil", [spoil_truncated, spoil_flipped, spoil_text, spoil_empty, spoil_missing, spoil_folder])
 @pytest.mark.parametrize("name", [FIRST, FIRST_MASK])
 def test_a_spoiled_file_is_named(fresh, name, spoil):
     spoil(fresh / name)

@@ -69,9 +69,7 @@ def check_outlines(mask, inset):
         cv2.fillPoly(drawn, [inside.astype(np.int32)], 1)  # as Ultralytics does
         assert np.array_equal(drawn, part)
         canvas = Image.new("L", (width, height))
-        ImageDraw.Draw(canvas).polygon(
-            [tuple(point) for point in inside], outline=1, fill=1
-        )  # as LabelMe does
+        ImageDraw.Draw(canvas).polygon([tuple(point) for point in inside], outline=1, fill=1)  # as LabelMe does
         assert np.array_equal(np.asarray(canvas), part)
         left, top, wide, high = piece.box
         assert np.allclose(inside.min(axis=0), (left + inset, top + inset))
