@@ -76,14 +76,19 @@ def export(
     if strange := [option for option in chosen if option not in FORMATS[name].takes]:
         takers = ", ".join(other for other, form in FORMATS.items() if strange[0] in form.takes)
         raise SettingsError(f"--{strange[0].replace('_', '-')} found with --to {name}, expected with {takers}; leave it out")
+    from pydantic import ValidationError
     from tqdm import tqdm
 
     from seas_runtime.dataset.export import export as write
     from seas_runtime.dataset.exporters.job import Options
     from seas_runtime.dataset.read import read
 
+    try:
+        options = Options(**chosen)
+    except ValidationError as error:  # what the ranges of click let pass: nan
+        raise SettingsError(f"--{error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}") from error
     data = read(out, normals=normals, own_normals=not no_normals, accepted_only=accepted_only)
     with tqdm(total=len(data.records), unit="picture", disable=quiet or None, leave=False) as bar:
-        exported = write(data, name, into, Options(**chosen), bar.update)
+        exported = write(data, name, into, options, bar.update)
     if not quiet:
         click.echo("\n".join((exported.line(), *exported.notes)))

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from seas_runtime.errors import DataError
 
@@ -93,7 +93,8 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: damaged, truncated or no picture ({error}); generate it again") from error
+        what = "no picture of a known kind" if isinstance(error, UnidentifiedImageError) else f"damaged or truncated ({error})"
+        raise DataError(f"{path}: {what}, expected a whole picture; generate it again") from error
 
 
 def _as_png(path: Path, data: bytes) -> tuple[bytes, tuple[int, int]]:

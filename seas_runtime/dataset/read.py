@@ -105,6 +105,20 @@ class Record:
 
 
 @dataclass(frozen=True)
+class _Folder:
+    """A folder out of which no file may lead; `root` is where it really lies."""
+
+    path: Path
+    root: Path
+
+    def file(self, name: str) -> Path:
+        path = self.path / name
+        if not path.resolve().is_relative_to(self.root):
+            raise DataError(f"{path}: leads out of {self.path}, expected a file inside; put the file itself there")
+        return path
+
+
+@dataclass(frozen=True)
 class GeneratedSet:
     """Everything `seas-gen` wrote to a folder that is to be used; iterating gives its records.
 
@@ -143,6 +157,7 @@ def read(out: Path, *, normals: Path | None = None, own_normals: bool = True, ac
         DataError: no such folder or pair, a line that cannot be understood, a path that leaves the folder.
     """
     facts, identity = _run(out)
+    folder = _Folder(out, out.resolve())
     lines = _by_index(out / METADATA, PairLine)
     decisions = {decision.index: decision for decision in _lines(out / REVIEW, Decision)}
     undecided = Decision(index=0, decision="undecided")
@@ -153,11 +168,11 @@ def read(out: Path, *, normals: Path | None = None, own_normals: bool = True, ac
             left_out += 1
             continue
         edited += decision.mask is not None
-        records.append(_pair(out, line, decision.mask, index // len(facts.settings.defects)))
+        records.append(_pair(folder, line, decision.mask, index // len(facts.settings.defects)))
     if not records:
         excluded = f" ({left_out} left out by the review)" if left_out else ""
         raise DataError(f"{out}: holds no pair{excluded}, expected at least one; generate some or check the path")
-    good = _normals(out, f"{facts.settings.product}/{NORMALS}") if own_normals else []
+    good = _normals(folder, f"{facts.settings.product}/{NORMALS}") if own_normals else []
     photos = listed(normals) if normals is not None else []
     records += [_normal("normal", _FIRST_NORMAL + i, file) for i, file in enumerate(good)]
     records += [_normal("photo", _FIRST_PHOTO + i, file) for i, file in enumerate(photos)]
@@ -217,13 +232,13 @@ def _by_index(path: Path, model: type[PairLine]) -> dict[int, PairLine]:
     return found
 
 
-def _pair(out: Path, line: PairLine, edited: str | None, turn: int) -> Record:
+def _pair(folder: _Folder, line: PairLine, edited: str | None, turn: int) -> Record:
     return Record(
         key=f"{line.index:06d}",
         id=line.index + 1,
         turn=turn,
-        image=_resolved(out, line.file_name),
-        mask=_resolved(out, edited or line.mask_file_name),
+        image=folder.file(line.file_name),
+        mask=folder.file(edited or line.mask_file_name),
         defect=line.defect,
         facts={"index": line.index, **(line.model_extra or {})},
     )
@@ -234,16 +249,8 @@ def _normal(kind: str, number: int, file: Path) -> Record:
     return Record(key, number + 1, turn=number, image=file, facts={"source": file.name})
 
 
-def _resolved(out: Path, name: str) -> Path:
-    """The file of this name, which no link may lead out of the folder."""
-    path = out / name
-    if not path.resolve().is_relative_to(out.resolve()):
-        raise DataError(f"{path}: leads out of {out}, expected a file inside; put the file itself there")
-    return path
-
-
-def _normals(out: Path, place: str) -> list[Path]:
-    return [_resolved(out, f"{place}/{file.name}") for file in sorted((out / place).glob("*.png"))]
+def _normals(folder: _Folder, place: str) -> list[Path]:
+    return [folder.file(f"{place}/{file.name}") for file in sorted((folder.path / place).glob("*.png"))]
 
 
 def _state(out: Path, records: Sequence[Record]) -> str:

@@ -18,7 +18,7 @@ VERSION = "5.5.0"  # of LabelMe, whose files these are
 README = """LabelMe (labelme, by Kentaro Wada): KEY.json beside KEY.png. A polygon is a connected piece of a mask, holes
 joined to it by a cut; a picture without polygons is normal.
 
-    labelme . --labels labels.txt --nodata
+    labelme . --labels labels.txt
 """
 
 

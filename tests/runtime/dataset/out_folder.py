@@ -25,7 +25,6 @@ SETTINGS = {
     "max_area": 0.8,
     "retries": 3,
 }
-SIDE = 40
 
 
 def masks() -> dict[str, np.ndarray]:
@@ -51,7 +50,13 @@ def masks() -> dict[str, np.ndarray]:
     }
 
 
-def write(out: Path, marks: list[np.ndarray], settings: dict | None = None, normals: int = 0) -> Path:
+def write(
+    out: Path,
+    marks: list[np.ndarray],
+    settings: dict | None = None,
+    normals: int = 0,
+    normal_shape: tuple[int, int] = (20, 24),
+) -> Path:
     """Pairs of these masks (H, W) bool, types in turn, and normal pictures."""
     settings = SETTINGS | (settings or {})
     noise = np.random.default_rng(1)
@@ -76,7 +81,7 @@ def write(out: Path, marks: list[np.ndarray], settings: dict | None = None, norm
     for number in range(normals):
         save(
             out / f"{settings['product']}/train/good/{number:06d}.png",
-            noise.integers(0, 256, (20, 24, 3), np.uint8),
+            noise.integers(0, 256, (*normal_shape, 3), np.uint8),
         )
     (out / "metadata.jsonl").write_text("".join(lines))
     record = {

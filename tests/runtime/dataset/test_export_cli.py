@@ -72,6 +72,7 @@ def test_photographs_and_decisions(run, fresh, tmp_path):
             "--shard-size found with --to coco, expected with webdataset",
         ),
         (("--to", "coco", "--val", "1"), 2, "--val"),
+        (("--to", "coco", "--val", "nan"), 2, "--val: Input should be"),
         (("--to", "coco", "--seed", "-1"), 2, "--seed"),
         (
             ("--to", "coco", "--normals", "nowhere"),
@@ -91,7 +92,7 @@ def test_a_missing_folder_a_damaged_one_and_a_taken_place_have_their_codes(run, 
     assert "no such folder" in run("--to", "coco", source=tmp_path / "none", code=3)
     (fresh / "tile/test/stain/000001.png").write_bytes(b"\x89PNG")
     said = run("--to", "coco", source=fresh, code=3)
-    assert "000001.png: damaged, truncated or no picture" in said
+    assert "000001.png: no picture of a known kind, expected a whole picture" in said
     assert said.count("\n") == 1
     (tmp_path / "made").mkdir()
     (tmp_path / "made/mine").touch()
