@@ -185,5 +185,5 @@ def _explained(into: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OutputError(
-            f"{error.filename or into}: {error.strerror or error}; mend that and run the same command again, nothing was written"
+            f"{error.filename or into}: {error.strerror or error}; fix that and run the same command again, nothing was written"
         ) from error

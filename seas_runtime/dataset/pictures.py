@@ -84,7 +84,7 @@ def _read(path: Path) -> bytes:
     except FileNotFoundError:
         raise DataError(f"{path}: is missing; generate it again") from None
     except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}; mend that") from error
+        raise DataError(f"{path}: {error.strerror or error}; fix that") from error
 
 
 @contextmanager

@@ -201,7 +201,7 @@ def _run(out: Path) -> tuple[RunFacts, str]:
     except FileNotFoundError:
         raise DataError(f"{out}: holds no {RUN}, expected a folder that seas-gen wrote; check the path") from None
     except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}; mend that") from error
+        raise DataError(f"{path}: {error.strerror or error}; fix that") from error
     except ValidationError as error:
         raise DataError(f"{path}: {_first(error)}; expected the record of a run, as seas-gen writes it") from error
     settings = {key: value for key, value in json.loads(text)["settings"].items() if key != "count"}
@@ -215,12 +215,12 @@ def _lines(path: Path, model: type[_Model]) -> Iterator[_Model]:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}; mend that") from error
+        raise DataError(f"{path}: {error.strerror or error}; fix that") from error
     for number, line in enumerate(text.split(b"\n")[:-1], start=1):
         try:
             yield model.model_validate_json(line)
         except ValidationError as error:
-            raise DataError(f"{path}: line {number}: {_first(error)}; mend or remove the line") from error
+            raise DataError(f"{path}: line {number}: {_first(error)}; fix or remove the line") from error
 
 
 def _by_index(path: Path, model: type[PairLine]) -> dict[int, PairLine]:

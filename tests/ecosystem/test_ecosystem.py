@@ -21,7 +21,7 @@ import pytest
 from seas_runtime.dataset.export import export
 from seas_runtime.dataset.exporters.job import Options
 from seas_runtime.dataset.read import read
-from tests.runtime.dataset.out_folder import masks, original, write
+from tests.runtime.dataset.exporters.out_folder import masks, original, write
 
 pytestmark = pytest.mark.ecosystem
 HERE = Path(__file__).parent
