@@ -17,6 +17,7 @@ import resource
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -88,12 +89,13 @@ def export_bundle(work: Path, preset: str) -> list[Stage]:
     """Export the run as an fp16 bundle."""
     from seas_export.bundle import ExportSettings, export
     from seas_runtime.bundle.manifest import Defaults
+    from seas_runtime.sampling.defaults import PAPER
     from seas_train import run_folder
 
     stages = Stages()
     stages("load run")
     loaded = run_folder.load(work / "run")
-    defaults = Defaults(steps=25, guidance=8.0, threshold=0.2, mask_steps=3)
+    defaults = Defaults(**asdict(PAPER))
     stages("check weights")
     export(loaded, work / f"{preset}.plan", ExportSettings(half=True, defaults=defaults), stages)
     stages("")

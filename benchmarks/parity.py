@@ -18,35 +18,30 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+import seas_runtime
 from benchmarks.export_sd14 import RESULTS, machine, parity_table
 from seas_export.to_onnx import round_to_half
-from seas_runtime.backends import open_backend
+from seas_runtime import Options, Pair
 from seas_runtime.bundle.reader import Bundle, read_bundle
-from seas_runtime.sampling.masks import Gate
 from seas_runtime.sampling.noise import POSTERIOR, START
-from seas_runtime.sampling.pairs import Plan, draw_pair
-from seas_runtime.sampling.sampler import Model, Sample, Sampling, generate
-from seas_runtime.sampling.solver import solver_table
+from seas_runtime.sampling.pairs import draw_pair
+from seas_runtime.settings import recipe
 from seas_train import reference, run_folder
 from seas_train.run_folder import Run
 
 GOAL = {"psnr": 45.0, "iou": 0.99}
 
 
-def of_bundle(bundle: Bundle, backend: str, plan: Plan) -> list[Sample]:
+def of_bundle(bundle: Bundle, backend: str, options: Options) -> list[Pair]:
     """The bundle's pairs, with its own defaults, every mask kept."""
-    manifest = bundle.manifest
-    defaults = manifest.defaults
-    table = solver_table(manifest.schedule, defaults.steps)
-    gate = Gate(min_area=0, max_area=1.0)
-    sampling = Sampling(table, defaults.guidance, defaults.mask_steps, defaults.threshold, gate, retries=0)
-    model = Model(open_backend(backend, bundle), bundle.conditioning, manifest.start)
-    return [sample for samples in generate(model, plan, sampling) for sample in samples]
+    with seas_runtime.open(bundle, backend) as generator:
+        return [pair for pairs in generator.batches(*generator.recipe(options)) for pair in pairs]
 
 
-def of_pytorch(trained: Run, bundle: Bundle, plan: Plan) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+def of_pytorch(trained: Run, bundle: Bundle, options: Options) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Images (n, H, W, 3) and masks (n, H, W) of the same pairs from the reference sampler."""
     conditioning, defaults = bundle.conditioning, bundle.manifest.defaults
+    plan, _ = recipe(bundle.manifest, options)
     drawn = [draw_pair(plan, i, 0, len(conditioning.mean)) for i in range(plan.count)]
     mean, std = (np.stack([part[pair.normal] for pair in drawn]) for part in (conditioning.mean, conditioning.std))
     posterior, noise = (np.stack([pair.stream.normals(key, mean.shape[1:]) for pair in drawn]) for key in (POSTERIOR, START))
@@ -57,13 +52,13 @@ def of_pytorch(trained: Run, bundle: Bundle, plan: Plan) -> tuple[NDArray[np.uin
     return images, (found.probability[:, 0] >= defaults.threshold).numpy()
 
 
-def compare(samples: list[Sample], images: NDArray[np.uint8], masks: NDArray[np.bool_]) -> dict[str, Any]:
+def compare(pairs: list[Pair], images: NDArray[np.uint8], masks: NDArray[np.bool_]) -> dict[str, Any]:
     """PSNR in dB and IoU of each pair, with median and worst."""
     psnr, iou = [], []
-    for sample, image, mask in zip(samples, images, masks, strict=True):
-        error = float(np.mean((sample.image.astype(np.float64) - image) ** 2))
+    for pair, image, mask in zip(pairs, images, masks, strict=True):
+        error = float(np.mean((pair.image.astype(np.float64) - image) ** 2))
         psnr.append(99.0 if error == 0 else 10 * float(np.log10(255**2 / error)))
-        found = sample.mask > 0
+        found = pair.mask > 0
         union = np.logical_or(found, mask).sum()
         iou.append(1.0 if union == 0 else float(np.logical_and(found, mask).sum() / union))
     return {
@@ -98,15 +93,15 @@ def table(facts: dict[str, Any]) -> str:
 def main(*, folder: Path, path: Path, backends: tuple[str, ...], count: int, results: Path) -> None:
     """Measure, then save the table."""
     bundle = read_bundle(path)
-    plan = Plan(bundle.manifest.defect_names, seed=0, count=count, batch=4)
-    truth = {"fp32": of_pytorch(run_folder.load(folder), bundle, plan)}
+    options = Options(count=count, max_area=1.0, retries=0)
+    truth = {"fp32": of_pytorch(run_folder.load(folder), bundle, options)}
     rounded = run_folder.load(folder)
     round_to_half([rounded.model.unet, rounded.model.vae, run_folder.require_masks(rounded)])
-    truth["as stored"] = of_pytorch(rounded, bundle, plan)
+    truth["as stored"] = of_pytorch(rounded, bundle, options)
     figures: dict[str, Any] = {}
     for backend in backends:
-        samples = of_bundle(bundle, backend, plan)
-        figures[backend] = {weights: compare(samples, *truth[weights]) for weights in ("as stored", "fp32")}
+        pairs = of_bundle(bundle, backend, options)
+        figures[backend] = {weights: compare(pairs, *truth[weights]) for weights in ("as stored", "fp32")}
     facts = {
         "product": bundle.manifest.product,
         "pairs": count,

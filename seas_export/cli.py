@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from seas_runtime.errors import INTERRUPTED, BackendError, SettingsError
+from seas_runtime.sampling.defaults import PAPER
 
 if TYPE_CHECKING:
     from seas_train.run_folder import Run
@@ -44,13 +45,18 @@ Exit codes: 0 done, 2 usage, 3 bad run or failed parity, 4 engine builder not us
     "--fp16/--fp32", "half", default=False,
     help="Store the weights in half precision and add graphs that compute in it; CPU graphs compute in fp32 either way.",
 )  # fmt: skip
-@click.option("--steps", type=click.IntRange(1, 999), default=25, help="Default solver steps of the bundle.")
+@click.option("--steps", type=click.IntRange(1, 999), default=PAPER.steps, help="Default solver steps of the bundle.")
 @click.option(
-    "--guidance", type=click.FloatRange(1, 100), default=8.0,
+    "--guidance", type=click.FloatRange(1, 100), default=PAPER.guidance,
     help="Default guidance scale of the bundle: 8 for MVTec AD, 5 for MVTec 3D AD, 2 for VisA.",
 )  # fmt: skip
-@click.option("--threshold", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.2, help="Default mask threshold.")
-@click.option("--mask-steps", type=click.IntRange(1), default=3, help="Default number of last steps that vote on the mask.")
+@click.option(
+    "--threshold", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=PAPER.threshold,
+    help="Default mask threshold.",
+)  # fmt: skip
+@click.option(
+    "--mask-steps", type=click.IntRange(1), default=PAPER.mask_steps, help="Default number of last steps that vote on the mask."
+)
 @click.option(
     "--final", type=click.Choice(["zero", "published"]), show_default="zero; published for a published checkpoint",
     help="Where the solver ends: sigma 0, or t = 0.",

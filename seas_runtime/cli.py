@@ -11,13 +11,14 @@ from typing import Any
 
 import click
 
-from seas_runtime.backends import BACKENDS
+from seas_runtime import options
+from seas_runtime.backends.registry import BACKENDS, OF_CORE
 from seas_runtime.backends.tensorrt.library import VARIANTS, Variant
 from seas_runtime.dataset.exporters import FORMATS
 from seas_runtime.errors import INTERRUPTED
 
 BUNDLE = click.Path(path_type=Path)
-SEED = click.IntRange(0, (1 << 64) - 1)
+UNDER_DIGEST = [name for name in OF_CORE if not BACKENDS[name].rounds]
 
 
 class _Recorded(click.Command):
@@ -48,13 +49,6 @@ def _interrupt(ctx: click.Context, left: str) -> Iterator[None]:
     except KeyboardInterrupt:
         click.echo(f"Interrupted: {left}.", err=True)
         ctx.exit(INTERRUPTED)
-
-
-def _shard(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[int, int]:
-    part, slash, parts = value.partition("/")
-    if slash and part.isdecimal() and parts.isdecimal() and int(part) < int(parts):
-        return int(part), int(parts)
-    raise click.BadParameter(f"{value!r} found, k/n with 0 <= k < n expected, as in 0/4")
 
 
 def _words(_ctx: click.Context, _param: click.Parameter, value: str | None) -> list[str]:
@@ -122,67 +116,13 @@ Exit codes: 0 done, 2 usage, 3 bad bundle, 4 engine not usable, 5 output problem
     show_default="out/<product>",
     help="Where the data set goes (MVTec AD layout).",
 )
-@click.option("--count", type=click.IntRange(1), metavar="N", help="Pairs in all; types take turns.")
-@click.option("--per-type", type=click.IntRange(1), metavar="N", help="Pairs of each type, instead of --count.")
-@click.option(
-    "--defect",
-    "defects",
-    multiple=True,
-    metavar="NAME",
-    show_default="all of the bundle",
-    help="A defect type to make; may be repeated.",
-)
-@click.option("--seed", type=SEED, default=0, metavar="N", help="Pair i depends on (seed, i) alone.")
-@click.option("--batch", type=click.IntRange(1, 256), default=4, metavar="N", help="Pairs made together.")
-@click.option(
-    "--steps",
-    type=click.IntRange(1),
-    metavar="N",
-    show_default="from the bundle",
-    help="Solver steps: fewer are faster, more are finer.",
-)
-@click.option(
-    "--guidance",
-    type=click.FloatRange(1, 100),
-    metavar="X",
-    show_default="from the bundle",
-    help="Weight of the defect's prompt; 1 is none and twice as fast.",
-)
-@click.option(
-    "--threshold",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    metavar="P",
-    show_default="from the bundle",
-    help="Mask probability above which a pixel is anomalous.",
-)
-@click.option(
-    "--mask-steps",
-    type=click.IntRange(1),
-    metavar="N",
-    show_default="from the bundle",
-    help="Last steps whose masks are averaged.",
-)
-@click.option("--min-area", type=click.IntRange(1), default=1, metavar="PIXELS", help="A mask below this is made again.")
-@click.option(
-    "--max-area",
-    type=click.FloatRange(0, 1, min_open=True),
-    default=0.8,
-    metavar="SHARE",
-    help="A mask above this share of the image is made again.",
-)
-@click.option(
-    "--retries",
-    type=click.IntRange(0, 3),
-    default=3,
-    metavar="N",
-    help="More attempts at a pair whose mask is refused.",
-)
+@options.command_line
 @click.option(
     "--backend",
     type=click.Choice(("auto", *BACKENDS)),
     default="auto",
     help="What computes; auto takes the fastest that works here, with --expect only of those that need "
-    "nothing but what the digest covers (cuda, cpu, openvino). A run that is continued keeps its own.",
+    f"nothing but what the digest covers ({', '.join(UNDER_DIGEST)}). A run that is continued keeps its own.",
 )
 @click.option(
     "--threads",
@@ -192,7 +132,6 @@ Exit codes: 0 done, 2 usage, 3 bad bundle, 4 engine not usable, 5 output problem
     show_default="the engine's choice",
     help="CPU threads at most; a small model uses each for a part of the work.",
 )
-@click.option("--shard", callback=_shard, default="0/1", metavar="k/n", help="Make the batches with number mod n = k.")
 @click.option("--expect", metavar="DIGEST", help="Refuse a bundle with another digest.")
 @click.option("--sheet", is_flag=True, help="Also write OUT/sheet.png: the first pairs of each type, for a look.")
 @click.option(
@@ -222,7 +161,7 @@ def generate(
     from seas_runtime.generate import Request, run
 
     command = ["seas-gen", *ctx.meta["words"]]
-    summary = run(Request(engine, out, backend, threads, expect, command, asked), quiet)
+    summary = run(Request(engine, out, backend, threads, expect, command, options.Options(**asked)), quiet)
     if not quiet:
         click.echo(summary.line())
     if sheet and summary.types:
@@ -282,7 +221,7 @@ tile.plan/engines/<variant>-<version> and fit this bundle alone. An engine takes
 to its largest batch; four batches take about three times as long to build as one."""
 
 
-@engine.command(epilog=BUILD_EXAMPLES, context_settings={"show_default": True, "max_content_width": 100})
+@engine.command("build", epilog=BUILD_EXAMPLES, context_settings={"show_default": True, "max_content_width": 100})
 @click.argument("bundle", type=BUNDLE)
 @click.option("--variant", "--flavour", type=click.Choice(VARIANTS), default="rtx", help="TensorRT-RTX, or TensorRT for this GPU.")
 @click.option(
@@ -302,7 +241,7 @@ to its largest batch; four batches take about three times as long to build as on
     help="Numbers of pairs to tune for.",
 )
 @click.option("--replace", is_flag=True, help="Build again what is there of this variant and version.")
-def build(
+def build_engines(
     *,
     bundle: Path,
     variant: Variant,
@@ -311,7 +250,7 @@ def build(
     replace: bool,
 ) -> None:
     """Build TensorRT engines beside the core of BUNDLE."""
-    from seas_runtime.backends.tensorrt.build import build as build_engines
+    from seas_runtime.backends.tensorrt import build
     from seas_runtime.doctor import describe_engines
 
     began = time.monotonic()
@@ -320,7 +259,7 @@ def build(
         if sys.stderr.isatty():
             click.echo(f"{time.monotonic() - began:6.1f} s  {line}", err=True)
 
-    engines = build_engines(bundle, variant, gpus, batches, progress, replace=replace)
+    engines = build.build(bundle, variant, gpus, batches, progress, replace=replace)
     click.echo(f"{engines.path}: {describe_engines(engines)}, {time.monotonic() - began:.0f} s")
 
 

@@ -5,25 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from seas_runtime.backends import BACKENDS, backend_module
+from seas_runtime.backends import backend_module
+from seas_runtime.backends.registry import BACKENDS, PACKAGES
 from seas_runtime.backends.tensorrt.engine_set import EngineSet, find_engines
 from seas_runtime.backends.tensorrt.library import VARIANTS, Variant, load
 from seas_runtime.bundle.reader import Bundle
 from seas_runtime.device import current_gpu, driver_version
 from seas_runtime.errors import BackendError, SeasError
 from seas_runtime.versions import package_version, run_versions
-
-PACKAGES = (
-    "onnxruntime",
-    "onnxruntime-gpu",
-    "openvino",
-    "mnn",
-    "tensorrt",
-    "tensorrt-rtx-cu13",
-    "cuda-core",
-    "cuda-bindings",
-    "nvidia-cuda-nvrtc",
-)
 
 
 def describe_bundle(bundle: Bundle) -> Iterator[str]:

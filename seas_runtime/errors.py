@@ -1,4 +1,4 @@
-"""Errors a user can mend: one line each, with the exit code of the house."""
+"""Errors a user can fix: one line each, with the exit code of the house."""
 
 from __future__ import annotations
 

@@ -19,12 +19,15 @@ _HELD = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}  # what s
 def write_atomic(path: Path, data: bytes | str) -> None:
     """Write `data` (text as UTF-8) beside `path`, flush it to the disk, then rename it into place.
 
+    A link at `path` is replaced, not followed.
+
     Raises:
         OSError: whatever the file system says; no temporary is left behind.
     """
     temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
     try:
-        with temporary.open("wb") as stream:
+        temporary.unlink(missing_ok=True)  # of a run that was killed, or somebody's link to another file
+        with temporary.open("xb") as stream:
             stream.write(data.encode() if isinstance(data, str) else data)
             stream.flush()
             os.fsync(stream.fileno())
@@ -32,6 +35,24 @@ def write_atomic(path: Path, data: bytes | str) -> None:
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def inside(folder: Path, name: str | Path) -> Path:
+    """`folder / name`, proven to lie in `folder` once all links are followed; neither need exist.
+
+    Ask before anything is written or removed under a name that was read from a file.
+
+    Raises:
+        OutputError: it leads out of the folder.
+    """
+    path = folder / name
+    try:
+        within = path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):  # a ring of links
+        within = False
+    if not within:
+        raise OutputError(f"{path}: leads out of {folder}, where all of it must lie; remove the link or give another folder")
+    return path
 
 
 def flush_folder(folder: Path) -> None:
@@ -50,10 +71,10 @@ def locked(folder: Path) -> Iterator[None]:
     """Hold `folder` until the block ends.
 
     Raises:
-        OutputError: another run holds it.
+        OutputError: another run holds it, or its lock is a link that leads out of it.
         OSError: the lock file cannot be made, or the file system has no locks.
     """
-    path = folder / LOCK
+    path = inside(folder, LOCK)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         if not _take(descriptor) or not _still_there(path, descriptor):

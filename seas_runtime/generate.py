@@ -5,20 +5,20 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
-from seas_runtime.backends import BACKENDS, OF_CORE, Backend, open_backend
-from seas_runtime.bundle.reader import Bundle, read_bundle
+from seas_runtime import api
+from seas_runtime.backends.registry import BACKENDS, OF_CORE
+from seas_runtime.bundle.reader import read_bundle
 from seas_runtime.dataset.records import Line, RunRecord, read_record
 from seas_runtime.dataset.writer import METADATA, RUN, Writer
 from seas_runtime.errors import GateError, OutputError
-from seas_runtime.sampling.sampler import Model, generate
+from seas_runtime.options import Options
 from seas_runtime.settings import Settings, resolve
 from seas_runtime.versions import run_versions
 
@@ -27,7 +27,7 @@ SHOWN = 20
 
 @dataclass(frozen=True)
 class Request:
-    """What the command line asked for; `settings` are the arguments of `resolve`."""
+    """What the command line asked for."""
 
     engine: Path
     out: Path | None
@@ -35,7 +35,7 @@ class Request:
     threads: int
     expect: str | None
     command: list[str]
-    settings: dict[str, Any]
+    options: Options
 
 
 @dataclass(frozen=True)
@@ -89,36 +89,29 @@ def run(request: Request, quiet: bool) -> Summary:
         SeasError: see the classes of `seas_runtime.errors`.
     """
     started = time.monotonic()
+    log = _silent if quiet else _log
     bundle = read_bundle(request.engine, request.expect)
-    manifest = bundle.manifest
-    settings = resolve(manifest, request.backend, **request.settings)
-    say = _silent if quiet else _say
-    out = request.out or Path("out") / manifest.product
+    settings = resolve(bundle.manifest, request.backend, request.options)
+    out = request.out or Path("out") / bundle.manifest.product
     if out.resolve().is_relative_to(bundle.path.resolve()):
         raise OutputError(f"{out}: lies in the bundle {bundle.path}, which must stay as it is; give another --out")
-    candidates = BACKENDS if request.expect is None else OF_CORE
     begun = _begun(out)
-    backend = _open(request, bundle, begun, candidates, say)
-    settings = settings.model_copy(update={"backend": backend.name})
-    record = RunRecord(
-        command=request.command,
-        settings=settings,
-        backend=backend.describe(),
-        versions=run_versions(),
-        licence=str(manifest.provenance.get("licence", "")),
-    )
-    model = Model(backend, bundle.conditioning, manifest.start)
-    with Writer(out, record) as writer:
-        made = sum(map(len, writer.todo))
-        if made and begun is not None and (changed := _changes(begun, record)):
-            say(f"{out} was begun with {changed}: its older pairs may differ by rounding from what is made now")
-        total = settings.plan().size()
-        pairs_made = generate(model, settings.plan(), settings.sampling(manifest), writer.todo, say)
-        bar = tqdm(total=total, initial=total - made, unit="pair", disable=quiet or None)
-        with bar, closing(pairs_made):
-            for samples in pairs_made:
-                writer.add(samples)
-                bar.update(len(samples))
+    backend = _backend(request, begun, log)
+    with api.open(bundle, backend, threads=request.threads, expect=request.expect, log=log) as generator:
+        settings = settings.model_copy(update={"backend": generator.backend.name})
+        facts, licence = generator.backend.describe(), str(bundle.manifest.provenance.get("licence", ""))
+        record = RunRecord(command=request.command, settings=settings, backend=facts, versions=run_versions(), licence=licence)
+        with Writer(out, record) as writer:
+            made = sum(map(len, writer.todo))
+            if made and begun is not None and (changed := _changes(begun, record)):
+                log(f"{out} was begun with {changed}: its older pairs may differ by rounding from what is made now")
+            total = settings.plan().size()
+            batches = generator.batches(settings.plan(), settings.sampling(bundle.manifest), writer.todo)
+            bar = tqdm(total=total, initial=total - made, unit="pair", disable=quiet or None)
+            with bar, closing(batches):
+                for pairs in batches:
+                    writer.add(pairs)
+                    bar.update(len(pairs))
     types: Counter[str] = Counter()
     retries = 0
     for line in writer.metadata:
@@ -137,18 +130,13 @@ def _begun(out: Path) -> RunRecord | None:
         return None
 
 
-def _open(
-    request: Request,
-    bundle: Bundle,
-    begun: RunRecord | None,
-    candidates: Sequence[str],
-    say: Callable[[str], None],
-) -> Backend:
-    """The backend asked for; "auto" stays with the one a run was begun with."""
+def _backend(request: Request, begun: RunRecord | None, log: Callable[[str], None]) -> str:
+    """The backend asked for; "auto" stays with the one a run was begun with, if it may take that."""
+    candidates = BACKENDS if request.expect is None else OF_CORE
     if request.backend == "auto" and begun is not None and (name := begun.settings.backend) in candidates:
-        say(f"backend {name}, as the run in this folder was begun with")
-        return open_backend(name, bundle, request.threads)
-    return open_backend(request.backend, bundle, request.threads, candidates, say)
+        log(f"backend {name}, as the run in this folder was begun with")
+        return name
+    return request.backend
 
 
 def _changes(begun: RunRecord, now: RunRecord) -> str:
@@ -158,7 +146,7 @@ def _changes(begun: RunRecord, now: RunRecord) -> str:
     return ", ".join(f"{name} {before(name, 'none')}" for name in names if before(name) != after(name))
 
 
-def _say(line: str) -> None:
+def _log(line: str) -> None:
     tqdm.write(line, file=sys.stderr)  # which leaves a progress bar in its place
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from seas_runtime.errors import DataError, SettingsError
+from seas_runtime.sampling.defaults import PAPER
 from seas_train.config import BaseSettings, MaskSettings, TuneSettings
 from seas_train.data.source import Source, data_source
 from seas_train.options import LICENCE, NOT_STATED, OUT, output, require_same, settings_options, writing
@@ -185,12 +186,12 @@ def masks(run: Path, source: Source, settings: MaskSettings) -> None:
 @click.option("--count", type=click.IntRange(1), default=8, metavar="N", help="Pairs; types take turns.")
 @click.option("--defect", "defects", multiple=True, metavar="NAME", show_default="all", help="A type; may be repeated.")
 @click.option("--seed", type=click.IntRange(0), default=0, metavar="N", help="Pair i depends on (seed, i).")
-@click.option("--steps", type=click.IntRange(1, 999), default=25, metavar="N", help="Solver steps.")
-@click.option("--guidance", type=click.FloatRange(1, 100), default=8.0, metavar="X", help="Prompt weight.")
+@click.option("--steps", type=click.IntRange(1, 999), default=PAPER.steps, metavar="N", help="Solver steps.")
+@click.option("--guidance", type=click.FloatRange(1, 100), default=PAPER.guidance, metavar="X", help="Prompt weight.")
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    default=0.2,
+    default=PAPER.threshold,
     metavar="P",
     help="Mask probability above which a pixel is anomalous.",
 )
@@ -212,7 +213,7 @@ def sample(run: Path, out: Path, defects: tuple[str, ...], **given: Any) -> None
     if record.is_file():
         require_same(out, _read_json(record), asked)
     steps, guidance = given.pop("steps"), given.pop("guidance")
-    settings = SampleSettings(steps, guidance, mask_steps=min(3, steps))
+    settings = SampleSettings(steps, guidance, mask_steps=min(PAPER.mask_steps, steps))
     with output(out, "sample"), _stopwatch(f"sampled {given['count']} pairs into {out}"):
         out.mkdir(parents=True, exist_ok=True)
         record.write_text(json.dumps(asked, indent=2) + "\n", encoding="utf-8")

@@ -9,6 +9,7 @@ import torch
 from diffusers import DPMSolverMultistepScheduler
 from torch import Tensor
 
+from seas_runtime.sampling.defaults import PAPER
 from seas_train import run_folder
 from seas_train.models import taps
 from seas_train.run_folder import Run
@@ -16,11 +17,11 @@ from seas_train.run_folder import Run
 
 @dataclass(frozen=True)
 class SampleSettings:
-    """How to generate; the defaults are those of the paper for MVTec AD."""
+    """How to generate."""
 
-    steps: int = 25
-    guidance: float = 8.0
-    mask_steps: int = 3
+    steps: int = PAPER.steps
+    guidance: float = PAPER.guidance
+    mask_steps: int = PAPER.mask_steps
     final: str = "zero"
 
 

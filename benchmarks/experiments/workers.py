@@ -14,16 +14,13 @@ from typing import Any
 import click
 
 from benchmarks.experiments import turns
+from seas_runtime import Generator
 from seas_runtime.backends import Backend
 from seas_runtime.backends.mixed import MixedBackend
 from seas_runtime.backends.ort import OrtBackend
 from seas_runtime.backends.workers import CoreSplit, usable_cores
 from seas_runtime.bundle.manifest import GRAPH_OUTPUTS, REQUIRED_GRAPHS
 from seas_runtime.bundle.reader import Bundle, read_bundle
-from seas_runtime.sampling.masks import Gate
-from seas_runtime.sampling.pairs import Plan
-from seas_runtime.sampling.sampler import Model, Sampling, generate
-from seas_runtime.sampling.solver import solver_table
 
 RUNS = ((1, 1), (8, 1), (8, 4))  # pairs, batch
 
@@ -45,7 +42,7 @@ def measure_graphs(bundle: Bundle, pairs: int, rounds: int) -> dict[str, Any]:
 
 def measure_runs(bundle: Bundle, rounds: int) -> dict[str, Any]:
     """Seconds of whole runs without writing, the bundle's own steps."""
-    manifest, cores = bundle.manifest, usable_cores()
+    cores = usable_cores()
     one, workers = CoreSplit(1, cores), CoreSplit(cores, 1)
     backends: dict[str, Backend] = {
         "one part, cpu": OrtBackend(bundle, "cpu", one),
@@ -53,14 +50,11 @@ def measure_runs(bundle: Bundle, rounds: int) -> dict[str, Any]:
         "one part, cpu+mnn": MixedBackend(bundle, "cpu+mnn", one),
         "workers, cpu+mnn": MixedBackend(bundle, "cpu+mnn", workers),
     }
-    defaults = manifest.defaults
-    table = solver_table(manifest.schedule, defaults.steps)
-    sampling = Sampling(table, defaults.guidance, defaults.mask_steps, defaults.threshold, Gate(0, 1.0), retries=0)
-    models = {name: Model(backend, bundle.conditioning, manifest.start) for name, backend in backends.items()}
+    generators = {name: Generator(bundle, backend) for name, backend in backends.items()}
     found = {}
     for count, batch in RUNS:
-        plan = Plan(manifest.defect_names, seed=0, count=count, batch=batch)
-        calls = {name: lambda model=model, plan=plan: list(generate(model, plan, sampling)) for name, model in models.items()}
+        options = {"count": count, "batch": batch, "max_area": 1.0, "retries": 0}
+        calls = {name: lambda made=made, options=options: list(made.pairs(**options)) for name, made in generators.items()}
         found[f"{count} pairs in batches of {batch}"] = turns.take_turns(calls, rounds)
     return found
 

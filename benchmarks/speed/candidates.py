@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
@@ -19,15 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.experiments.turns import random_feeds
-from benchmarks.speed.job import GUIDANCE, MASK_STEPS, STEPS, THRESHOLD, Candidate, Job
+from benchmarks.speed.job import Candidate, Job
 from benchmarks.speed.torch_candidates import Compiled, Product, Reference, Rounded, Torch, TorchWorkers
+from seas_runtime import Generator, Options, Pair
 from seas_runtime.backends import Backend, BatchBackend, open_backend
 from seas_runtime.backends.workers import Workers
 from seas_runtime.bundle.manifest import REQUIRED_GRAPHS, GraphName
 from seas_runtime.bundle.reader import Bundle, read_bundle
 from seas_runtime.dataset.records import RunRecord
 from seas_runtime.dataset.writer import Writer
-from seas_runtime.sampling.sampler import Model, Sample, cut, generate
+from seas_runtime.sampling.sampler import cut
 from seas_runtime.settings import resolve
 
 
@@ -73,14 +73,13 @@ class Runtime:
         opened = open_backend(backend, self.bundle)
         self.backend = Timed(opened)
         runs_the_loop = isinstance(opened, BatchBackend)  # whose graphs cannot be timed from here
-        self.model = Model(opened if runs_the_loop else self.backend, self.bundle.conditioning, self.bundle.manifest.start)
-        options = {"seed": 0, "batch": job.batch, "shard": (0, 1), "steps": STEPS, "guidance": GUIDANCE, "retries": 0}
-        options |= {"threshold": THRESHOLD, "mask_steps": MASK_STEPS, "min_area": 1, "max_area": 1.0}
-        self.settings = resolve(self.bundle.manifest, backend, defects=(), count=job.count, per_type=None, **options)
+        self.generator = Generator(self.bundle, opened if runs_the_loop else self.backend)
+        options = Options(count=job.count, batch=job.batch, max_area=1.0, retries=0)  # steps and the like are the bundle's
+        self.settings = resolve(self.bundle.manifest, backend, options)
         self.parts = [[len(part) for part in cut(batch, self.backend.workers)] for batch in self.settings.plan().batches()]
         sizes = {size for batch in self.parts for size in batch}
         self.feeds = {(graph, size): random_feeds(self.bundle, graph, size) for graph in REQUIRED_GRAPHS for size in sizes}
-        self.made: list[list[Sample]] = []
+        self.made: list[list[Pair]] = []
 
     def unet(self) -> object:
         """The U-Net graph with taps."""
@@ -97,28 +96,28 @@ class Runtime:
     def pairs(self) -> object:
         """The sampler."""
         self.backend.seconds = 0.0
-        self.made = self._sample(self.model)
+        self.made = self._sample(self.generator)
         return self.made
 
     def loop(self) -> object:
         """The sampler without its graphs."""
-        return self._sample(replace(self.model, backend=Canned(self.backend, self.bundle)))
+        return self._sample(Generator(self.bundle, Canned(self.backend, self.bundle)))
 
     def write(self) -> object:
         """The latest pairs, encoded and flushed to the disk; in a run this happens beside the graphs."""
         record = RunRecord(command=[], settings=self.settings, backend={}, versions={})
         with TemporaryDirectory(dir=self.bundle.path.parent) as folder, Writer(Path(folder), record) as writer:
-            for samples in self.made:
-                writer.add(samples)
+            for pairs in self.made:
+                writer.add(pairs)
         return len(self.made)
 
     def outside(self, seconds: float) -> float | None:
-        """CoreSplit of the latest `pairs`, which took so many seconds, that its workers spent outside graphs or idle, if known."""
-        known = self.model.backend is self.backend
+        """Share of the latest `pairs`, which took so many seconds, that its workers spent outside graphs or idle, if known."""
+        known = self.generator.backend is self.backend
         return 1 - self.backend.seconds / (seconds * self.backend.workers) if known else None
 
-    def _sample(self, model: Model) -> list[list[Sample]]:
-        return list(generate(model, self.settings.plan(), self.settings.sampling(self.bundle.manifest)))
+    def _sample(self, generator: Generator) -> list[list[Pair]]:
+        return list(generator.batches(self.settings.plan(), self.settings.sampling(self.bundle.manifest)))
 
     def _all(self, graph: GraphName, outputs: tuple[str, ...]) -> object:
         def one(pairs: int) -> object:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-STEPS, GUIDANCE, MASK_STEPS, THRESHOLD = 25, 8.0, 3, 0.2
+from seas_runtime.sampling.defaults import PAPER
+
+STEPS, GUIDANCE, MASK_STEPS, THRESHOLD = PAPER.steps, PAPER.guidance, PAPER.mask_steps, PAPER.threshold
 
 
 @dataclass(frozen=True)

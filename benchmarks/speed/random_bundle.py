@@ -9,11 +9,12 @@ from __future__ import annotations
 import multiprocessing
 import shutil
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.export_sd14 import make_run
-from benchmarks.speed.job import GUIDANCE, MASK_STEPS, STEPS, THRESHOLD
 from seas_runtime.bundle.manifest import GraphName
+from seas_runtime.sampling.defaults import PAPER
 
 
 def prepare(work: Path, preset: str, backends: Iterable[str]) -> None:
@@ -39,7 +40,7 @@ def make_bundle(work: Path, preset: str) -> None:
 
     run = run_folder.load(work / "run")
     to_onnx.round_to_half([run.model.unet, run.model.vae, run_folder.require_masks(run)])
-    defaults = Defaults(steps=STEPS, guidance=GUIDANCE, threshold=THRESHOLD, mask_steps=MASK_STEPS)
+    defaults = Defaults(**asdict(PAPER))
     found = {name: wrapper for name, wrapper in graphs.wrappers(run).items() if name in REQUIRED_GRAPHS}
     partial = work / f"{preset}.partial"
     shutil.rmtree(partial, ignore_errors=True)

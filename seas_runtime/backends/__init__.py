@@ -1,14 +1,15 @@
-"""Inference engines behind one protocol, and the table of them."""
+"""Inference engines behind one protocol, and the choice among them; `registry` lists them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
+from seas_runtime.backends.registry import BACKENDS
 from seas_runtime.backends.workers import is_small
-from seas_runtime.errors import BackendError, BundleError, SeasError
+from seas_runtime.errors import BackendError, BundleError, SeasError, SettingsError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,28 +17,6 @@ if TYPE_CHECKING:
 
     from seas_runtime.bundle.manifest import GraphName
     from seas_runtime.bundle.reader import Bundle
-
-# Name -> module of this package that has it (see `BackendModule`); "auto" takes the first that works.
-TABLE = {
-    "tensorrt": "tensorrt.backend",
-    "rtx": "tensorrt.backend",
-    "cuda": "ort",
-    "openvino+mnn": "mixed",
-    "openvino": "openvino",
-    "cpu+mnn": "mixed",
-    "cpu": "ort",
-    "mnn": "mnn",
-    "openvino-bf16": "openvino",
-}
-# By name alone, never by "auto": it rounds to two or three digits, and pairs are others than every other backend's.
-ROUNDS = ("openvino-bf16",)
-# Their place is that of large models. For a small one "auto" takes them last: they start later and are no faster, or by 6 % at
-# most (`benchmarks/README.md`).
-FOR_LARGE = ("openvino+mnn", "openvino", "cpu+mnn")
-BACKENDS = tuple(TABLE)
-# Those that read nothing but the bundle's core. Engines lie beside it, MNN's models in a cache: whoever can write there can
-# swap one and its hash. So "auto" does not take them where a digest is asked for (--expect); by name they are used.
-OF_CORE = tuple(name for name, module in TABLE.items() if module in {"ort", "openvino"})
 
 
 class Backend(Protocol):
@@ -52,7 +31,15 @@ class Backend(Protocol):
         """How many calls of `run` may be made at the same time, each from a thread of its own."""
 
     def run(self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]) -> dict[str, NDArray[np.float32]]:
-        """Run one graph on all its inputs (float32, timestep int64) and return `outputs` as float32.
+        """Run one graph.
+
+        Args:
+            graph: which.
+            feeds: all its inputs, n rows each in the manifest's shapes: float32, timestep int64.
+            outputs: names of those to give back.
+
+        Returns:
+            These outputs, n rows each in the manifest's shapes, float32.
 
         Raises:
             BackendError: the engine refuses or fails.
@@ -69,7 +56,7 @@ class BatchJob:
 
     latents (n, C, h, w) float32, those the sampler starts from; prompts (n, length, width) float32, or (2n, length,
     width) with the empty prompt second where there is guidance; table (s, 6) float32, see
-    `kernels.reference.step_table`; timesteps (s,) int64; mask_steps, the last steps that give masks; threshold.
+    `sampling.solver.step_table`; timesteps (s,) int64; mask_steps, the last steps that give masks; threshold.
     """
 
     latents: NDArray[np.float32]
@@ -94,7 +81,7 @@ class BatchBackend(Backend, Protocol):
 
 
 class BackendModule(Protocol):
-    """What a module in `TABLE` offers."""
+    """What the module of a backend offers."""
 
     def open_graphs(self, name: str, bundle: Bundle, threads: int) -> Backend:
         """Open a bundle in backend `name`; `threads` are at most those used on a CPU, 0 leaves it to the engine.
@@ -111,49 +98,50 @@ def open_backend(
     name: str,
     bundle: Bundle,
     threads: int = 0,
-    candidates: Sequence[str] = BACKENDS,
-    say: Callable[[str], None] | None = None,
+    candidates: Iterable[str] = tuple(BACKENDS),
+    log: Callable[[str], None] | None = None,
 ) -> Backend:
     """Open a bundle in an engine.
 
     Args:
         name: one of `BACKENDS`, or "auto" for the first of `candidates` that works here.
         bundle: a verified bundle.
-        threads: CPU threads at most, see `seas_runtime.backends.workers.share_cores`; 0 leaves it to the engine.
-        candidates: what "auto" tries, best first; those in `ROUNDS` it does not.
-        say: called with one line that says what "auto" took and why.
+        threads: CPU threads at most, see `seas_runtime.backends.workers.split_cores`; 0 leaves it to the engine.
+        candidates: what "auto" tries, best first; those that round it does not.
+        log: called with one line that says what "auto" took and why.
 
     Raises:
+        SettingsError: no backend has this name.
         BackendError: the engine is not installed, or cannot run here.
     """
+    if name not in ("auto", *BACKENDS):
+        raise SettingsError(f"backend {name!r} found, one of auto, {', '.join(BACKENDS)} expected")
     if name != "auto":
         return backend_module(name).open_graphs(name, bundle, threads)
+    chosen = [candidate for candidate in candidates if not BACKENDS[candidate].rounds]
     if is_small(bundle.manifest):
-        candidates = sorted(candidates, key=FOR_LARGE.__contains__)
-    candidates = [candidate for candidate in candidates if candidate not in ROUNDS]
+        chosen.sort(key=lambda candidate: BACKENDS[candidate].for_large)
     passed: list[tuple[str, SeasError]] = []
-    for candidate in candidates:
+    for candidate in chosen:
         try:
             backend = backend_module(candidate).open_graphs(candidate, bundle, threads)
         except (BackendError, BundleError) as error:  # the latter: engines beside the core that are damaged
             passed.append((candidate, error))
             continue
-        if say is not None:
-            reasons = "; ".join(f"{other}: {_cause(error)}" for other, error in passed)
+        if log is not None:
             facts = backend.describe()
             workers = f", workers: {facts['lanes']}" if "lanes" in facts else ""
             graphs = f": {facts['graphs']}" if "graphs" in facts else ""
-            say(f"backend {backend.name}{workers}{graphs}{f' (not {reasons})' if reasons else ''}")
+            log(f"backend {backend.name}{workers}{graphs}{f' (not {_causes(passed)})' if passed else ''}")
         return backend
-    reasons = "; ".join(f"{other}: {_cause(error)}" for other, error in passed)
-    raise BackendError(f"no backend works here ({reasons}); run: pip install onnxruntime, see seas-engine doctor")
+    raise BackendError(f"no backend works here ({_causes(passed)}); run: {BACKENDS['cpu'].hint}, see seas-engine doctor")
 
 
 def backend_module(name: str) -> BackendModule:
     """The module of a backend, loaded now."""
-    return cast("BackendModule", import_module(f"{__name__}.{TABLE[name]}"))
+    return cast("BackendModule", import_module(f"{__name__}.{BACKENDS[name].module}"))
 
 
-def _cause(error: SeasError) -> str:
-    """What went wrong, without the hint."""
-    return error.message.split("; ")[0]
+def _causes(passed: list[tuple[str, SeasError]]) -> str:
+    """What went wrong with each, without the hints."""
+    return "; ".join(f"{name}: {error.message.split('; ')[0]}" for name, error in passed)

@@ -61,7 +61,7 @@ class MixedBackend:
         self._engines: dict[GraphName, Backend] = {**dict.fromkeys(REST, rest), **dict.fromkeys(ON_MNN, mnn)}
 
     def run(self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]) -> dict[str, NDArray[np.float32]]:
-        """Run one graph on its engine."""
+        """Run one graph on its engine, n rows, see `Backend.run`."""
         return self._engines[graph].run(graph, feeds, outputs)
 
     def describe(self) -> dict[str, str]:

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from seas_runtime.backends.mnn_convert import model_file
 from seas_runtime.backends.ort import OrtBackend
+from seas_runtime.backends.registry import BACKENDS
 from seas_runtime.backends.workers import CoreSplit, borrowed, split_cores, usable_cores
 from seas_runtime.bundle.manifest import REQUIRED_GRAPHS, Graph, GraphName, TensorSpec
 from seas_runtime.bundle.reader import Bundle
 from seas_runtime.errors import BackendError
 
-HINT = "pip install MNN"
 TOLERANCE = 1e-2  # as for fp16 graphs; 1e-5 to 1e-3 have been seen
 _STDOUT = 1
 # What MNN raises, and what is raised where it gives no result; the reason is among what it prints.
@@ -54,7 +54,7 @@ def load_mnn() -> ModuleType:
         with _silence():
             import MNN  # noqa: PLC0415  # an optional package
     except ImportError as error:
-        raise BackendError(f"MNN is not installed ({error}); run: {HINT}") from error
+        raise BackendError(f"MNN is not installed ({error}); run: {BACKENDS['mnn'].hint}") from error
     module: ModuleType = MNN
     return module
 
@@ -79,7 +79,7 @@ class MnnBackend:
         self._sessions = {graph: self._open(bundle, graph) for graph in graphs}
 
     def run(self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]) -> dict[str, NDArray[np.float32]]:
-        """Run one graph; all its outputs are computed, `outputs` are copied out."""
+        """Run one graph on n rows, see `Backend.run`; all its outputs are computed, `outputs` are copied out."""
         try:
             with borrowed(self._sessions[graph]) as session:
                 return session.run(feeds, outputs)

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from seas_runtime.backends.registry import BACKENDS
 from seas_runtime.backends.workers import CoreSplit, borrowed, split_cores
 from seas_runtime.bundle.manifest import REQUIRED_GRAPHS, GraphName
 from seas_runtime.bundle.reader import Bundle
 from seas_runtime.errors import BackendError
 
-HINT = "pip install openvino"
 DEVICE = "CPU"
 PRECISIONS = {"openvino": "f32", "openvino-bf16": "bf16"}
 _IN_WORDS = {"f32": "fp32", "bf16": "bf16"}
@@ -36,7 +36,7 @@ def missing(name: str) -> str | None:
         return error.message
     core = module.Core()
     if DEVICE not in core.available_devices:
-        return f"OpenVINO {module.__version__} has no {DEVICE} plug-in; run: {HINT} --force-reinstall"
+        return f"OpenVINO {module.__version__} has no {DEVICE} plug-in; run: {BACKENDS['openvino'].hint} --force-reinstall"
     return None if _computes(core, PRECISIONS[name]) else NO_BF16
 
 
@@ -49,7 +49,7 @@ def load_openvino() -> ModuleType:
     try:
         import openvino  # noqa: PLC0415  # an optional package
     except (ImportError, OSError) as error:
-        raise BackendError(f"OpenVINO is not installed ({error}); run: {HINT}") from error
+        raise BackendError(f"OpenVINO is not installed ({error}); run: {BACKENDS['openvino'].hint}") from error
     module: ModuleType = openvino
     return module
 
@@ -90,7 +90,7 @@ class OpenvinoBackend:
         self._ran: GraphName | None = None
 
     def run(self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]) -> dict[str, NDArray[np.float32]]:
-        """Run one graph; all its outputs are computed, `outputs` are copied out."""
+        """Run one graph on n rows, see `Backend.run`; all its outputs are computed, `outputs` are copied out."""
         typed = {spec.name: np.ascontiguousarray(feeds[spec.name], dtype=spec.dtype) for spec in self._graphs[graph].inputs}
         try:
             if self.workers == 1 and self._ran not in (None, graph):

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seas_runtime.backends import Backend
+from seas_runtime.backends.registry import BACKENDS
 from seas_runtime.backends.workers import CoreSplit, split_cores
 from seas_runtime.bundle.manifest import REQUIRED_GRAPHS, Graph, GraphName, Precision
 from seas_runtime.bundle.reader import Bundle
@@ -18,10 +19,6 @@ from seas_runtime.device import NO_GPU, current_gpu
 from seas_runtime.errors import BackendError, DeviceMemoryError
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-_HINT = {
-    "cpu": "pip install onnxruntime",
-    "cuda": "pip uninstall -y onnxruntime && pip install 'onnxruntime-gpu[cuda,cudnn]'",
-}
 _ERRORS_ONLY = 3
 _NO_MEMORY = re.compile(r"failed to allocate memory|out of memory|bad_alloc", re.IGNORECASE)
 _TYPES = {"float32": "tensor(float)", "float16": "tensor(float16)", "int64": "tensor(int64)"}
@@ -36,7 +33,7 @@ def load_onnxruntime() -> ModuleType:
     try:
         import onnxruntime  # noqa: PLC0415  # an optional package
     except ImportError as error:
-        raise BackendError(f"no inference engine is installed ({error}); run: {_HINT['cpu']}") from error
+        raise BackendError(f"no inference engine is installed ({error}); run: {BACKENDS['cpu'].hint}") from error
     module: ModuleType = onnxruntime
     return module
 
@@ -66,7 +63,7 @@ def missing_provider(name: str) -> str | None:
     available = load_onnxruntime().get_available_providers()
     if PROVIDERS[name] in available:
         return None
-    return f"{PROVIDERS[name]} is not in the installed onnxruntime; run: {_HINT[name]}"
+    return f"{PROVIDERS[name]} is not in the installed onnxruntime; run: {BACKENDS[name].hint}"
 
 
 class OrtBackend:
@@ -103,7 +100,7 @@ class OrtBackend:
         self._sessions = {graph: self._open(bundle, graph) for graph in graphs}
 
     def run(self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]) -> dict[str, NDArray[np.float32]]:
-        """Run one graph; float32 in and out, whatever precision its tensors have."""
+        """Run one graph on n rows, see `Backend.run`; float32 in and out, whatever precision its tensors have."""
         typed = {spec.name: np.ascontiguousarray(feeds[spec.name], dtype=spec.dtype) for spec in self._graphs[graph].inputs}
         try:
             results = self._sessions[graph].run(list(outputs), typed)  # the others are not copied from a device
@@ -139,7 +136,7 @@ class OrtBackend:
         if session.get_providers()[0] != provider:  # ONNX Runtime falls back to the CPU without an error
             raise BackendError(
                 f"backend {self.name}: {provider} does not start here, mostly for want of CUDA's libraries; "
-                f"run: {_HINT[self.name]}, or use --backend cpu"
+                f"run: {BACKENDS[self.name].hint}, or use --backend cpu"
             )
         _check(path.name, session, self._graphs[graph])
         return session
@@ -153,7 +150,7 @@ def _check(file: str, session: Any, graph: Graph) -> None:
 
 
 def _exceptions() -> tuple[type[Exception], ...]:
-    """ONNX Runtime's own exceptions, which split no base but Exception."""
+    """ONNX Runtime's own exceptions, which share no base but Exception."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state  # noqa: PLC0415  # an optional package
 
     own = [kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception)]

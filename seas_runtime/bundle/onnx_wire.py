@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 MAX_DEPTH = 64
 
-# message -> field number -> message found there: every pipeline on which a tensor can be reached.
+# message -> field number -> message found there: every way on which a tensor can be reached.
 _CHILDREN: dict[str, dict[int, str]] = {
     "model": {7: "graph", 20: "training", 25: "function"},
     "training": {1: "graph", 2: "graph"},

@@ -21,16 +21,11 @@ from seas_runtime.bundle.manifest import (
     ENGINES,
     FORMAT,
     MANIFEST,
-    Defaults,
-    Defect,
     FileEntry,
-    Geometry,
     Graph,
     GraphName,
     Manifest,
     Precision,
-    Schedule,
-    Start,
     TensorSpec,
     canonical_digest,
     stored_form,
@@ -38,23 +33,6 @@ from seas_runtime.bundle.manifest import (
 from seas_runtime.bundle.onnx_wire import Value, external_paths, graph_values
 from seas_runtime.errors import BundleError
 from seas_runtime.files import write_atomic
-
-__all__ = [
-    "Bundle",
-    "Conditioning",
-    "Defaults",
-    "Defect",
-    "FileEntry",
-    "Geometry",
-    "Graph",
-    "Manifest",
-    "Schedule",
-    "Start",
-    "TensorSpec",
-    "canonical_digest",
-    "read_bundle",
-    "write_manifest",
-]
 
 MAX_MANIFEST_BYTES = 16 << 20
 

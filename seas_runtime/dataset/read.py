@@ -113,7 +113,11 @@ class _Folder:
 
     def file(self, name: str) -> Path:
         path = self.path / name
-        if not path.resolve().is_relative_to(self.root):
+        try:
+            within = path.resolve().is_relative_to(self.root)
+        except (OSError, RuntimeError):  # a ring of links
+            within = False
+        if not within:
             raise DataError(f"{path}: leads out of {self.path}, expected a file inside; put the file itself there")
         return path
 

@@ -132,7 +132,7 @@ def write(out: Path) -> Path:
     try:
         write_atomic(path, stream.getvalue())
     except OSError as error:
-        raise OutputError(f"{path}: {error.strerror or error}; mend that and run the same command again") from error
+        raise OutputError(f"{path}: {error.strerror or error}; fix that and run the same command again") from error
     return path
 
 

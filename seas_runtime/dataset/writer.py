@@ -23,9 +23,8 @@ from PIL import Image
 
 from seas_runtime.dataset.records import Journal, Line, RunRecord, check_same_run, read_record, write_record
 from seas_runtime.errors import OutputError
-from seas_runtime.files import LOCK, TEMPORARY_SUFFIX, flush_folder, locked, write_atomic
-from seas_runtime.sampling.masks import GOOD, area, bounding_box
-from seas_runtime.sampling.sampler import Sample
+from seas_runtime.files import LOCK, TEMPORARY_SUFFIX, flush_folder, inside, locked, write_atomic
+from seas_runtime.sampling.pairs import Pair
 from seas_runtime.settings import Settings
 
 METADATA, REFUSED, RUN = "metadata.jsonl", "refused.jsonl", "run.json"
@@ -50,7 +49,7 @@ class Writer:
         self.refused = Journal(out / REFUSED)
         self.plan = record.settings.plan()
         self.todo: list[tuple[int, ...]] = []
-        self._pending: deque[list[tuple[Sample, Future[None]]]] = deque()
+        self._pending: deque[list[tuple[Pair, Future[None]]]] = deque()
         self._stack = ExitStack()
 
     def __enter__(self) -> Writer:
@@ -74,15 +73,17 @@ class Writer:
                     self._finish_oldest()
                 self._tidy(self.metadata.read(), self.refused.read())
 
-    def add(self, samples: list[Sample]) -> None:
+    def add(self, pairs: list[Pair]) -> None:
         """Queue one batch and note those that have arrived; waits while too many are on their way to the disk."""
         with _explained(self.out):
-            self._pending.append([(sample, self._pool.submit(self._write, sample)) for sample in samples])
+            self._pending.append([(pair, self._pool.submit(self._write, pair)) for pair in pairs])
             while self._pending and (len(self._pending) > PENDING_BATCHES or _arrived(self._pending[0])):
                 self._finish_oldest()
 
     def _resume(self) -> None:
         """Keep whole batches, forget the rest, clear what a killed run left, and note what is to do."""
+        for name in (RUN, METADATA, REFUSED):
+            inside(self.out, name)
         begun = read_record(self.out / RUN)
         done, refused = self.metadata.read(), self.refused.read()
         if begun is not None and (done or refused):
@@ -96,6 +97,7 @@ class Writer:
                 "ask for more pairs or give another --out"
             )
         done = {index: text for index, text in done.items() if self._in_place(index, text)}
+        refused = {index: text for index, text in refused.items() if self._given_up(index, text)}
         known = done.keys() | refused.keys()
         self.todo = [batch for batch in self.plan.batches() if not known >= set(batch)]
         for index in (index for batch in self.todo for index in batch):
@@ -118,7 +120,7 @@ class Writer:
         for defect in settings.defects:
             for folder in ("test", "ground_truth"):
                 place = f"{settings.product}/{folder}/{defect}"
-                for file in (self.out / place).glob("*.png*"):
+                for file in inside(self.out, place).glob("*.png*"):
                     ours = _OURS.fullmatch(file.name)
                     if ours is None:
                         continue
@@ -127,15 +129,25 @@ class Writer:
                         file.unlink()
 
     def _in_place(self, index: int, text: bytes) -> bool:
+        """Whether a line is that of this run's pair, whose files are there."""
         line, names = json.loads(text), _paths(self.record.settings, index)
-        return (line.get("file_name"), line.get("mask_file_name")) == names and all((self.out / name).is_file() for name in names)
+        told = (line.get("file_name"), line.get("mask_file_name"))
+        return self._ours(index, line) and told == names and all((self.out / name).is_file() for name in names)
 
-    def _write(self, sample: Sample) -> None:
-        if sample.verdict != GOOD:
+    def _given_up(self, index: int, text: bytes) -> bool:
+        line = json.loads(text)
+        return self._ours(index, line) and isinstance(line.get("verdict"), str)
+
+    def _ours(self, index: int, line: Line) -> bool:
+        defects = self.record.settings.defects
+        return line.get("defect") == defects[index % len(defects)] and isinstance(line.get("attempt"), int)
+
+    def _write(self, pair: Pair) -> None:
+        if not pair.good:
             return
-        image, mask = _paths(self.record.settings, sample.pair.index)
-        for name, pixels in ((image, sample.image), (mask, sample.mask)):
-            path = self.out / name
+        image, mask = _paths(self.record.settings, pair.index)
+        for name, pixels in ((image, pair.image), (mask, pair.mask)):
+            path = inside(self.out, name)
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(path, _png(pixels))
 
@@ -144,28 +156,27 @@ class Writer:
         batch = self._pending[0]
         for _, written in batch:
             written.result()
-        good = [sample for sample, _ in batch if sample.verdict == GOOD]
-        names = [name for sample in good for name in _paths(self.record.settings, sample.pair.index)]
+        good = [pair for pair, _ in batch if pair.good]
+        names = [name for pair in good for name in _paths(self.record.settings, pair.index)]
         for folder in {(self.out / name).parent for name in names}:
             flush_folder(folder)
-        self.metadata.append(self._line(sample) for sample in good)
-        self.refused.append(_refusal(sample) for sample, _ in batch if sample.verdict != GOOD)
+        self.metadata.append(self._line(pair) for pair in good)
+        self.refused.append(_refusal(pair) for pair, _ in batch if not pair.good)
         self._pending.popleft()
 
-    def _line(self, sample: Sample) -> Line:
-        pair = sample.pair
+    def _line(self, pair: Pair) -> Line:
         image, mask = _paths(self.record.settings, pair.index)
         return {
             "index": pair.index,
             "defect": pair.defect,
             "file_name": image,
             "mask_file_name": mask,
-            "seed": pair.stream.seed,
-            "attempt": pair.stream.attempt,
+            "seed": pair.seed,
+            "attempt": pair.attempt,
             "normal": pair.normal,
-            "area": area(sample.mask),
-            "bbox": bounding_box(sample.mask),
-            "verdict": sample.verdict,
+            "area": pair.area,
+            "bbox": pair.bbox,
+            "verdict": pair.verdict,
         }
 
 
@@ -178,18 +189,17 @@ def _paths(settings: Settings, index: int) -> tuple[str, str]:
     )
 
 
-def _arrived(batch: list[tuple[Sample, Future[None]]]) -> bool:
+def _arrived(batch: list[tuple[Pair, Future[None]]]) -> bool:
     return all(written.done() for _, written in batch)
 
 
-def _refusal(sample: Sample) -> Line:
-    pair = sample.pair
+def _refusal(pair: Pair) -> Line:
     return {
         "index": pair.index,
         "defect": pair.defect,
-        "seed": pair.stream.seed,
-        "attempt": pair.stream.attempt,
-        "verdict": sample.verdict,
+        "seed": pair.seed,
+        "attempt": pair.attempt,
+        "verdict": pair.verdict,
     }
 
 
@@ -209,7 +219,7 @@ def _explained(out: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OutputError(
-            f"{error.filename or out}: {error.strerror or error}; mend that and run the same command again, finished pairs are kept"
+            f"{error.filename or out}: {error.strerror or error}; fix that and run the same command again, finished pairs are kept"
         ) from error
 
 

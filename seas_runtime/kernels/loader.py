@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
+from seas_runtime.backends.registry import CUDA, install
 from seas_runtime.device import current_gpu
 from seas_runtime.errors import BackendError
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 Storage = Literal["float32", "float16"]
 
 SOURCE = Path(__file__).with_name("sampler.cu")
-HINT = 'pip install "cuda-core>=1.2,<2" "cuda-bindings>=13,<14" "nvidia-cuda-nvrtc>=13,<14"'
+HINT = install(*CUDA)
 
 _TYPES: dict[Storage, str] = {"float32": "float", "float16": "Half"}
 _WIDTHS: dict[Storage, int] = {"float32": 4, "float16": 8}  # elements of a 16-byte access, WIDTH of sampler.h
@@ -139,7 +140,7 @@ class Kernels:
         count: int,
         copies: Literal[1, 2],
     ) -> None:
-        """End of a step, see `reference.update`; `count` = n * C * h * w, copies 2 with guidance.
+        """End of a step, see `reference.guided_update`; `count` = n * C * h * w, copies 2 with guidance.
 
         `next_latents` may be the memory of `latents`, and `clean` that of `before`.
         """

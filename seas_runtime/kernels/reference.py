@@ -1,4 +1,4 @@
-"""The kernels of sampler.cu in NumPy: the same names, operations in the same order, the same bits.
+"""The kernels of sampler.cu in NumPy: operations in the same order, the same bits, and the same names, `guided_update` of `update`.
 
 The sampler on the host computes with these. n pairs, h and w latent sides, H and W image sides; storage is float32 or
 float16, the type of the graphs' inputs and outputs, and arithmetic is float32.
@@ -11,24 +11,15 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from seas_runtime.sampling.solver import Table
-
 Floats = NDArray[np.float32]
 Storage = TypeVar("Storage", np.float16, np.float32)
-
-
-def step_table(table: Table, guidance: float) -> Floats:
-    """The rows that `update` works from, (s, 6): alpha, sigma, a, b, c of each step, and the guidance."""
-    steps = len(table.timesteps)
-    columns = (table.alpha[:steps], table.sigma[:steps], table.a, table.b, table.c, np.full(steps, guidance))
-    return np.stack(columns, axis=1).astype(np.float32)
 
 
 def begin_step(table: Floats, timesteps: NDArray[np.int64], counter: int, rows: int) -> tuple[Floats, NDArray[np.int64], int]:
     """What step `counter` needs, and the step after it.
 
     Args:
-        table: (s, 6), see `step_table`.
+        table: (s, 6), see `sampling.solver.step_table`.
         timesteps: (s,).
         counter: 0 to s - 1.
         rows: the U-Net's batch.
@@ -39,7 +30,7 @@ def begin_step(table: Floats, timesteps: NDArray[np.int64], counter: int, rows: 
     return table[counter], np.full(rows, timesteps[counter]), (counter + 1) % len(table)
 
 
-def update(
+def guided_update(
     noise: NDArray[Storage], latents: NDArray[Storage], before: NDArray[Storage], step: Floats
 ) -> tuple[NDArray[Storage], NDArray[Storage]]:
     """Guidance and one step of DPM-Solver++ (2M).
@@ -49,7 +40,7 @@ def update(
             empty + guidance * (conditional - empty).
         latents: those that enter the step, (n, C, h, w).
         before: the data prediction of the step before, (n, C, h, w); not used where c is 0.
-        step: a row of `step_table`.
+        step: a row (6,) of `sampling.solver.step_table`.
 
     Returns:
         The latents that leave the step, repeated to the rows of `noise` as the U-Net reads them next, and the

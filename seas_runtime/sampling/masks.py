@@ -36,7 +36,7 @@ def threshold_mask(probabilities: list[NDArray[np.float32]], threshold: float) -
 
 
 def area(mask: Mask) -> int:
-    """Number of anomalous pixels."""
+    """Number of anomalous pixels of a mask (H, W) of 0 and 255."""
     return int(np.count_nonzero(mask))
 
 

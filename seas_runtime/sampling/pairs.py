@@ -1,8 +1,7 @@
-"""Which pair is made of what: pair index -> (defect type, normal image, noise), and the batches of a run."""
+"""Which pair is made of what, pair index -> (defect type, normal image, noise), and what is made of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,36 +9,14 @@ from numpy.typing import NDArray
 
 from seas_runtime.bundle.conditioning import Conditioning
 from seas_runtime.bundle.manifest import Start
+from seas_runtime.sampling.masks import GOOD, Mask, area, bounding_box
 from seas_runtime.sampling.noise import NORMAL_IMAGE, POSTERIOR, START, Stream
+from seas_runtime.sampling.recipe import Plan
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A run's pairs 0 .. count - 1, their types in turn, cut in batches of which a shard makes some.
-
-    `shard` = (k, n), 0 <= k < n: the batches with number mod n = k.
-    """
-
-    defects: tuple[str, ...]
-    seed: int
-    count: int
-    batch: int
-    shard: tuple[int, int] = (0, 1)
-
-    def batches(self) -> Iterator[tuple[int, ...]]:
-        """Pair indices of each batch of this shard, in order; the last batch of a run may be short."""
-        part, parts = self.shard
-        for first in range(part * self.batch, self.count, parts * self.batch):
-            yield tuple(range(first, min(first + self.batch, self.count)))
-
-    def size(self) -> int:
-        """Number of pairs in this shard."""
-        return sum(len(batch) for batch in self.batches())
-
-
-@dataclass(frozen=True)
-class Pair:
-    """One attempt at one pair: its defect type, its normal image's number, its random stream."""
+class Draw:
+    """What one attempt at one pair starts from: its defect type, its normal image's number, its random stream."""
 
     index: int
     defect: str
@@ -47,21 +24,71 @@ class Pair:
     stream: Stream
 
 
-def draw_pair(plan: Plan, index: int, attempt: int, normals: int) -> Pair:
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """A generated pair: image (H, W, 3) uint8 RGB, mask (H, W) uint8 of 0 and 255, the gate's verdict on it, see `Gate`."""
+
+    draw: Draw
+    image: NDArray[np.uint8]
+    mask: Mask
+    verdict: str
+
+    @property
+    def index(self) -> int:
+        """Its number in the run: with the seed, all that decides it."""
+        return self.draw.index
+
+    @property
+    def defect(self) -> str:
+        """The name of its defect type."""
+        return self.draw.defect
+
+    @property
+    def normal(self) -> int:
+        """The number of the normal image that it starts from."""
+        return self.draw.normal
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return self.draw.stream.seed
+
+    @property
+    def attempt(self) -> int:
+        """How many attempts before this one the gate refused."""
+        return self.draw.stream.attempt
+
+    @property
+    def good(self) -> bool:
+        """Whether the gate let it pass."""
+        return self.verdict == GOOD
+
+    @property
+    def area(self) -> int:
+        """Number of anomalous pixels."""
+        return area(self.mask)
+
+    @property
+    def bbox(self) -> list[int]:
+        """[x, y, width, height] in pixels of all anomalous pixels; there must be one."""
+        return bounding_box(self.mask)
+
+
+def draw_pair(plan: Plan, index: int, attempt: int, normals: int) -> Draw:
     """Pair `index` of a plan: types take turns, the normal image is drawn from all `normals`."""
     stream = Stream(plan.seed, index, attempt)
     defect = plan.defects[index % len(plan.defects)]
-    return Pair(index, defect, stream.integer(NORMAL_IMAGE, normals), stream)
+    return Draw(index, defect, stream.integer(NORMAL_IMAGE, normals), stream)
 
 
-def start_latent(pair: Pair, conditioning: Conditioning, start: Start) -> NDArray[np.float32]:
+def start_latent(draw: Draw, conditioning: Conditioning, start: Start) -> NDArray[np.float32]:
     """Start latent (C, h, w) float32, scaled: signal * z + noise * eps, z = mean + std * eps'.
 
     mean and std belong to the pair's normal image; eps' and eps are two draws of standard normals of the
     pair's stream (`POSTERIOR`, `START`).
     """
-    mean, std = conditioning.mean[pair.normal], conditioning.std[pair.normal]
-    latent = mean + std * pair.stream.normals(POSTERIOR, mean.shape)
-    noise = pair.stream.normals(START, mean.shape)
+    mean, std = conditioning.mean[draw.normal], conditioning.std[draw.normal]
+    latent = mean + std * draw.stream.normals(POSTERIOR, mean.shape)
+    noise = draw.stream.normals(START, mean.shape)
     started: NDArray[np.float32] = np.float32(start.signal) * latent + np.float32(start.noise) * noise
     return started

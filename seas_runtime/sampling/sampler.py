@@ -15,22 +15,14 @@ from seas_runtime.backends.workers import Workers
 from seas_runtime.bundle.conditioning import Conditioning
 from seas_runtime.bundle.manifest import GraphName, Start
 from seas_runtime.errors import BackendError, DeviceMemoryError
-from seas_runtime.kernels.reference import step_table, to_pixels, update
-from seas_runtime.sampling.masks import GOOD, Gate, Mask, threshold_mask
-from seas_runtime.sampling.pairs import Pair, Plan, draw_pair, start_latent
-from seas_runtime.sampling.solver import Table
+from seas_runtime.kernels.reference import guided_update, to_pixels
+from seas_runtime.sampling.masks import threshold_mask
+from seas_runtime.sampling.pairs import Draw, Pair, draw_pair, start_latent
+from seas_runtime.sampling.recipe import Plan, Sampling
+from seas_runtime.sampling.solver import step_table
 
 Array = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A generated pair: image (H, W, 3) uint8, mask (H, W) uint8 of 0 and 255, the gate's verdict on it."""
-
-    pair: Pair
-    image: NDArray[np.uint8]
-    mask: Mask
-    verdict: str
+Batches = Generator[list[Pair]]
 
 
 @dataclass(frozen=True)
@@ -42,23 +34,17 @@ class Model:
     start: Start
 
 
-@dataclass(frozen=True)
-class Sampling:
-    """How to sample: solver table, guidance (>= 1), last steps that give masks, threshold, gate, retries."""
-
-    table: Table
-    guidance: float
-    mask_steps: int
-    threshold: float
-    gate: Gate
-    retries: int
-
-
-class Denoiser:
-    """The U-Net with the prompts of one batch: (sample, timestep) -> noise, and taps if asked.
+class PromptedUnet:
+    """The U-Net with the prompts of n pairs, and with the empty prompt beside each: (sample, timestep) -> noise, and taps if asked.
 
     Guidance 1 runs the conditional half alone; otherwise both halves are one batch, the conditional first:
-    sample and noise (copies * n, C, h, w), copies 1 or 2.
+    sample and noise (copies * n, C, h, w), copies 1 or 2. Guidance itself is applied where a step ends, in `guided_update`.
+
+    Args:
+        backend: what runs it.
+        prompts: embeddings (n, L, D) float32.
+        empty: the empty prompt's (L, D) float32.
+        guidance: at least 1.
     """
 
     def __init__(self, backend: Backend, prompts: Array, empty: Array, guidance: float) -> None:
@@ -70,11 +56,11 @@ class Denoiser:
             self.prompts = np.concatenate((prompts, np.broadcast_to(empty, prompts.shape)))
 
     def noise(self, sample: Array, timestep: np.int64) -> Array:
-        """Noise of both halves."""
+        """Noise of both halves, like `sample` (copies * n, C, h, w) float32."""
         return self._run(sample, timestep, ("noise",))[0]
 
     def noise_and_taps(self, sample: Array, timestep: np.int64) -> tuple[Array, Array, Array]:
-        """Noise of both halves, and the taps up2 and up3 of the conditional half."""
+        """Noise of both halves, and the taps up2 and up3 of the conditional half, of n rows in the manifest's shapes."""
         noise, up2, up3 = self._run(sample, timestep, ("noise", "up2", "up3"))
         return noise, up2[: self.pairs], up3[: self.pairs]
 
@@ -92,25 +78,25 @@ def generate(
     plan: Plan,
     sampling: Sampling,
     batches: Iterable[tuple[int, ...]] | None = None,
-    say: Callable[[str], None] = lambda _line: None,
-) -> Generator[list[Sample]]:
+    log: Callable[[str], None] = lambda _line: None,
+) -> Batches:
     """Make the pairs of a plan, a batch at a time; `batches` limits the work to some of the plan's batches.
 
     Each list holds the batch's pairs in order, the last attempt of each: refused masks are tried again with
-    new noise, up to `retries` times, as a smaller batch of their own; a sample whose verdict is not "ok" was
+    new noise, up to `retries` times, as a smaller batch of their own; a pair whose verdict is not "ok" was
     given up. Where the backend has workers, each batch is cut in as many parts, or the next batches are begun as well: close
     the iterator to stop them. Where the device's memory is too small for a batch, it and all later ones are made in halves,
-    of the same noise, and `say` is told.
+    of the same noise, and `log` is told.
 
     Raises:
         BackendError: the engine fails, or its numbers are not finite.
         DeviceMemoryError: half a batch does not fit either.
     """
     with Workers(model.backend.workers) as workers:
-        maker = _Maker(model, plan, sampling, workers, say)
+        maker = _Maker(model, plan, sampling, workers, log)
         chosen = plan.batches() if batches is None else batches
         for parts in workers.in_order(maker.make, (cut(batch, workers.number) for batch in chosen)):
-            yield [sample for part in parts for sample in part]
+            yield [pair for part in parts for pair in part]
 
 
 def cut(batch: tuple[int, ...], parts: int) -> list[tuple[int, ...]]:
@@ -123,64 +109,64 @@ def cut(batch: tuple[int, ...], parts: int) -> list[tuple[int, ...]]:
 class _Maker:
     """Makes parts of batches, in any thread; `together` is how many pairs at most are sampled at once."""
 
-    def __init__(self, model: Model, plan: Plan, sampling: Sampling, workers: Workers, say: Callable[[str], None]) -> None:
-        self.model, self.plan, self.sampling, self.workers, self.say = model, plan, sampling, workers, say
+    def __init__(self, model: Model, plan: Plan, sampling: Sampling, workers: Workers, log: Callable[[str], None]) -> None:
+        self.model, self.plan, self.sampling, self.workers, self.log = model, plan, sampling, workers, log
         self.together = plan.batch
 
-    def make(self, indices: tuple[int, ...]) -> list[Sample]:
+    def make(self, indices: tuple[int, ...]) -> list[Pair]:
         """The pairs of these indices, refused ones tried again."""
-        samples: dict[int, Sample] = {}
+        made: dict[int, Pair] = {}
         todo = list(indices)
         for attempt in range(self.sampling.retries + 1):
             normals = len(self.model.conditioning.mean)
-            pairs = [draw_pair(self.plan, index, attempt, normals) for index in todo]
-            samples.update(zip(todo, self._attempt(pairs), strict=True))
-            todo = [index for index in todo if samples[index].verdict != GOOD]
+            draws = [draw_pair(self.plan, index, attempt, normals) for index in todo]
+            made.update(zip(todo, self._attempt(draws), strict=True))
+            todo = [index for index in todo if not made[index].good]
             if not todo:
                 break
-        return [samples[index] for index in indices]
+        return [made[index] for index in indices]
 
-    def _attempt(self, pairs: list[Pair]) -> list[Sample]:
+    def _attempt(self, draws: list[Draw]) -> list[Pair]:
         """One attempt at each of the pairs, in halves if memory asks for it."""
         together = self.together
         try:
-            return self._sample(pairs, together)
+            return self._sample(draws, together)
         except DeviceMemoryError as error:
-            if together < self.plan.batch or len(pairs) == 1:
+            if together < self.plan.batch or len(draws) == 1:
                 raise
-            half = len(pairs) // 2
-            self.say(f"{len(pairs)} pairs at once do not fit, {half} at once from here on: {error.message}")
+            half = len(draws) // 2
+            self.log(f"{len(draws)} pairs at once do not fit, {half} at once from here on: {error.message}")
         self.together = min(self.together, half)
-        return self._sample(pairs, half)
+        return self._sample(draws, half)
 
-    def _sample(self, pairs: list[Pair], together: int) -> list[Sample]:
-        parts = (pairs[first : first + together] for first in range(0, len(pairs), together))
-        return [sample for part in parts for sample in sample_batch(self.model, self.sampling, part, self.workers)]
+    def _sample(self, draws: list[Draw], together: int) -> list[Pair]:
+        parts = (draws[first : first + together] for first in range(0, len(draws), together))
+        return [pair for part in parts for pair in sample_batch(self.model, self.sampling, part, self.workers)]
 
 
-def sample_batch(model: Model, sampling: Sampling, pairs: list[Pair], workers: Workers) -> list[Sample]:
+def sample_batch(model: Model, sampling: Sampling, draws: list[Draw], workers: Workers) -> list[Pair]:
     """One attempt at each of the pairs."""
-    latents = np.stack([start_latent(pair, model.conditioning, model.start) for pair in pairs])
-    prompts = np.stack([model.conditioning.prompts[pair.defect] for pair in pairs])
-    denoiser = Denoiser(model.backend, prompts, model.conditioning.empty, sampling.guidance)
+    latents = np.stack([start_latent(draw, model.conditioning, model.start) for draw in draws])
+    prompts = np.stack([model.conditioning.prompts[draw.defect] for draw in draws])
+    unet = PromptedUnet(model.backend, prompts, model.conditioning.empty, sampling.guidance)
     if isinstance(model.backend, BatchBackend):
-        pixels, masks = model.backend.sample_batch(_job(denoiser, latents, sampling))
+        pixels, masks = model.backend.sample_batch(_job(unet, latents, sampling))
     else:
-        latents, masking = solve(model.backend, denoiser, latents, sampling, workers)
+        latents, masking = solve(model.backend, unet, latents, sampling, workers)
         (images,) = _run(model.backend, "decoder", {"latent": latents}, ("image",))
         probabilities = [probability for mask in masking for probability in mask()]
         pixels, masks = to_pixels(images), threshold_mask(probabilities, sampling.threshold)[:, 0]
-    return [Sample(pair, image, mask, sampling.gate.verdict(mask)) for pair, image, mask in zip(pairs, pixels, masks, strict=True)]
+    return [Pair(draw, image, mask, sampling.gate.verdict(mask)) for draw, image, mask in zip(draws, pixels, masks, strict=True)]
 
 
-def _job(denoiser: Denoiser, latents: Array, sampling: Sampling) -> BatchJob:
+def _job(unet: PromptedUnet, latents: Array, sampling: Sampling) -> BatchJob:
     table = step_table(sampling.table, sampling.guidance)
     timesteps = sampling.table.timesteps
-    return BatchJob(latents, denoiser.prompts, table, timesteps, sampling.mask_steps, sampling.threshold)
+    return BatchJob(latents, unet.prompts, table, timesteps, sampling.mask_steps, sampling.threshold)
 
 
 def solve(
-    backend: Backend, denoiser: Denoiser, latents: Array, sampling: Sampling, workers: Workers
+    backend: Backend, unet: PromptedUnet, latents: Array, sampling: Sampling, workers: Workers
 ) -> tuple[Array, list[Callable[[], list[Array]]]]:
     """DPM-Solver++ (2M) from the start latents (n, C, h, w) to the final ones.
 
@@ -192,17 +178,17 @@ def solve(
     """
     steps = step_table(sampling.table, sampling.guidance)
     masking: list[Callable[[], list[Array]]] = []
-    sample = np.concatenate([latents] * denoiser.copies)
+    sample = np.concatenate([latents] * unet.copies)
     before = np.zeros_like(latents)
     for index, (step, timestep) in enumerate(zip(steps, sampling.table.timesteps, strict=True)):
         workers.check()
         if index < len(steps) - sampling.mask_steps:
-            noise = denoiser.noise(sample, timestep)
+            noise = unet.noise(sample, timestep)
         else:
-            noise, up2, up3 = denoiser.noise_and_taps(sample, timestep)
+            noise, up2, up3 = unet.noise_and_taps(sample, timestep)
             feeds = {"latent": latents, "up2": up2, "up3": up3}
             masking.append(workers.beside(_run, backend, "mask_branch", feeds, ("probability",)))
-        sample, before = update(noise, latents, before, step)
+        sample, before = guided_update(noise, latents, before, step)
         latents = sample[: len(latents)]
     return latents, masking
 

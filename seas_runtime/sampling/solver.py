@@ -1,4 +1,8 @@
-"""DPM-Solver++ (2M) as a table of numbers (Lu et al., "DPM-Solver++", 2022, algorithm 2)."""
+"""DPM-Solver++ (2M) as a table of numbers (Lu et al., "DPM-Solver++", 2022, algorithm 2).
+
+The loop on the host and the one on the GPU read tables alone, so another solver that takes a step from x, x0 and the x0 before is
+another function from a schedule and a number of steps to a `Table`.
+"""
 
 from __future__ import annotations
 
@@ -56,6 +60,13 @@ def solver_table(schedule: Schedule, steps: int) -> Table:
         ratio = (log_snr[step] - log_snr[step - 1]) / (log_snr[step + 1] - log_snr[step])
         c[step] = -0.5 * b[step] / ratio
     return Table(timesteps, alpha, sigma, a, b - c, c)
+
+
+def step_table(table: Table, guidance: float) -> NDArray[np.float32]:
+    """What `kernels.reference.guided_update` works from, (s, 6) float32: alpha, sigma, a, b, c of each step, and the guidance."""
+    steps = len(table.timesteps)
+    columns = (table.alpha[:steps], table.sigma[:steps], table.a, table.b, table.c, np.full(steps, guidance))
+    return np.stack(columns, axis=1).astype(np.float32)
 
 
 def _alpha_bar(schedule: Schedule) -> Floats:

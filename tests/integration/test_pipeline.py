@@ -9,14 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
+import seas_runtime
 from seas_export import to_onnx
-from seas_runtime.backends import open_backend
+from seas_runtime import Options
 from seas_runtime.bundle.reader import read_bundle
-from seas_runtime.sampling.masks import Gate
 from seas_runtime.sampling.noise import POSTERIOR, START
-from seas_runtime.sampling.pairs import Plan, draw_pair
-from seas_runtime.sampling.sampler import Model, Sampling, generate
-from seas_runtime.sampling.solver import solver_table
+from seas_runtime.sampling.pairs import draw_pair
+from seas_runtime.sampling.recipe import Plan
 from seas_train import reference, run_folder
 
 STEPS = 6
@@ -24,12 +23,12 @@ GUIDANCE = 3.0
 
 
 def pairs_of(plan, count, batch, threshold):
-    bundle = read_bundle(plan)
-    model = Model(open_backend("cpu", bundle, 1), bundle.conditioning, bundle.manifest.start)
-    order = Plan(bundle.manifest.defect_names, seed=3, count=count, batch=batch)
-    table = solver_table(bundle.manifest.schedule, STEPS)
-    sampling = Sampling(table, GUIDANCE, 3, threshold, Gate(min_area=0, max_area=1.0), retries=0)
-    return [sample for samples in generate(model, order, sampling) for sample in samples]
+    options = Options(
+        count=count, seed=3, batch=batch, steps=STEPS, guidance=GUIDANCE, mask_steps=3,
+        threshold=threshold, max_area=1.0, retries=0,
+    )  # fmt: skip
+    with seas_runtime.open(plan, "cpu", threads=1) as generator:
+        return [pair for pairs in generator.batches(*generator.recipe(options)) for pair in pairs]
 
 
 def iou(a, b):

@@ -47,7 +47,7 @@ def start_build(folder, *words, before=None):
 
 def check_engine(data, gpus):
     """What a serialized engine tells without a GPU: header, library version, GPUs."""
-    runtime = tensorrt_rtx.Runtime(library.load("rtx").log)
+    runtime = tensorrt_rtx.Runtime(library.load("rtx").logger)
     malformed, other_version = (
         tensorrt_rtx.EngineInvalidityDiagnostics.MALFORMED_ENGINE.value,
         tensorrt_rtx.EngineInvalidityDiagnostics.VERSION_MISMATCH.value,

@@ -6,12 +6,9 @@ import sys
 import numpy as np
 import pytest
 
+import seas_runtime
 from seas_runtime.backends import open_backend
 from seas_runtime.errors import BackendError
-from seas_runtime.sampling.masks import Gate
-from seas_runtime.sampling.pairs import Plan
-from seas_runtime.sampling.sampler import Model, Sampling, generate
-from seas_runtime.sampling.solver import solver_table
 from tests.runtime import small_bundle
 
 TIMES = np.array([0, 50, 99])
@@ -21,6 +18,19 @@ def inputs(rows=3, seed=0):
     rng = np.random.default_rng(seed)
     shapes = {"sample": (rows, 2, 4, 4), "prompt": (rows, 3, 5)}
     return {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+class Wide:
+    """The small bundle with workers; `watch` is called before each graph, in the worker's thread."""
+
+    name = "cpu"
+
+    def __init__(self, bundle, workers=3, watch=lambda _graph, _feeds: None):
+        self.backend, self.workers, self.watch = open_backend("cpu", bundle, 1), workers, watch
+
+    def run(self, graph, feeds, outputs):
+        self.watch(graph, feeds)
+        return self.backend.run(graph, feeds, outputs)
 
 
 def check_graphs(backend):
@@ -46,24 +56,23 @@ def close(found, expected):
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
-def pairs(bundle, name, count=4, **sampling):
+def every(generator, *, max_area=1.0, retries=0, **options):
+    """The pairs of a run, one attempt at each, with those whose masks are empty."""
+    recipe = generator.recipe(seas_runtime.Options(max_area=max_area, retries=retries, **options))
+    return [pair for batch in generator.batches(*recipe) for pair in batch]
+
+
+def pairs(bundle, name, count=4, **options):
     """The first pairs of a bundle on a backend; the solver and mask settings are the bundle's, or given."""
-    manifest = bundle.manifest
-    defaults = {**manifest.defaults.model_dump(), **sampling}
-    settings = Sampling(
-        solver_table(manifest.schedule, defaults["steps"]), defaults["guidance"], defaults["mask_steps"],
-        defaults["threshold"], Gate(min_area=0, max_area=1.0), retries=0,
-    )  # fmt: skip
-    model = Model(open_backend(name, bundle, 1), bundle.conditioning, manifest.start)
-    plan = Plan(manifest.defect_names, seed=3, count=count, batch=2)
-    return [sample for batch in generate(model, plan, settings) for sample in batch]
+    with seas_runtime.open(bundle, name, threads=1) as generator:
+        return every(generator, count=count, seed=3, batch=2, **options)
 
 
 def check_parity(found, expected):
     """The bounds of the house: mask IoU >= 0.99, images within 45 dB."""
     assert len(found) == len(expected)
     for ours, theirs in zip(found, expected, strict=True):
-        assert ours.pair == theirs.pair
+        assert ours.draw == theirs.draw
         union = (ours.mask | theirs.mask).astype(bool).sum()
         assert (ours.mask & theirs.mask).astype(bool).sum() >= 0.99 * union
         assert np.square(ours.image.astype(float) - theirs.image).mean() <= 255**2 / 10**4.5

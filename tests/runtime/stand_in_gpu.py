@@ -22,14 +22,14 @@ from cuda.core.graph import Graph, GraphBuilder
 from seas_runtime.backends.tensorrt import backend, library
 from seas_runtime.backends.tensorrt.library import Library
 from seas_runtime.bundle.reader import read_bundle
-from seas_runtime.device import Gpu as Device
+from seas_runtime.device import Gpu
 from seas_runtime.kernels import reference
 from seas_runtime.kernels.loader import Kernels
 from tests.runtime import small_bundle
 from tests.runtime.backends.tensorrt.test_engine_set import CONTENTS, ROWS, description, write_set
 from tests.runtime.strict import Strict, check_call
 
-DEVICE = Device("sm120", "NVIDIA GeForce RTX 5090")
+DEVICE = Gpu("sm120", "NVIDIA GeForce RTX 5090")
 SCRATCH = {"unet": (1000, 4000), "decoder": (300, 600), "mask_branch": (200, 500)}  # bytes, by profile
 ARITHMETIC = {
     "unet": (small_bundle.unet, ("sample", "timestep", "prompt"), ("noise", "up2", "up3")),
@@ -65,7 +65,7 @@ class Machine:
         self.capturable, self.refuse_capture = True, False
         self.limit = 1 << 30  # bytes of device memory
         self.in_use = 0
-        self.log = library.load("rtx").log
+        self.log = library.load("rtx").logger
         self.caches = []
 
     def strict(self, real, inner):
@@ -288,7 +288,8 @@ class TwinKernels:
         shape = (count // (2 * 4 * 4), 2, 4, 4)
         given = at(noise, (copies * shape[0], *shape[1:]), np.float32)
         self.flag(broken, given)
-        results = reference.update(given, at(latents, shape, np.float32), at(before, shape, np.float32), at(step, (6,), np.float32))
+        taken = (at(address, shape, np.float32) for address in (latents, before))
+        results = reference.guided_update(given, *taken, at(step, (6,), np.float32))
         for address, values in zip((next_latents, clean), results, strict=True):
             at(address, values.shape, np.float32)[...] = values
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from seas_runtime import device
-from seas_runtime.backends import BACKENDS
+from seas_runtime.backends.registry import BACKENDS
 from seas_runtime.backends.tensorrt import backend, library
 from seas_runtime.device import Gpu, current_gpu
 from tests.runtime import stand_in_gpu

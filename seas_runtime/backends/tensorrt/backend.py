@@ -17,8 +17,7 @@ from seas_runtime.backends.tensorrt.library import Library, Variant, load
 from seas_runtime.backends.tensorrt.session import Session, memory_of
 from seas_runtime.bundle.manifest import ENGINES, GraphName
 from seas_runtime.bundle.reader import Bundle
-from seas_runtime.device import NO_GPU, current_gpu, driver_version
-from seas_runtime.device import Gpu as Device
+from seas_runtime.device import NO_GPU, Gpu, current_gpu, driver_version
 from seas_runtime.errors import BackendError
 from seas_runtime.kernels.loader import load_kernels
 
@@ -69,7 +68,7 @@ def missing(name: str) -> str | None:
     return None
 
 
-def fitting_engines(bundle: Bundle, library: Library, device: Device) -> EngineSet:
+def fitting_engines(bundle: Bundle, library: Library, device: Gpu) -> EngineSet:
     """The bundle's engine set for the installed library and the GPU of this machine, verified.
 
     Raises:
@@ -102,7 +101,7 @@ class TrtBackend:
         self._session, self._facts = session, facts
 
     def run(self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]) -> dict[str, NDArray[np.float32]]:
-        """Run one graph; float32 in and out, whatever precision its tensors have."""
+        """Run one graph on n rows, see `Backend.run`; float32 in and out, whatever precision its tensors have."""
         gpu, specs = self._session.gpu, self._session.graph(graph)
         rows = len(feeds[specs.inputs[0].name])
         asked = [spec for spec in specs.outputs if spec.name in outputs]
@@ -126,5 +125,5 @@ class LoopBackend(TrtBackend):
         self._loop = loop
 
     def sample_batch(self, job: BatchJob) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """From start latents to pixels and masks."""
+        """From start latents (n, C, h, w) to images (n, H, W, 3) and masks (n, H, W), see `BatchBackend`."""
         return self._loop.run(job)

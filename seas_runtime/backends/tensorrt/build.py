@@ -181,10 +181,10 @@ class _Job:
     bundle: Bundle
     target: Target
     batches: tuple[int, ...]
-    say: Progress
+    progress: Progress
 
     def preflight(self) -> None:
-        self.say("preflight")
+        self.progress("preflight")
         if refused := preflight(self.bundle, self.library.variant):
             shown = "; ".join(str(node) for node in refused[:SHOWN])
             more = f"; and {len(refused) - SHOWN} more" if len(refused) > SHOWN else ""
@@ -208,13 +208,13 @@ class _Job:
         cache = _timing_cache(self.library, self.target)
         # TF32 keeps the range for which an fp16 graph has fp32 nodes; an fp32 graph would lose digits by it.
         settings = BuildSettings(strongly_typed=True, refit=False, tf32=precision == "fp16", timing_cache=cache is not None)
-        self.say(f"{name} ({precision}, {' '.join(self.target.gpus)})")
+        self.progress(f"{name} ({precision}, {' '.join(self.target.gpus)})")
         began = time.monotonic()
         source = _source(self.bundle, name)
         data = compile_graph(self.library, source, made, self.target.gpus, settings, cache)
         file = f"{name}.engine"
         size, sha256 = _write(folder / file, data)
-        self.say(f"{name}: {time.monotonic() - began:.1f} s, {size / 1e6:.1f} MB")
+        self.progress(f"{name}: {time.monotonic() - began:.1f} s, {size / 1e6:.1f} MB")
         return Engine(file=file, bytes=size, sha256=sha256, precision=precision, profiles=made, settings=settings)
 
 
@@ -263,7 +263,7 @@ def _place(folder: Path) -> Iterator[Path]:
                 _remove(old)
     except OSError as error:
         raise OutputError(
-            f"{error.filename or folder}: {error.strerror or error}; mend that and run the same command again"
+            f"{error.filename or folder}: {error.strerror or error}; fix that and run the same command again"
         ) from error
     finally:
         with suppress(OSError):  # there, and empty, only where the first build failed

@@ -105,7 +105,7 @@ def compile_graph(
             config.set_flag(library.trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
         if timing_cache is not None:
             _attach_cache(config, timing_cache)
-        library.log.errors.clear()
+        library.logger.errors.clear()
         engine = builder.build_serialized_network(network, config)
         if engine is None and not stop.is_set():
             raise BackendError(_failure(library, source, gpus))
@@ -135,9 +135,9 @@ def _late_interrupt() -> Iterator[threading.Event]:
 
 
 def _builder(library: Library) -> Any:
-    library.log.errors.clear()
+    library.logger.errors.clear()
     try:
-        return library.trt.Builder(library.log)
+        return library.trt.Builder(library.logger)
     except TypeError as error:  # how the bindings say that there is no object
         raise BackendError(
             f"{library.title} does not start here: {_reason(library)}; check the GPU's driver (nvidia-smi)"
@@ -150,7 +150,7 @@ def _network(library: Library, builder: Any) -> Any:
 
 def _parse(library: Library, source: Source, network: Any) -> tuple[Any, list[Unsupported]]:
     """Fill the network; gives the parser, which must outlive it, and the nodes that were refused."""
-    parser = library.trt.OnnxParser(network, library.log)
+    parser = library.trt.OnnxParser(network, library.logger)
     if parser.parse_from_file(str(source.path)):
         return parser, []
     unsupported = library.trt.ErrorCode.UNSUPPORTED_NODE
@@ -235,7 +235,7 @@ def _failure(library: Library, source: Source, gpus: Sequence[str]) -> str:
 
 
 def _reason(library: Library) -> str:
-    return _short(library.log.errors[-1]) if library.log.errors else "no reason given"
+    return _short(library.logger.errors[-1]) if library.logger.errors else "no reason given"
 
 
 def _short(text: str) -> str:

@@ -1,6 +1,6 @@
 """The GPU of this process through cuda.core: one stream, memory that only grows, captured graphs.
 
-CUDA's Python packages are loaded when a `Gpu` is made.
+CUDA's Python packages are loaded when a `CudaDevice` is made.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def missing_cuda() -> str | None:
     return None
 
 
-class Gpu:
+class CudaDevice:
     """The first GPU, made current for this thread, and one stream on which everything happens in order.
 
     Raises:
@@ -94,7 +94,7 @@ class Gpu:
         return int(self._memory[name].size)
 
     def upload(self, name: str, values: NDArray[Any]) -> None:
-        """Put `values` at the start of the device memory called `name`; they may be changed right after."""
+        """Put `values`, of any shape, at the start of the device memory called `name`; they may be changed right after."""
         staging = self._stage(f"up {name}", values.nbytes)
         self.stream.sync()  # until the last copy from the same staging memory is over
         _host_view(staging, values.shape, values.dtype)[...] = values

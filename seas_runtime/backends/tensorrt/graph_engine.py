@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from seas_runtime.backends.tensorrt.cuda import Gpu, explained, failure
+from seas_runtime.backends.tensorrt.cuda import CudaDevice, explained, failure
 from seas_runtime.backends.tensorrt.engine_set import Engine
 from seas_runtime.backends.tensorrt.jit_cache import JitCache
 from seas_runtime.backends.tensorrt.library import Library
@@ -36,7 +36,7 @@ class GraphEngine:
     ) -> None:
         self.name, self.graph, self.entry = name, graph, entry
         self._library = library
-        library.log.errors.clear()
+        library.logger.errors.clear()
         self._engine = runtime.deserialize_cuda_engine(path.read_bytes())
         if self._engine is None:
             raise self._failure(f"loading {path.name}")
@@ -50,7 +50,7 @@ class GraphEngine:
         """Bytes of memory that the engine works in under a profile."""
         return int(self._engine.get_device_memory_size_for_profile_v2(profile))
 
-    def context(self, rows: int, addresses: Mapping[str, int], scratch: tuple[int, int], gpu: Gpu) -> Ready:
+    def context(self, rows: int, addresses: Mapping[str, int], scratch: tuple[int, int], gpu: CudaDevice) -> Ready:
         """Make the engine ready for a number of rows.
 
         One context serves one shape: a captured CUDA graph must not see its context change.
@@ -66,7 +66,7 @@ class GraphEngine:
             DeviceMemoryError: the GPU has too little memory.
         """
         profile = self.entry.profile(rows)
-        self._library.log.errors.clear()
+        self._library.logger.errors.clear()
         context = self._engine.create_execution_context(self._config)
         if context is None:
             raise self._failure(f"{self.name}: making a context for {rows} rows")
@@ -89,7 +89,7 @@ class GraphEngine:
 
     def enqueue(self, context: Any, stream: int) -> bool:
         """Put a run on a stream; False if TensorRT refuses."""
-        self._library.log.errors.clear()
+        self._library.logger.errors.clear()
         return bool(context.execute_async_v3(stream))
 
     def failed(self) -> BackendError:
@@ -122,23 +122,18 @@ class GraphEngine:
             raise BackendError(f"{file}: tensors {', '.join(odd)} are not those of the manifest; build the engines again")
 
     def _failure(self, deed: str) -> BackendError:
-        errors = self._library.log.errors
+        errors = self._library.logger.errors
         return failure(deed, errors[-1] if errors else f"{self._library.title} gives no reason")
 
 
 class Ready:
     """An engine ready for one number of rows: run plainly once, then captured as a CUDA graph and replayed."""
 
-    def __init__(self, engine: GraphEngine, context: Any, gpu: Gpu) -> None:
+    def __init__(self, engine: GraphEngine, context: Any, gpu: CudaDevice) -> None:
         self._engine, self._context, self._gpu = engine, context, gpu
         self._graph: Any = None
         self._warm = False
         self._capturable = True
-
-    @property
-    def captured(self) -> bool:
-        """Whether it is replayed."""
-        return self._graph is not None
 
     @property
     def warm(self) -> bool:

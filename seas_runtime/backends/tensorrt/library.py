@@ -9,6 +9,7 @@ from functools import cache
 from types import ModuleType
 from typing import Any, Literal, get_args
 
+from seas_runtime.backends.registry import BACKENDS
 from seas_runtime.errors import BackendError
 
 Variant = Literal["rtx", "tensorrt"]
@@ -17,16 +18,15 @@ VARIANTS: tuple[Variant, ...] = get_args(Variant)
 
 @dataclass(frozen=True)
 class Package:
-    """A variant's name for people, its module, and the command that installs it."""
+    """A variant's name for people, and its module."""
 
     title: str
     module: str
-    hint: str
 
 
 PACKAGES: dict[Variant, Package] = {
-    "rtx": Package("TensorRT-RTX", "tensorrt_rtx", 'pip install "tensorrt-rtx-cu13>=1.7,<2"'),
-    "tensorrt": Package("TensorRT", "tensorrt", 'pip install "tensorrt>=11,<12"'),
+    "rtx": Package("TensorRT-RTX", "tensorrt_rtx"),
+    "tensorrt": Package("TensorRT", "tensorrt"),
 }
 
 
@@ -34,13 +34,13 @@ PACKAGES: dict[Variant, Package] = {
 class Library:
     """A loaded TensorRT.
 
-    Its builders, parsers and runtimes must all be given `log`: TensorRT keeps a pointer to the first logger of
-    the process and crashes once that one is gone. `log.errors` holds the latest error messages.
+    Its builders, parsers and runtimes must all be given `logger`: TensorRT keeps a pointer to the first logger of
+    the process and crashes once that one is gone. `logger.errors` holds the latest error messages.
     """
 
     variant: Variant
     trt: ModuleType
-    log: Any
+    logger: Any
 
     @property
     def version(self) -> str:
@@ -72,7 +72,7 @@ def load(variant: Variant) -> Library:
     try:
         trt = importlib.import_module(package.module)
     except (ImportError, OSError) as error:
-        raise BackendError(f"{package.title} is not installed ({error}); run: {package.hint}") from error
+        raise BackendError(f"{package.title} is not installed ({error}); run: {BACKENDS[variant].hint}") from error
     return Library(variant, trt, _recorder(trt))
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from seas_runtime.backends.tensorrt.cuda import Gpu
+from seas_runtime.backends.tensorrt.cuda import CudaDevice
 from seas_runtime.backends.tensorrt.engine_set import EngineSet
 from seas_runtime.backends.tensorrt.graph_engine import GraphEngine, Ready, shape_of
 from seas_runtime.backends.tensorrt.jit_cache import JitCache, cache_file
@@ -32,11 +32,11 @@ class Session:
     """
 
     def __init__(self, bundle: Bundle, library: Library, engines: EngineSet, capability: str) -> None:
-        self.gpu = Gpu()
+        self.gpu = CudaDevice()
         self._cache: JitCache | None = None
         if library.variant == "rtx":
             self._cache = JitCache(cache_file(library.version, capability, engines.facts.core))
-        self._runtime = runtime = library.trt.Runtime(library.log)  # engines need it as long as they live
+        self._runtime = runtime = library.trt.Runtime(library.logger)  # engines need it as long as they live
         graphs = bundle.manifest.graphs
         self._engines = {
             name: GraphEngine(library, runtime, name, graphs[name], entry, engines.file(name), self._cache)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from seas_runtime.dataset.pictures import Item
 from seas_runtime.dataset.read import Record
 from seas_runtime.dataset.shapes.pieces import whole
-from seas_runtime.sampling.masks import area
 
 NORMAL = "good"
 NONE = -1
@@ -21,7 +22,7 @@ def line(record: Record, item: Item, classes: tuple[str, ...]) -> dict[str, Any]
     return {
         "defect": record.defect or NORMAL,
         "class": classes.index(record.defect) + 1 if record.defect else 0,
-        "area": area(item.mask),
+        "area": int(np.count_nonzero(item.mask)),
         "bbox": list(whole(item.mask).box) if item.mask.any() else [0, 0, 0, 0],
         "index": _number(record, "index"),
         "normal": _number(record, "normal"),

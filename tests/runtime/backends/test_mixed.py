@@ -6,8 +6,9 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from seas_runtime.backends import BACKENDS, mixed, open_backend, workers
+from seas_runtime.backends import mixed, open_backend, workers
 from seas_runtime.backends.mixed import ON_MNN, REST
+from seas_runtime.backends.registry import BACKENDS
 from seas_runtime.bundle.manifest import REQUIRED_GRAPHS
 from seas_runtime.bundle.reader import read_bundle
 from seas_runtime.errors import BackendError
@@ -78,7 +79,7 @@ def large(monkeypatch):
 @pytest.mark.usefixtures("large")
 def test_auto_mixes_and_says_what_runs_where(bundle, cache):
     said = []
-    backend = open_backend("auto", bundle, 1, candidates=("cpu+mnn", "cpu"), say=said.append)
+    backend = open_backend("auto", bundle, 1, candidates=("cpu+mnn", "cpu"), log=said.append)
     assert backend.name == "cpu+mnn"
     assert said == [
         f"backend cpu+mnn: unet on onnxruntime {onnxruntime.__version__}; "
@@ -107,7 +108,7 @@ def test_auto_prefers_openvino_for_the_unet_of_a_large_model(bundle, cache):
 def test_auto_without_mnn_takes_onnxruntime_alone(bundle, monkeypatch):
     monkeypatch.setitem(sys.modules, "MNN", None)
     said = []
-    backend = open_backend("auto", bundle, 1, candidates=("cpu+mnn", "cpu"), say=said.append)
+    backend = open_backend("auto", bundle, 1, candidates=("cpu+mnn", "cpu"), log=said.append)
     assert backend.name == "cpu"
     assert said[0].startswith("backend cpu (not cpu+mnn: MNN is not installed")
 
@@ -122,7 +123,7 @@ def test_auto_where_a_graph_cannot_be_converted(plan_folder, edit_graph, cache):
 
     edit_graph(change, "decoder.onnx")
     bundle, said = read_bundle(plan_folder), []
-    backend = open_backend("auto", bundle, 1, candidates=("cpu+mnn", "cpu"), say=said.append)
+    backend = open_backend("auto", bundle, 1, candidates=("cpu+mnn", "cpu"), log=said.append)
     assert backend.name == "cpu"
     assert "MNN cannot convert it" in said[0]
 

@@ -103,8 +103,8 @@ from threading import Barrier
 import numpy as np
 
 from seas_runtime.backends.openvino import OpenvinoBackend
-from seas_runtime.bundle import read_bundle
-from seas_runtime.workers import CoreSplit
+from seas_runtime.bundle.reader import read_bundle
+from seas_runtime.backends.workers import CoreSplit
 
 bundle = read_bundle(Path(sys.argv[1]))
 backend, meeting = OpenvinoBackend(bundle, CoreSplit(4, 1), ("unet",)), Barrier(4)

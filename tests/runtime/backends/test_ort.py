@@ -52,7 +52,7 @@ def test_auto_says_what_it_took(bundle):
 
 def test_cuda_without_its_provider_or_device_names_the_hint(bundle, monkeypatch):
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
-    with pytest.raises(BackendError, match=r"pip install 'onnxruntime-gpu\[cuda,cudnn\]'") as caught:
+    with pytest.raises(BackendError, match=r"pip install \"onnxruntime-gpu\[cuda,cudnn\]\"") as caught:
         open_backend("cuda", bundle)
     assert caught.value.exit_code == 4
 

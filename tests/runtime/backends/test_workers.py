@@ -8,17 +8,15 @@ from concurrent.futures import CancelledError
 import numpy as np
 import pytest
 
+from seas_runtime import Generator, Options
 from seas_runtime.backends import open_backend, workers
 from seas_runtime.backends.workers import CoreSplit, Workers, split_cores
 from seas_runtime.errors import BackendError, DeviceMemoryError
-from seas_runtime.sampling.masks import Gate
-from seas_runtime.sampling.pairs import Plan
-from seas_runtime.sampling.sampler import Model, cut, generate
-from tests.runtime import small_bundle
+from seas_runtime.sampling.recipe import Plan
+from seas_runtime.sampling.sampler import cut
 from tests.runtime.backends.test_mnn import bundle as mnn_bundle
 from tests.runtime.backends.test_mnn import cache
-from tests.runtime.engine_checks import inputs
-from tests.runtime.sampling.test_sampler import sampling
+from tests.runtime.engine_checks import Wide, inputs
 from tests.runtime.written import check_pairs, lines, tree
 
 __all__ = ["cache", "mnn_bundle"]
@@ -35,26 +33,12 @@ def own_threads():
     return [thread for thread in threading.enumerate() if thread.name.startswith("worker")]
 
 
-class Wide:
-    """The small bundle with workers; `watch` is called before each graph, in the worker's thread."""
-
-    name = "cpu"
-
-    def __init__(self, bundle, workers=3, watch=lambda _graph, _feeds: None):
-        self.backend, self.workers, self.watch = open_backend("cpu", bundle, 1), workers, watch
-
-    def run(self, graph, feeds, outputs):
-        self.watch(graph, feeds)
-        return self.backend.run(graph, feeds, outputs)
-
-
-def made(backend, bundle, plan, **settings):
-    model = Model(backend, bundle.conditioning, bundle.manifest.start)
-    return generate(model, plan, sampling(bundle, **settings))
-
-
-def plan_of(count, batch, shard=(0, 1)):
-    return Plan(small_bundle.DEFECTS, 1, count, batch, shard)
+def made(backend, bundle, count, batch, *, log=None, chosen=None, **options):
+    """The batches of a run with a seed of 1, every mask kept where nothing else is asked for."""
+    generator = Generator(bundle, backend, log)
+    usual = {"steps": 6, "guidance": 2.5, "mask_steps": 3, "max_area": 1.0, "retries": 0}
+    plan, sampling = generator.recipe(Options(count=count, batch=batch, seed=1, **{**usual, **options}))
+    return generator.batches(plan, sampling, chosen)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +78,7 @@ def test_stable_diffusion_has_one_lane_over_all_threads(bundle):
 @pytest.mark.usefixtures("cores")
 def test_auto_says_how_many_workers_there_are(bundle):
     said = []
-    open_backend("auto", bundle, candidates=("cpu",), say=said.append)
+    open_backend("auto", bundle, candidates=("cpu",), log=said.append)
     assert said == ["backend cpu, workers: 3, one thread each"]
 
 
@@ -112,14 +96,13 @@ def test_a_batch_is_cut_in_parts_of_nearly_equal_length(length, parts, expected)
 @pytest.mark.parametrize("batch", [1, 2, 4, 8])
 @pytest.mark.parametrize("shard", [(0, 1), (1, 2)])
 def test_the_pairs_are_those_of_one_lane(bundle, batch, shard):
-    plan = plan_of(13, batch, shard)
-    gate = {"gate": Gate(49, 1.0), "retries": 2}  # so that some are made again
-    one, three, again = (list(made(Wide(bundle, n), bundle, plan, **gate)) for n in (1, 3, 3))
-    assert [[s.pair.index for s in samples] for samples in three] == list(map(list, plan.batches()))
-    assert any(sample.pair.stream.attempt for samples in one for sample in samples)
+    words = {"shard": shard, "min_area": 49, "retries": 2}  # so that some are made again
+    one, three, again = (list(made(Wide(bundle, n), bundle, 13, batch, **words)) for n in (1, 3, 3))
+    assert [tuple(s.index for s in samples) for samples in three] == list(Plan((), 1, 13, batch, shard).batches())
+    assert any(sample.attempt for samples in one for sample in samples)
     for samples, theirs, repeated in zip(three, one, again, strict=True):
         for ours, other, repeat in zip(samples, theirs, repeated, strict=True):
-            assert (ours.pair, ours.verdict) == (other.pair, other.verdict)
+            assert (ours.draw, ours.verdict) == (other.draw, other.verdict)
             assert np.abs(ours.image.astype(int) - other.image).max() <= 1
             assert np.array_equal(ours.image, repeat.image)
             assert np.array_equal(ours.mask, repeat.mask)
@@ -135,7 +118,7 @@ def test_all_lanes_work_at_the_same_time_and_on_no_more_than_their_parts(bundle,
             meeting.wait()
             sizes.add(len(feeds["sample"]))
 
-    total = sum(map(len, made(Wide(bundle, 3, watch), bundle, plan_of(6, batch))))
+    total = sum(map(len, made(Wide(bundle, 3, watch), bundle, 6, batch)))
     assert (total, sizes) == (6, {rows})
 
 
@@ -144,12 +127,11 @@ def test_few_pairs_are_in_memory_however_many_are_asked_for(bundle, batch, ahead
     taken = []
 
     def batches():
-        for indices in plan_of(6000, batch).batches():
+        for indices in Plan((), 1, 6000, batch).batches():
             taken.extend(indices)
             yield indices
 
-    model = Model(Wide(bundle), bundle.conditioning, bundle.manifest.start)
-    stream = generate(model, plan_of(6000, batch), sampling(bundle), batches())
+    stream = made(Wide(bundle), bundle, 6000, batch, chosen=batches())
     for number in range(1, 4):
         next(stream)
         assert len(taken) <= ahead + (number - 1) * batch
@@ -164,7 +146,7 @@ def test_leaving_stops_the_lanes_within_a_step(bundle):
         calls.append(graph)
         time.sleep(0.01)
 
-    stream = made(Wide(bundle, 3, watch), bundle, plan_of(60, 1), steps=90)
+    stream = made(Wide(bundle, 3, watch), bundle, 60, 1, steps=90)
     next(stream)
     began = time.monotonic()
     stream.close()
@@ -185,9 +167,9 @@ def test_an_error_of_a_lane_comes_after_the_pairs_before_it(bundle):
                 results["image"].flat[0] = np.nan
             return results
 
-    found, stream = [], made(Broken(bundle, 2), bundle, plan_of(40, 1))
+    found, stream = [], made(Broken(bundle, 2), bundle, 40, 1)
     with pytest.raises(BackendError, match="decoder on backend cpu gave NaN"):
-        found.extend(sample.pair.index for samples in stream for sample in samples)
+        found.extend(sample.index for samples in stream for sample in samples)
     assert found == list(range(len(found)))
     assert 1 <= len(found) < 9  # the fifth decoded is pair 4, or one near it
     assert own_threads() == []
@@ -201,17 +183,16 @@ def test_a_part_that_does_not_fit_is_made_in_halves(bundle, batch, limit):
         if graph == "unet" and len(feeds["sample"]) > limit:
             raise DeviceMemoryError("no room")
 
-    said, plan = [], plan_of(16, batch)
-    model = Model(Wide(bundle, 2, watch), bundle.conditioning, bundle.manifest.start)
-    found = [s for samples in generate(model, plan, sampling(bundle), say=said.append) for s in samples]
-    whole = [s for samples in made(Wide(bundle, 1), bundle, plan) for s in samples]
-    assert [s.pair for s in found] == [s.pair for s in whole]
+    said, narrow = [], Wide(bundle, 2, watch)
+    found = [s for samples in made(narrow, bundle, 16, batch, log=said.append) for s in samples]
+    whole = [s for samples in made(Wide(bundle, 1), bundle, 16, batch) for s in samples]
+    assert [s.draw for s in found] == [s.draw for s in whole]
     assert all(np.abs(a.image.astype(int) - b.image).max() <= 1 for a, b in zip(found, whole, strict=True))
     assert 1 <= len(said) <= 2  # the parts that were under way
     assert said[0] == f"{limit} pairs at once do not fit, {limit // 2} at once from here on: no room"
     limit //= 4
     with pytest.raises(DeviceMemoryError, match="no room"):
-        list(generate(model, plan, sampling(bundle)))
+        list(made(narrow, bundle, 16, batch))
 
 
 def test_an_idle_lane_makes_the_masks_of_a_lone_pair(bundle):
@@ -225,8 +206,8 @@ def test_an_idle_lane_makes_the_masks_of_a_lone_pair(bundle):
         elif len(threads["unet"]) == 6:
             assert masking.wait(20)
 
-    ((sample,),) = made(Wide(bundle, 2, watch), bundle, plan_of(1, 1), steps=6, mask_steps=2)
-    ((alone,),) = made(Wide(bundle, 1), bundle, plan_of(1, 1), steps=6, mask_steps=2)
+    ((sample,),) = made(Wide(bundle, 2, watch), bundle, 1, 1, mask_steps=2)
+    ((alone,),) = made(Wide(bundle, 1), bundle, 1, 1, mask_steps=2)
     assert np.array_equal(sample.mask, alone.mask)
     assert len(threads["mask_branch"]) == 2
     assert threads["mask_branch"][0] not in threads["unet"]

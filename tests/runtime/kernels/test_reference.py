@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from seas_runtime.bundle.manifest import Schedule
 from seas_runtime.kernels import reference
 from seas_runtime.sampling.masks import threshold_mask
-from seas_runtime.sampling.solver import solver_table
+from seas_runtime.sampling.solver import solver_table, step_table
 from tests.runtime import kernels_on_host
 
 DTYPES = [np.float16, np.float32]
@@ -29,7 +29,7 @@ def table_of(steps, guidance, final="zero"):
         final=final,
     )
     table = solver_table(schedule, steps)
-    return reference.step_table(table, guidance), table.timesteps
+    return step_table(table, guidance), table.timesteps
 
 
 def scheduler_of(steps, final):
@@ -62,7 +62,7 @@ def test_a_run_of_updates_is_that_of_diffusers(dtype, tolerance, final, steps, g
         assert timestep.tolist() == [int(scheduler.timesteps[scheduler.step_index or 0])] * 6
         prompts = (0.4,) if guidance == 1 else (0.4, -0.2)
         noise = np.concatenate([predict(latents, timestep[0], prompt) for prompt in prompts]).astype(dtype)
-        sample, before = reference.update(noise, latents, before, step)
+        sample, before = reference.guided_update(noise, latents, before, step)
         assert np.array_equal(sample, np.concatenate([sample[:3]] * len(prompts)))
         latents = sample[:3]
 
@@ -145,7 +145,7 @@ def test_update_in_cpp(host, seed, dtype, count, offsets, threads, wild, copies,
     latents, before = (any_values(rng, (1, count), dtype, wild) for _ in range(2))
     step = table_of(6, 5.0)[0][rng.integers(6)] if real else any_values(rng, 6, np.float32, 0.3)
     with np.errstate(all="ignore"):
-        expected = reference.update(noise, latents, before, step)
+        expected = reference.guided_update(noise, latents, before, step)
     leaving, clean, broken = host.update(noise, latents, before, step, offsets, threads, in_place)
     same_bits(leaving, expected[0])
     same_bits(clean, expected[1])
@@ -227,7 +227,7 @@ def test_one_array_off_the_16_byte_grid_is_enough_to_go_one_by_one(host, dtype, 
     step = table_of(6, 5.0)[0][2]
     same_bits(
         host.update(noise, latents, before, step, offsets)[0],
-        reference.update(noise, latents, before, step)[0],
+        reference.guided_update(noise, latents, before, step)[0],
     )
     images, total = any_values(rng, (3, 8, 8), dtype, 0), any_values(rng, 64, np.float32, 0)
     same_bits(host.to_pixels(images, offsets)[0], reference.to_pixels(images))

@@ -4,7 +4,8 @@ from hypothesis import strategies as st
 
 from seas_runtime.bundle.manifest import Start
 from seas_runtime.sampling.noise import NORMAL_IMAGE, POSTERIOR, START, Stream
-from seas_runtime.sampling.pairs import Plan, draw_pair, start_latent
+from seas_runtime.sampling.pairs import draw_pair, start_latent
+from seas_runtime.sampling.recipe import Plan
 
 
 @given(count=st.integers(1, 200), batch=st.integers(1, 20), parts=st.integers(1, 6))
@@ -16,6 +17,20 @@ def test_shards_share_out_the_batches(count, batch, parts):
         shard = Plan(("a",), 0, count, batch, (part, parts))
         assert list(shard.batches()) == whole[part::parts]
         assert shard.size() == sum(map(len, whole[part::parts]))
+
+
+@given(count=st.integers(1, 60), batch=st.integers(1, 9), parts=st.integers(1, 4), start=st.integers(0, 70))
+def test_a_later_start_leaves_pairs_out_and_moves_none_to_another_shard(count, batch, parts, start):
+    for part in range(parts):
+        whole = Plan(("a",), 0, count, batch, (part, parts)).batches()
+        expected = [kept for indices in whole if (kept := tuple(i for i in indices if i >= start))]
+        assert list(Plan(("a",), 0, count, batch, (part, parts), start).batches()) == expected
+
+
+def test_a_plan_without_end_is_made_as_it_is_asked_for():
+    batches = Plan(("a",), 0, 1 << 64, 4, (1, 2), (1 << 63) + 5).batches()
+    assert next(batches) == tuple((1 << 63) + i for i in (5, 6, 7))
+    assert next(batches) == tuple((1 << 63) + i for i in (12, 13, 14, 15))
 
 
 def test_types_take_turns_and_normal_images_are_all_drawn():

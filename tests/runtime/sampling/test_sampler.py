@@ -3,25 +3,20 @@ import pytest
 import torch
 from diffusers import DPMSolverMultistepScheduler
 
-from seas_runtime.backends import open_backend
+import seas_runtime
 from seas_runtime.errors import BackendError
-from seas_runtime.sampling.masks import Gate
-from seas_runtime.sampling.pairs import Plan, draw_pair, start_latent
-from seas_runtime.sampling.sampler import Model, Sampling, generate, to_pixels
-from seas_runtime.sampling.solver import solver_table
+from seas_runtime.kernels.reference import to_pixels
+from seas_runtime.sampling.pairs import draw_pair, start_latent
+from seas_runtime.sampling.recipe import Plan
 from tests.runtime import small_bundle
+from tests.runtime.engine_checks import every
+
+USUAL = {"steps": 6, "guidance": 2.5, "mask_steps": 3}
 
 
 @pytest.fixture(scope="module")
-def model(bundle):
-    return Model(open_backend("cpu", bundle, 1), bundle.conditioning, bundle.manifest.start)
-
-
-ANY_MASK = Gate(0, 1.0)
-
-
-def sampling(bundle, steps=6, guidance=2.5, mask_steps=3, gate=ANY_MASK, retries=0):
-    return Sampling(solver_table(bundle.manifest.schedule, steps), guidance, mask_steps, 0.5, gate, retries)
+def generator(bundle):
+    return seas_runtime.open(bundle, "cpu", threads=1)
 
 
 def by_hand(bundle, pair, steps, guidance, mask_steps):
@@ -50,14 +45,12 @@ def by_hand(bundle, pair, steps, guidance, mask_steps):
 
 
 @pytest.mark.parametrize(("guidance", "steps", "mask_steps"), [(2.5, 6, 3), (1.0, 4, 1), (4.0, 1, 1), (2.0, 2, 2)])
-def test_pairs_are_those_worked_by_hand(bundle, model, guidance, steps, mask_steps):
-    plan = Plan(small_bundle.DEFECTS, 3, 5, 3)
-    settings = sampling(bundle, steps, guidance, mask_steps)
-    samples = [sample for batch in generate(model, plan, settings) for sample in batch]
-    assert [sample.pair.index for sample in samples] == [0, 1, 2, 3, 4]
-    seen = set()
+def test_pairs_are_those_worked_by_hand(bundle, generator, guidance, steps, mask_steps):
+    samples = every(generator, count=5, seed=3, batch=3, steps=steps, guidance=guidance, mask_steps=mask_steps)
+    assert [sample.index for sample in samples] == [0, 1, 2, 3, 4]
+    plan, seen = Plan(small_bundle.DEFECTS, 3, 5, 3), set()
     for sample in samples:
-        image, probability = by_hand(bundle, draw_pair(plan, sample.pair.index, 0, 6), steps, guidance, mask_steps)
+        image, probability = by_hand(bundle, draw_pair(plan, sample.index, 0, 6), steps, guidance, mask_steps)
         levels = (np.clip(image, -1, 1).transpose(1, 2, 0) + 1) * 127.5
         assert sample.image.shape == (8, 8, 3)
         assert np.abs(sample.image - levels).max() < 0.51
@@ -67,14 +60,11 @@ def test_pairs_are_those_worked_by_hand(bundle, model, guidance, steps, mask_ste
     assert seen == {0, 255}
 
 
-def test_batches_of_1_3_and_8_give_the_same_pairs(bundle, model):
-    runs = [
-        [s for batch in generate(model, Plan(small_bundle.DEFECTS, 1, 8, size), sampling(bundle)) for s in batch]
-        for size in (1, 3, 8)
-    ]
+def test_batches_of_1_3_and_8_give_the_same_pairs(generator):
+    runs = [every(generator, count=8, seed=1, batch=size, **USUAL) for size in (1, 3, 8)]
     for other in runs[1:]:
         for first, second in zip(runs[0], other, strict=True):
-            assert first.pair == second.pair
+            assert first.draw == second.draw
             assert np.abs(first.image.astype(int) - second.image).max() <= 1
             assert (first.mask != second.mask).mean() <= 0.01
 
@@ -93,11 +83,9 @@ class Counting:
 
 
 @pytest.mark.parametrize(("guidance", "rows"), [(1.0, 3), (2.0, 6)])
-def test_work_done_is_the_work_needed(bundle, model, guidance, rows):
-    counting = Counting(model.backend)
-    plan = Plan(small_bundle.DEFECTS, 0, 3, 3)
-    settings = sampling(bundle, steps=4, guidance=guidance, mask_steps=1)
-    list(generate(Model(counting, model.conditioning, model.start), plan, settings))
+def test_work_done_is_the_work_needed(bundle, generator, guidance, rows):
+    counting = Counting(generator.backend)
+    every(seas_runtime.Generator(bundle, counting), count=3, batch=3, steps=4, guidance=guidance, mask_steps=1)
     assert counting.rows == [("unet", rows, 1)] * 3 + [
         ("unet", rows, 3),
         ("mask_branch", 3, 1),
@@ -105,38 +93,36 @@ def test_work_done_is_the_work_needed(bundle, model, guidance, rows):
     ]
 
 
-def test_refused_pairs_get_new_noise_and_the_others_stay(bundle, model):
-    plan = Plan(small_bundle.DEFECTS, 1, 12, 12)
-    (once,) = generate(model, plan, sampling(bundle))
+def test_refused_pairs_get_new_noise_and_the_others_stay(generator):
+    words = {"count": 12, "seed": 1, "batch": 12, **USUAL}
+    once = every(generator, **words)
     areas = sorted(int((sample.mask > 0).sum()) for sample in once)
-    gate = Gate(areas[4], 1.0)  # about a third of the first attempts fails
-    (samples,) = generate(model, plan, sampling(bundle, gate=gate, retries=3))
-    (again,) = generate(model, plan, sampling(bundle, gate=gate, retries=3))
-    attempts = [sample.pair.stream.attempt for sample in samples]
+    words |= {"min_area": areas[4], "retries": 3}  # about a third of the first attempts fails
+    samples, again = every(generator, **words), every(generator, **words)
+    attempts = [sample.attempt for sample in samples]
     assert set(attempts) > {0, 1}
     for first, sample, repeat in zip(once, samples, again, strict=True):
         kept = (first.mask > 0).sum() >= areas[4]
-        assert kept == (sample.pair.stream.attempt == 0)
+        assert kept == (sample.attempt == 0)
         assert np.array_equal(first.image, sample.image) == kept
         assert np.array_equal(sample.image, repeat.image)
         assert (sample.verdict == "ok") == ((sample.mask > 0).sum() >= areas[4])
-        assert sample.verdict == "ok" or sample.pair.stream.attempt == 3
+        assert sample.verdict == "ok" or sample.attempt == 3
 
 
-def test_a_retry_is_what_its_own_noise_gives(bundle, model):
+def test_a_retry_is_what_its_own_noise_gives(bundle, generator):
     """A gate that nothing passes: the last attempt is left, made from (seed, index, attempt) alone."""
     plan = Plan(small_bundle.DEFECTS, 1, 4, 4)
-    (samples,) = generate(model, plan, sampling(bundle, gate=Gate(65, 1.0), retries=2))
-    for sample in samples:
-        assert sample.pair.stream.attempt == 2
+    for sample in every(generator, count=4, seed=1, min_area=65, retries=2, **USUAL):
+        assert sample.attempt == 2
         assert sample.verdict in {"too small", "empty"}
-        image, _ = by_hand(bundle, draw_pair(plan, sample.pair.index, 2, 6), 6, 2.5, 3)
+        image, _ = by_hand(bundle, draw_pair(plan, sample.index, 2, 6), 6, 2.5, 3)
         assert np.abs(sample.image - (np.clip(image, -1, 1).transpose(1, 2, 0) + 1) * 127.5).max() < 0.51
 
 
 @pytest.mark.parametrize("graph", ["unet", "decoder", "mask_branch"])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_numbers_that_are_not_finite_are_an_error(bundle, model, graph, value):
+def test_numbers_that_are_not_finite_are_an_error(bundle, generator, graph, value):
     class Broken(Counting):
         def run(self, name, feeds, outputs):
             results = super().run(name, feeds, outputs)
@@ -144,9 +130,9 @@ def test_numbers_that_are_not_finite_are_an_error(bundle, model, graph, value):
                 results[outputs[-1]].flat[-1] = value
             return results
 
-    broken = Model(Broken(model.backend), model.conditioning, model.start)
+    broken = seas_runtime.Generator(bundle, Broken(generator.backend))
     with pytest.raises(BackendError, match=f"{graph} on backend cpu gave NaN or infinity"):
-        list(generate(broken, Plan(small_bundle.DEFECTS, 0, 2, 2), sampling(bundle)))
+        every(broken, count=2, **USUAL)
 
 
 def test_pixels_are_rounded_and_clipped():

@@ -206,6 +206,6 @@ def test_engines_are_built_so_that_their_runs_can_be_captured(engines):
     graph = engines.manifest.graphs["decoder"]
     source = Source("decoder", engines.graph_path("decoder"), graph.inputs)
     settings = BuildSettings(strongly_typed=True, refit=False, tf32=False, timing_cache=False)
-    library = variants.Library("rtx", Module(), real.log)
+    library = variants.Library("rtx", Module(), real.logger)
     assert compile_graph(library, source, [Profile(min=1, opt=1, max=1)], ["sm89"], settings) is not None
     assert used == [True]

@@ -5,17 +5,15 @@ import shutil
 import numpy as np
 import pytest
 
+import seas_runtime
 from seas_runtime.backends import BatchBackend, open_backend
 from seas_runtime.backends.tensorrt import backend, library
 from seas_runtime.backends.tensorrt.build import build
 from seas_runtime.bundle.reader import read_bundle
 from seas_runtime.device import current_gpu
 from seas_runtime.errors import BackendError
-from seas_runtime.sampling.masks import Gate
-from seas_runtime.sampling.pairs import Plan
-from seas_runtime.sampling.sampler import Model, Sampling, generate
-from seas_runtime.sampling.solver import solver_table
 from tests.runtime.building import BOTTLE
+from tests.runtime.engine_checks import every
 
 pytestmark = pytest.mark.gpu
 
@@ -62,18 +60,13 @@ def test_every_graph_agrees_with_the_cpu_at_every_number_of_rows(bundle, variant
             got, right = ours.run(graph, feeds, outputs), cpu.run(graph, feeds, outputs)
             for name in outputs:
                 assert relative_error(got[name], right[name]) < 2e-2, (graph, name, rows)
-    assert all(engine.captured for key, engine in ours._session._ready.items() if key[1] == 4)
+    assert all(engine._graph is not None for key, engine in ours._session._ready.items() if key[1] == 4)
 
 
 def pairs(bundle, name, loop=None):
-    opened = open_backend(name, bundle)
-    assert loop is None or isinstance(opened, BatchBackend) == (loop == "device")
-    manifest = bundle.manifest
-    table = solver_table(manifest.schedule, manifest.defaults.steps)
-    sampling = Sampling(table, manifest.defaults.guidance, 3, manifest.defaults.threshold, Gate(0, 1.0), 0)
-    model = Model(opened, bundle.conditioning, manifest.start)
-    plan = Plan(manifest.defect_names, 1, 6, 4)
-    return [sample for batch in generate(model, plan, sampling) for sample in batch]
+    generator = seas_runtime.open(bundle, name)
+    assert loop is None or isinstance(generator.backend, BatchBackend) == (loop == "device")
+    return every(generator, count=6, seed=1, mask_steps=3)
 
 
 def test_pairs_are_the_same_bits_on_both_loops_and_starts_and_close_to_the_cpus(bundle, variant, monkeypatch):

@@ -6,12 +6,12 @@ import sys
 import numpy as np
 import pytest
 
-from seas_runtime.backends import BACKENDS, OF_CORE, open_backend
+from seas_runtime.backends import open_backend
+from seas_runtime.backends.registry import BACKENDS, OF_CORE
 from seas_runtime.backends.tensorrt import backend, library
-from seas_runtime.backends.tensorrt.cuda import Gpu
+from seas_runtime.backends.tensorrt.cuda import CudaDevice
 from seas_runtime.bundle.reader import read_bundle
-from seas_runtime.device import Gpu as Device
-from seas_runtime.device import current_gpu
+from seas_runtime.device import Gpu, current_gpu
 from seas_runtime.errors import BackendError, BundleError, DeviceMemoryError
 from tests.runtime import small_bundle, stand_in_gpu
 from tests.runtime.backends.tensorrt.test_engine_set import CONTENTS, VERSION, description, write_set
@@ -32,7 +32,7 @@ def engines(plan_folder):
 def test_without_a_driver_both_the_module_and_cuda_say_so(engines):
     error = refused(BackendError, lambda: open_backend("rtx", engines), "no NVIDIA GPU", "nvidia-smi")
     assert error.exit_code == 4
-    refused(BackendError, Gpu, "opening the GPU failed", "driver", "--backend cpu")
+    refused(BackendError, CudaDevice, "opening the GPU failed", "driver", "--backend cpu")
 
 
 @pytest.mark.parametrize(("variant", "module"), [("rtx", "tensorrt_rtx"), ("tensorrt", "tensorrt")])
@@ -50,7 +50,7 @@ def test_missing_cuda_packages_are_named_with_their_hint(engines, monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "cuda.core", None)
     refused(BackendError, lambda: open_backend("rtx", engines), "CUDA packages", "pip install", "cuda-core")
-    refused(BackendError, Gpu, "pip install", "cuda-core")
+    refused(BackendError, CudaDevice, "pip install", "cuda-core")
 
 
 def test_a_bundle_without_engines(machine, bundle):
@@ -66,7 +66,7 @@ def test_engines_of_another_version(machine, engines):
 
 
 def test_engines_for_another_gpu(machine, engines, monkeypatch):
-    monkeypatch.setattr(backend, "current_gpu", lambda: Device("sm90", "NVIDIA H100"))
+    monkeypatch.setattr(backend, "current_gpu", lambda: Gpu("sm90", "NVIDIA H100"))
     words = ("for sm86 sm120 found", "sm90 (NVIDIA H100) expected", "--gpu sm90 --replace")
     refused(BackendError, lambda: open_backend("rtx", engines), *words)
 
@@ -135,7 +135,7 @@ def test_too_little_memory_is_an_error_of_its_own_and_leaves_the_backend_usable(
 
 def test_auto_takes_the_best_that_works_and_says_why(machine, engines):
     said = []
-    assert open_backend("auto", engines, say=said.append).name == "rtx"
+    assert open_backend("auto", engines, log=said.append).name == "rtx"
     (line,) = said
     assert line.startswith("backend rtx (not tensorrt: ")
     assert f"tensorrt-{VERSION} expected" in line

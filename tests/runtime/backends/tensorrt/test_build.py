@@ -100,7 +100,7 @@ def test_profiles_take_every_number_of_pairs_once(batches):
 def test_an_engine_cannot_be_opened_without_a_driver(built):
     """With a GPU it is opened, and has the inputs and profiles of engines.json."""
     engines, _ = built
-    runtime = tensorrt_rtx.Runtime(library.load("rtx").log)
+    runtime = tensorrt_rtx.Runtime(library.load("rtx").logger)
     opened = runtime.deserialize_cuda_engine(engines.file("unet").read_bytes())
     if device.current_gpu() is None:
         assert opened is None

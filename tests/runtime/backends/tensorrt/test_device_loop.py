@@ -7,15 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seas_runtime.backends import BatchBackend, open_backend
+import seas_runtime
+from seas_runtime.backends import BatchBackend
 from seas_runtime.backends.tensorrt import backend
 from seas_runtime.bundle.reader import read_bundle
 from seas_runtime.errors import BackendError
-from seas_runtime.sampling.masks import Gate
-from seas_runtime.sampling.pairs import Plan
-from seas_runtime.sampling.sampler import Model, Sampling, generate
-from seas_runtime.sampling.solver import solver_table
-from tests.runtime import small_bundle, stand_in_gpu
+from tests.runtime import stand_in_gpu
+from tests.runtime.engine_checks import every
 from tests.runtime.stand_in_gpu import Context
 
 
@@ -53,14 +51,11 @@ def same_pictures(folder, other):
 @pytest.mark.parametrize(("guidance", "mask_steps"), [(2.5, 3), (1.0, 1), (4.0, 6)])
 def test_both_loops_give_the_same_bits(plan, machine, monkeypatch, guidance, mask_steps):
     bundle = read_bundle(plan)
-    sampling = Sampling(solver_table(bundle.manifest.schedule, 6), guidance, mask_steps, 0.5, Gate(0, 1.0), 0)
     made = []
     for _ in range(2):
-        rtx = open_backend("rtx", bundle)
-        assert isinstance(rtx, BatchBackend) == (rtx.describe()["loop"] == "device")
-        model = Model(rtx, bundle.conditioning, bundle.manifest.start)
-        batches = generate(model, Plan(small_bundle.DEFECTS, 3, 7, 3), sampling)
-        made.append([sample for batch in batches for sample in batch])
+        rtx = seas_runtime.open(bundle, "rtx")
+        assert isinstance(rtx.backend, BatchBackend) == (rtx.backend.describe()["loop"] == "device")
+        made.append(every(rtx, count=7, seed=3, batch=3, steps=6, guidance=guidance, mask_steps=mask_steps))
         monkeypatch.setattr(backend, "load_kernels", no_kernels)
     for one, other in zip(*made, strict=True):
         np.testing.assert_array_equal(one.image, other.image)
@@ -70,10 +65,7 @@ def test_both_loops_give_the_same_bits(plan, machine, monkeypatch, guidance, mas
 
 @pytest.mark.parametrize("machine", ["device"], indirect=True)
 def test_nothing_leaves_the_gpu_before_the_pixels(plan, machine):
-    bundle = read_bundle(plan)
-    sampling = Sampling(solver_table(bundle.manifest.schedule, 5), 2.0, 2, 0.5, Gate(0, 1.0), 0)
-    model = Model(open_backend("rtx", bundle), bundle.conditioning, bundle.manifest.start)
-    list(generate(model, Plan(small_bundle.DEFECTS, 3, 2, 2), sampling))
+    every(seas_runtime.open(plan, "rtx"), count=2, seed=3, steps=5, guidance=2.0, mask_steps=2)
     up = [2 * 2 * 2 * 4 * 4 * 4, 2 * 2 * 3 * 5 * 4, 5 * 6 * 4, 5 * 8]  # sample, prompts, table, timesteps
     down = [2 * 8 * 8 * 3, 2 * 8 * 8, 4]  # pixels, masks, the flag
     assert machine.copied == up + down

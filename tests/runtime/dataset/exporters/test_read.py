@@ -150,6 +150,13 @@ def test_a_link_cannot_lead_outside(fresh, tmp_path, name):
         read(fresh)
 
 
+def test_a_ring_of_links_leads_nowhere(fresh):
+    (fresh / FIRST).unlink()
+    (fresh / FIRST).symlink_to(fresh / FIRST)
+    with pytest.raises(DataError, match="leads out of"):
+        read(fresh)
+
+
 @pytest.mark.parametrize("text", [None, "{", "{}", '{"settings": {"product": "../x", "defects": ["a"]}}'])
 def test_a_folder_without_a_record_is_refused(fresh, text):
     (fresh / "run.json").unlink()

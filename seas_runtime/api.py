@@ -1,0 +1,203 @@
+"""The front door: a bundle opened in a backend, and the pairs that it makes.
+
+    import seas_runtime
+
+    with seas_runtime.open("engines/bottle.plan") as generator:
+        for pair in generator.pairs(count=8, seed=0):
+            use(pair.image, pair.mask, pair.defect)
+
+`seas-gen` makes the same pairs of the same options, and comes through here.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from weakref import WeakSet
+
+from seas_runtime.backends import Backend, open_backend
+from seas_runtime.backends.registry import BACKENDS, OF_CORE
+from seas_runtime.bundle.reader import Bundle, read_bundle
+from seas_runtime.options import Options
+from seas_runtime.sampling.pairs import Pair
+from seas_runtime.sampling.recipe import Plan, Sampling
+from seas_runtime.sampling.sampler import Batches, Model, generate
+from seas_runtime.settings import recipe
+
+Log = Callable[[str], None]
+
+
+def open(  # noqa: A001  # as its users write it: seas_runtime.open
+    bundle: str | Path | Bundle,
+    backend: str = "auto",
+    *,
+    threads: int = 0,
+    expect: str | None = None,
+    log: Log | None = None,
+) -> Generator:
+    """Open a bundle in a backend.
+
+    Args:
+        bundle: the folder NAME.plan, which is verified, or a bundle that has been read.
+        backend: what computes, as `--backend` of `seas-gen`; "auto" takes the fastest that works here.
+        threads: CPU threads at most; 0 leaves it to the engine.
+        expect: the digest that the bundle must have. "auto" then takes no backend that needs more than what it covers.
+        log: called with a line on what "auto" took, and on pairs that had to be made in smaller batches.
+
+    Raises:
+        BundleError: see `seas_runtime.bundle.reader.read_bundle`.
+        BackendError: the backend cannot run here.
+        SettingsError: no backend has this name.
+    """
+    read = bundle if isinstance(bundle, Bundle) else read_bundle(bundle, expect)
+    candidates = tuple(BACKENDS) if expect is None else OF_CORE
+    return Generator(read, open_backend(backend, read, threads, candidates, log), log)
+
+
+class Generator:
+    """A bundle opened in a backend, see `open`. A context manager: leaving it stops what it makes and gives back what it holds.
+
+    Args:
+        bundle: a verified bundle.
+        backend: it, opened.
+        log: called with a line on pairs that had to be made in smaller batches.
+    """
+
+    def __init__(self, bundle: Bundle, backend: Backend, log: Log | None = None) -> None:
+        self.bundle = bundle
+        self._model: Model | None = Model(backend, bundle.conditioning, bundle.manifest.start)
+        self._log = log or (lambda _line: None)
+        self._begun: WeakSet[Batches] = WeakSet()
+
+    def __enter__(self) -> Generator:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop making pairs and let go of the backend; nothing can be made after that."""
+        for batches in list(self._begun):
+            batches.close()
+        self._model = None
+
+    @property
+    def backend(self) -> Backend:
+        """What computes."""
+        return self._opened().backend
+
+    @property
+    def defects(self) -> tuple[str, ...]:
+        """Names of the defect types that it can make."""
+        return self.bundle.manifest.defect_names
+
+    def pairs(
+        self,
+        count: int | None = None,
+        *,
+        seed: int = 0,
+        start: int = 0,
+        defects: str | Sequence[str] = (),
+        batch: int = 4,
+        steps: int | None = None,
+        guidance: float | None = None,
+        threshold: float | None = None,
+        mask_steps: int | None = None,
+        min_area: int = 1,
+        max_area: float = 0.8,
+        retries: int = 3,
+        shard: tuple[int, int] = (0, 1),
+    ) -> Pairs:
+        """Pairs of images and masks, made as they are asked for.
+
+        Pair i depends on (seed, i) alone, up to the rounding of the engine; with the same batch and on the same machine, to the
+        bit. The types take turns. Where None is given, the bundle says.
+
+        Args:
+            count: how many; None for as many as are asked for.
+            seed: 0 to 2**64 - 1.
+            start: the first pair's index.
+            defects: types to make, all of the bundle's if empty.
+            batch: pairs made together.
+            steps: of the solver.
+            guidance: weight of the defect's prompt; 1 is none and twice as fast.
+            threshold: mask probability above which a pixel is anomalous.
+            mask_steps: last steps whose masks are averaged.
+            min_area: a mask of fewer pixels is made again.
+            max_area: a mask above this share of the image is made again.
+            retries: more attempts, 3 at most, at a pair whose mask is refused; then it is left out, see `Pairs.refused`.
+            shard: (k, n) for the batches with number mod n = k alone.
+
+        Raises:
+            SettingsError: an option out of its range, or that does not fit the bundle.
+        """
+        options = Options(
+            count=count,
+            defects=(defects,) if isinstance(defects, str) else tuple(defects),
+            seed=seed,
+            batch=batch,
+            steps=steps,
+            guidance=guidance,
+            threshold=threshold,
+            mask_steps=mask_steps,
+            min_area=min_area,
+            max_area=max_area,
+            retries=retries,
+            shard=shard,
+        )
+        return Pairs(self.batches(*self.recipe(options, start)))
+
+    def recipe(self, options: Options, start: int = 0) -> tuple[Plan, Sampling]:
+        """Which pairs `options` ask for, and how to make them; with neither count there is no end.
+
+        Raises:
+            SettingsError: see `pairs`.
+        """
+        self._opened()
+        return recipe(self.bundle.manifest, options, start)
+
+    def batches(self, plan: Plan, sampling: Sampling, chosen: Iterable[tuple[int, ...]] | None = None) -> Batches:
+        """The batches of a plan, or those chosen of them, with the pairs that the gate refused; see `sampler.generate`."""
+        batches = generate(self._opened(), plan, sampling, chosen, self._log)
+        self._begun.add(batches)
+        return batches
+
+    def _opened(self) -> Model:
+        if self._model is None:
+            raise ValueError(f"{self.bundle.path}: closed, so nothing can be made with it; open it again")
+        return self._model
+
+
+class Pairs(Iterator[Pair]):
+    """Pairs in the order of their indices. A context manager: leaving it stops what is on its way.
+
+    Attributes:
+        refused: index -> verdict of the pairs so far that the gate refused in all attempts; they are left out.
+    """
+
+    def __init__(self, batches: Batches) -> None:
+        self.refused: dict[int, str] = {}
+        self._batches = batches
+        self._ready: deque[Pair] = deque()
+
+    def __next__(self) -> Pair:
+        while not self._ready:
+            for pair in next(self._batches):
+                if pair.good:
+                    self._ready.append(pair)
+                else:
+                    self.refused[pair.index] = pair.verdict
+        return self._ready.popleft()
+
+    def __enter__(self) -> Pairs:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop; there are no more pairs after that."""
+        self._ready.clear()
+        self._batches.close()

@@ -1,0 +1,49 @@
+"""How a run is made: which pairs, in which batches, and with which settings of the sampler."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from seas_runtime.sampling.masks import Gate
+from seas_runtime.sampling.solver import Table
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run's pairs `start` .. count - 1, their types in turn, cut in batches of which a shard makes some.
+
+    Pair i is in batch i // batch, wherever the run starts. `shard` = (k, n), 0 <= k < n: the batches with number mod n = k.
+    """
+
+    defects: tuple[str, ...]
+    seed: int
+    count: int
+    batch: int
+    shard: tuple[int, int] = (0, 1)
+    start: int = 0
+
+    def batches(self) -> Iterator[tuple[int, ...]]:
+        """Pair indices of each batch of this shard, in order; the first and the last batch of a run may be short."""
+        part, parts = self.shard
+        begun = self.start // self.batch  # number of the first batch
+        first = begun + (part - begun) % parts
+        for index in range(first * self.batch, self.count, parts * self.batch):
+            if indices := tuple(range(max(index, self.start), min(index + self.batch, self.count))):
+                yield indices
+
+    def size(self) -> int:
+        """Number of pairs in this shard."""
+        return sum(len(batch) for batch in self.batches())
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to sample: solver table, guidance (>= 1), last steps that give masks, threshold, gate, retries."""
+
+    table: Table
+    guidance: float
+    mask_steps: int
+    threshold: float
+    gate: Gate
+    retries: int
