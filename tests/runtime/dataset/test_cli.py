@@ -21,7 +21,7 @@ import importlib, json, pkgutil, sys
 import seas_runtime.dataset
 before = set(sys.modules)
 for module in pkgutil.walk_packages(seas_runtime.dataset.__path__, "seas_runtime.dataset."):
-    if module.name.startswith(tuple("seas_runtime.dataset." + part for part in ("importers", "export", "shapes", "staging", "cli"))):
+    if module.name.split(".")[2].startswith(("import", "export", "shapes", "staging", "cli")):
         importlib.import_module(module.name)
 print(json.dumps(sorted(set(sys.modules) - before)))
 """
