@@ -102,8 +102,8 @@ def run(request: Request, quiet: bool) -> Summary:
     backend = _backend(request, begun, log)
     with api.open(bundle, backend, threads=request.threads, expect=request.expect, log=log) as generator:
         settings = settings.model_copy(update={"backend": generator.backend.name})
-        facts = generator.backend.describe()
-        record = RunRecord(command=request.command, settings=settings, backend=facts, versions=run_versions())
+        facts, licence = generator.backend.describe(), str(bundle.manifest.provenance.get("licence", ""))
+        record = RunRecord(command=request.command, settings=settings, backend=facts, versions=run_versions(), licence=licence)
         changed = begun and _changes(begun, record)
         note = f"{out} was begun with {changed}: its older pairs may differ by rounding from what is made now" if changed else ""
         made = {series.asked: _make(generator, Writer(out, record, series), quiet, note) for series in SERIES}

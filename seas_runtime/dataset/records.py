@@ -26,6 +26,7 @@ class RunRecord(BaseModel):
     settings: Settings
     backend: dict[str, str]
     versions: dict[str, str]
+    licence: str = ""  # of what the bundle learned from
 
 
 class Journal:
