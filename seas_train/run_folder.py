@@ -116,6 +116,7 @@ def load(folder: Path) -> Run:
         DataError: it is missing, was never tuned, is half-written, or a file in it cannot be read.
     """
     facts = load_facts(folder)
+    components.inspect(folder, added=len(facts.prompts.tokens))
     model = components.load(folder)
     try:
         rows = load_file(folder / "tokens.safetensors")["rows"]

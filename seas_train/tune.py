@@ -185,6 +185,7 @@ def train(product: Product, source: str, out: Path, settings: TuneSettings, prov
     normal_records = layouts.pick_normals(product, settings.normals, settings.seed)
     layouts.require_batch(split.train, settings.anomaly_batch, "anomaly")
     layouts.require_batch(normal_records, settings.normal_batch, "normal")
+    components.inspect(source)
     model = components.load(source)
     prompts = ua.compose(product.defects, settings)
     task: dict[str, Any] = {
