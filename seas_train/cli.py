@@ -110,8 +110,15 @@ def check(source: Source) -> None:
 @click.argument("images", type=PATH, nargs=-1, required=True)
 @OUT
 @LICENCE
+@click.option(
+    "--keep-every",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    help="Steps of the U-Net after which what it would leave is kept in OUT/marks/STEP, 0 for never.",
+)
 @settings_options(BaseSettings)
-def base(images: tuple[Path, ...], out: Path, licence: str, settings: BaseSettings) -> None:
+def base(images: tuple[Path, ...], out: Path, licence: str, keep_every: int, settings: BaseSettings) -> None:
     """Train a small base model from scratch on folders of IMAGES, offline.
 
     A product's folder in a layout that `seas-train check` knows gives its normal images (--defects: its anomalies
@@ -123,10 +130,11 @@ def base(images: tuple[Path, ...], out: Path, licence: str, settings: BaseSettin
     provenance: dict[str, object] = {"data": [folder.resolve().name for folder in images], "licence": licence}
     if (out / "base.json").is_file():
         saved = _read_json(out / "base.json")
-        require_same(out, {**saved["settings"], **saved["provenance"]}, _asked(settings, provenance))
+        stated = {**_asked(BaseSettings(), {}), **saved["settings"]}  # an earlier version did not know all of them
+        require_same(out, {**stated, **saved["provenance"]}, _asked(settings, provenance))
         return click.echo(f"already done: the base model {out}")
     with output(out, "base"), _stopwatch(f"trained the base model {out}"):
-        bases.train(images, out, settings, provenance)
+        bases.train(images, out, settings, provenance, keep_every)
     return None
 
 

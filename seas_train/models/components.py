@@ -20,7 +20,10 @@ from tokenizers.trainers import BpeTrainer
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from seas_train.models.source import PARTS, inspect, read
+from seas_train.models import stored
+
+PARTS = stored.PARTS
+inspect = stored.inspect
 
 WORD_END = "</w>"  # of CLIP: what marks the last symbol of a word
 
@@ -96,6 +99,12 @@ class Components:
     def image_size(self) -> int:
         """Side H = W of the images this model makes, pixels."""
         return int(self.unet.config.sample_size) * 2 ** (len(self.vae.config.block_out_channels) - 1)
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """(C, h, w) of one image's latents."""
+        side = int(self.unet.config.sample_size)
+        return int(self.vae.config.latent_channels), side, side
 
     @property
     def networks(self) -> dict[str, nn.Module]:
@@ -205,11 +214,11 @@ def load(source: str | Path, vae: str | Path | None = None) -> Components:
     """
     inspect(source, vae, added=None)
     return Components(
-        unet=read(UNet2DConditionModel.from_pretrained, source, "unet", torch_dtype=torch.float32),
-        vae=read(AutoencoderKL.from_pretrained, source if vae is None else vae, "vae", torch_dtype=torch.float32),
-        text_encoder=read(CLIPTextModel.from_pretrained, source, "text_encoder", dtype=torch.float32),
-        tokenizer=read(CLIPTokenizer.from_pretrained, source, "tokenizer"),
-        scheduler=read(DDPMScheduler.from_pretrained, source, "scheduler"),
+        unet=stored.read(UNet2DConditionModel.from_pretrained, source, "unet", torch_dtype=torch.float32),
+        vae=stored.read(AutoencoderKL.from_pretrained, source if vae is None else vae, "vae", torch_dtype=torch.float32),
+        text_encoder=stored.read(CLIPTextModel.from_pretrained, source, "text_encoder", dtype=torch.float32),
+        tokenizer=stored.read(CLIPTokenizer.from_pretrained, source, "tokenizer"),
+        scheduler=stored.read(DDPMScheduler.from_pretrained, source, "scheduler"),
     )
 
 
