@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from seas_runtime.bundle.conditioning import Conditioning
 from seas_runtime.bundle.manifest import Start
-from seas_runtime.sampling.noise import NORMAL_IMAGE, POSTERIOR, START, Stream
+from seas_runtime.sampling.noise import Stream, draw_latents, draw_normal
 
 
 @dataclass(frozen=True)
@@ -51,17 +51,14 @@ def draw_pair(plan: Plan, index: int, attempt: int, normals: int) -> Pair:
     """Pair `index` of a plan: types take turns, the normal image is drawn from all `normals`."""
     stream = Stream(plan.seed, index, attempt)
     defect = plan.defects[index % len(plan.defects)]
-    return Pair(index, defect, stream.integer(NORMAL_IMAGE, normals), stream)
+    return Pair(index, defect, draw_normal(stream, normals), stream)
 
 
 def start_latent(pair: Pair, conditioning: Conditioning, start: Start) -> NDArray[np.float32]:
     """Start latent (C, h, w) float32, scaled: signal * z + noise * eps, z = mean + std * eps'.
 
-    mean and std belong to the pair's normal image; eps' and eps are two draws of standard normals of the
-    pair's stream (`POSTERIOR`, `START`).
+    mean and std belong to the pair's normal image; eps' and eps come from the pair's stream (`draw_latents`).
     """
-    mean, std = conditioning.mean[pair.normal], conditioning.std[pair.normal]
-    latent = mean + std * pair.stream.normals(POSTERIOR, mean.shape)
-    noise = pair.stream.normals(START, mean.shape)
+    latent, noise = draw_latents(pair.stream, conditioning.mean[pair.normal], conditioning.std[pair.normal])
     started: NDArray[np.float32] = np.float32(start.signal) * latent + np.float32(start.noise) * noise
     return started

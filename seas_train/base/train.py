@@ -16,8 +16,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from seas_runtime.errors import DataError
 from seas_runtime.files import write_atomic
-from seas_train.base import decoder_gan, text_encoder, unet
-from seas_train.base import vae as autoencoder
+from seas_train.base import decoder_gan, text_encoder, unet, vae
 from seas_train.config import BaseSettings
 from seas_train.data import layouts
 from seas_train.data.dataset import ImageSet, step_generator, view
@@ -109,19 +108,19 @@ def train(
     return model
 
 
-def _train_vae(vae: AutoencoderKL, images: ImageSet, out: Path, settings: BaseSettings) -> None:
+def _train_vae(network: AutoencoderKL, images: ImageSet, out: Path, settings: BaseSettings) -> None:
     """Train the autoencoder and measure its scaling factor, or read it where that is done."""
     folder = out / "vae"
     if folder.is_dir():
-        vae.load_state_dict(AutoencoderKL.from_pretrained(folder).state_dict())
-        vae.register_to_config(scaling_factor=AutoencoderKL.load_config(folder)["scaling_factor"])
-        return components.freeze(vae)
-    autoencoder.train(vae, images, out, settings)
-    components.freeze(vae)
-    mean, std = _encode(vae, images, 0)
+        network.load_state_dict(AutoencoderKL.from_pretrained(folder).state_dict())
+        network.register_to_config(scaling_factor=AutoencoderKL.load_config(folder)["scaling_factor"])
+        return components.freeze(network)
+    vae.train(network, images, out, settings)
+    components.freeze(network)
+    mean, std = _encode(network, images, 0)
     spread = float((mean + std * torch.randn(mean.shape, generator=step_generator(settings.seed, 0))).std())
-    vae.register_to_config(scaling_factor=1 / spread)
-    return _keep(vae, folder)
+    network.register_to_config(scaling_factor=1 / spread)
+    return _keep(network, folder)
 
 
 def _keep(network: AutoencoderKL | UNet2DConditionModel | CLIPTextModel, folder: Path) -> None:
@@ -133,12 +132,12 @@ def _keep(network: AutoencoderKL | UNet2DConditionModel | CLIPTextModel, folder:
     partial.rename(folder)
 
 
-def _encode(vae: AutoencoderKL, images: ImageSet, symmetry: int) -> tuple[Tensor, Tensor]:
+def _encode(network: AutoencoderKL, images: ImageSet, symmetry: int) -> tuple[Tensor, Tensor]:
     """Scaled latent mean and spread of every image, seen through one symmetry of the square."""
     pairs = []
     for start in range(0, len(images), 16):
         batch = [view(images[i][0], symmetry) for i in range(start, min(start + 16, len(images)))]
-        pairs.append(components.encode_moments(vae, torch.stack(batch)))
+        pairs.append(components.encode_moments(network, torch.stack(batch)))
     return torch.cat([mean for mean, _ in pairs]), torch.cat([std for _, std in pairs])
 
 
@@ -176,9 +175,9 @@ def _train_unet(
         _keep(model.networks[name], out / name)
 
 
-def _look(vae: AutoencoderKL, images: ImageSet, symmetries: int) -> unet.Looked:
+def _look(network: AutoencoderKL, images: ImageSet, symmetries: int) -> unet.Looked:
     """Latents and masks of all images, seen through so many symmetries of the square."""
-    moments = [_encode(vae, images, symmetry) for symmetry in range(symmetries)]
+    moments = [_encode(network, images, symmetry) for symmetry in range(symmetries)]
     mean, std = (torch.stack(views) for views in zip(*moments, strict=True))
     marked = torch.stack([F.adaptive_max_pool2d(images[i][1], mean.shape[-1]) for i in range(len(images))])
     masks = torch.stack([view(marked, symmetry) for symmetry in range(symmetries)])
