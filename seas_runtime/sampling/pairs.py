@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from seas_runtime.bundle.conditioning import Conditioning
 from seas_runtime.bundle.manifest import Start
 from seas_runtime.sampling.masks import GOOD, Mask, area, bounding_box
-from seas_runtime.sampling.noise import NORMAL_IMAGE, POSTERIOR, START, Stream
+from seas_runtime.sampling.noise import Stream, draw_latents, draw_normal
 from seas_runtime.sampling.recipe import Plan
 
 NORMAL = "good"
@@ -87,27 +87,14 @@ def draw_pair(plan: Plan, index: int, attempt: int, normals: int) -> Draw:
     """Pair `index` of a plan: types take turns, the normal image is drawn from all `normals`."""
     defect = plan.defects[index % len(plan.defects)]
     stream = Stream(plan.seed, index + NORMALS_FROM * (defect == NORMAL), attempt)
-    return Draw(index, defect, stream.integer(NORMAL_IMAGE, normals), stream)
+    return Draw(index, defect, draw_normal(stream, normals), stream)
 
 
 def start_latent(draw: Draw, conditioning: Conditioning, start: Start) -> NDArray[np.float32]:
     """Start latent (C, h, w) float32, scaled: signal * z + noise * eps, z = mean + std * eps'.
 
-    mean and std belong to the pair's normal image; eps' and eps are two draws of standard normals of the
-    pair's stream (`POSTERIOR`, `START`).
+    mean and std belong to the pair's normal image; eps' and eps come from the pair's stream (`draw_latents`).
     """
-    latent, noise = normal_latent(draw, conditioning), start_noise(draw, conditioning)
+    latent, noise = draw_latents(draw.stream, conditioning.mean[draw.normal], conditioning.std[draw.normal])
     started: NDArray[np.float32] = np.float32(start.signal) * latent + np.float32(start.noise) * noise
     return started
-
-
-def normal_latent(draw: Draw, conditioning: Conditioning) -> NDArray[np.float32]:
-    """Scaled latent (C, h, w) of the pair's normal image, drawn from its posterior."""
-    mean, std = conditioning.mean[draw.normal], conditioning.std[draw.normal]
-    latent: NDArray[np.float32] = mean + std * draw.stream.normals(POSTERIOR, mean.shape)
-    return latent
-
-
-def start_noise(draw: Draw, conditioning: Conditioning) -> NDArray[np.float32]:
-    """Noise (C, h, w) of the pair's start."""
-    return draw.stream.normals(START, conditioning.mean.shape[1:])

@@ -19,7 +19,8 @@ from seas_runtime.kernels.reference import guided_update, to_pixels
 from seas_runtime.sampling.background import at_latent, blend, edge, grow, paste, patch, soft
 from seas_runtime.sampling.cleaning import clean
 from seas_runtime.sampling.masks import GOOD, Mask, agreement, threshold_mask
-from seas_runtime.sampling.pairs import NORMAL, Draw, Pair, draw_pair, normal_latent, start_latent, start_noise
+from seas_runtime.sampling.noise import draw_latents
+from seas_runtime.sampling.pairs import NORMAL, Draw, Pair, draw_pair, start_latent
 from seas_runtime.sampling.recipe import Plan, Sampling
 from seas_runtime.sampling.solver import begun_at, step_table
 
@@ -242,8 +243,9 @@ def _over_photographs(
 ) -> list[Pair]:
     """Pairs whose pictures are photographs but for the anomaly, see `background`; normal images likewise, but for a patch."""
     table = sampling.table
-    normals = np.stack([normal_latent(draw, model.conditioning) for draw in draws])
-    noise = np.stack([start_noise(draw, model.conditioning) for draw in draws])
+    moments = model.conditioning.mean, model.conditioning.std
+    drawn = [draw_latents(draw.stream, *(moment[draw.normal] for moment in moments)) for draw in draws]
+    normals, noise = (np.stack(part) for part in zip(*drawn, strict=True))
     side, height = normals.shape[-1], photographs.shape[1]
     width = edge(height)
     patches = {draw.index: patch(draw.stream, height) for draw in draws if draw.defect == NORMAL}
