@@ -72,7 +72,7 @@ def test_copies_of_the_training_anomalies_are_found():
 def test_a_kept_score_is_never_that_of_other_pairs(tmp_path, monkeypatch):
     pieces, normals = draw_pieces("bottle", ["contamination"] * 2, 64, 1), draw_pieces("bottle", [None], 64, 2)
     few, trained = demo_quality.Few(pieces, normals.images), []
-    monkeypatch.setattr(demo_quality.downstream, "train", lambda *_: trained.append(1))
+    monkeypatch.setattr(demo_quality.segmentation, "train", lambda *_: trained.append(1))
     monkeypatch.setattr(demo_quality, "predict", lambda _, images: np.zeros(images.shape[:3], np.float32))
 
     def score(few, pairs):

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from seas_runtime.dataset.cli import data
-from tests.runtime.dataset.test_trees import TREES
+from tests.runtime.dataset.public_trees import TREES
 from tests.runtime.dataset.truth import dump, folder_of
 from tests.runtime.dataset.written_sources import WRITERS
 

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from seas_runtime.dataset.cli import data
 from seas_runtime.dataset.importers.hint import hint
-from tests.runtime.dataset.test_trees import TREES, mvtec, mvtec3d, visa
+from tests.runtime.dataset.public_trees import TREES, mvtec, mvtec3d, visa
 from tests.runtime.dataset.truth import photograph, write_normals
 from tests.runtime.dataset.written_sources import WRITERS
 

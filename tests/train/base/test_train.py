@@ -180,7 +180,9 @@ def test_a_base_model_from_scratch_is_the_same_after_a_break(owner, name, aligne
         again = broken.networks[part].state_dict()
         assert all(torch.equal(again[k], v) for k, v in network.state_dict().items())
     assert whole.vae.config.scaling_factor == broken.vae.config.scaling_factor
-    assert json.loads((tmp_path / "whole" / "base.json").read_text())
+    first, again = (json.loads((tmp_path / folder / "base.json").read_text()) for folder in ("whole", "broken"))
+    assert first["provenance"]["licence"] == "CC0"
+    assert first == again
     assert not (tmp_path / "whole" / "checkpoint").exists()
 
 

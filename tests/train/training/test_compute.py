@@ -125,7 +125,6 @@ def test_ema_is_the_average_of_the_weights(base, product, tune_settings, tmp_pat
     assert (found - weights[-1]).abs().max() > 1e-5
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="fp16 works with a GPU")
 def test_fp16_without_a_gpu(base, product, tune_settings, tmp_path):
     settings = tune_settings.model_copy(update={"precision": "fp16"})
     with pytest.raises(SettingsError, match="fp16 needs a GPU") as caught:

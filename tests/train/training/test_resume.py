@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -18,6 +17,7 @@ from seas_runtime.errors import OutputError, TrainError
 from seas_train import masks, tune
 from seas_train.models import components
 from seas_train.training import checkpoint, loop
+from tests import disk
 from tests.smallest import TUNE
 from tests.train.training.test_checkpoint import Killed, killed_at, stage, weights
 
@@ -110,30 +110,18 @@ def test_killed_inside_a_save_ends_bit_equal(tmp_path, monkeypatch, name, after)
 
 
 def test_the_weights_are_on_disk_before_the_checkpoint_counts(tmp_path, monkeypatch):
-    order, fsync, rename = [], os.fsync, Path.rename
-
-    def synced(handle):
-        order.append(Path(f"/proc/self/fd/{handle}").readlink().name)
-        return fsync(handle)
-
-    def renamed(path, target):
-        order.append(f"{path.name} -> {target.name}")
-        return rename(path, target)
-
-    monkeypatch.setattr(os, "fsync", synced)
-    monkeypatch.setattr(Path, "rename", renamed)
-    made = stage(tmp_path)
+    order, made = disk.watch(monkeypatch), stage(tmp_path)
     for step in (1, 2):
         checkpoint.save(tmp_path, step, made.task, made.modules, made.optimizer)
-    whole = ["state.safetensors", "state.json.tmp", "checkpoint.next"]
-    last = ["checkpoint.next -> checkpoint", tmp_path.name]
-    assert order == [*whole, *last, *whole, "checkpoint -> checkpoint.previous", *last]
+    whole = ["state.safetensors", "state.json.seas-tmp", "state.json.seas-tmp -> state.json", "checkpoint.next/"]
+    last = ["checkpoint.next -> checkpoint", f"{tmp_path.name}/"]
+    assert [event.partition(":")[0] for event in order] == [*whole, *last, *whole, "checkpoint -> checkpoint.previous", *last]
 
 
 def test_a_process_tuning_a_model_is_killed(base, product, tuned, tmp_path):
     folder = tmp_path / "run"
     script = (
-        "import sys, time; sys.path.insert(0, 'tests'); from pathlib import Path\n"
+        "import sys, time; from pathlib import Path\n"
         "import torch; torch.set_num_threads(1)\n"
         "from tests.smallest import TUNE; from seas_train import tune; from seas_train.data import layouts\n"
         "losses = tune.losses\n"
