@@ -13,7 +13,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from seas_runtime.bundle.names import defect_name, folder_name
 from seas_runtime.dataset.pictures import Item, listed, load
-from seas_runtime.dataset.writer import METADATA, RUN
+from seas_runtime.dataset.series import PAIRS
+from seas_runtime.dataset.writer import RUN
 from seas_runtime.errors import DataError
 
 REVIEW = "review.jsonl"
@@ -162,7 +163,7 @@ def read(out: Path, *, normals: Path | None = None, own_normals: bool = True, ac
     """
     facts, identity = _run(out)
     folder = _Folder(out, out.resolve())
-    lines = _by_index(out / METADATA, PairLine)
+    lines = _by_index(out / PAIRS.metadata, PairLine)
     decisions = {decision.index: decision for decision in _lines(out / REVIEW, Decision)}
     undecided = Decision(index=0, decision="undecided")
     records, left_out, edited = [], 0, 0
@@ -260,7 +261,7 @@ def _normals(folder: _Folder, place: str) -> list[Path]:
 def _state(out: Path, records: Sequence[Record]) -> str:
     """A hash of the run's text files, and of which records are taken, normal pictures with their sizes."""
     found = hashlib.sha256()
-    for name in (RUN, METADATA, REVIEW):
+    for name in (RUN, PAIRS.metadata, REVIEW):
         path = out / name
         found.update(path.read_bytes() if path.exists() else b"")
         found.update(b"\0")

@@ -245,13 +245,14 @@ def _over_photographs(
     table = sampling.table
     moments = model.conditioning.mean, model.conditioning.std
     drawn = [draw_latents(draw.stream, *(moment[draw.normal] for moment in moments)) for draw in draws]
-    normals, noise = (np.stack(part) for part in zip(*drawn, strict=True))
+    normals, noise = np.stack([latent for latent, _ in drawn]), np.stack([noise for _, noise in drawn])
     side, height = normals.shape[-1], photographs.shape[1]
     width = edge(height)
     patches = {draw.index: patch(draw.stream, height) for draw in draws if draw.defect == NORMAL}
 
     def at_level(step: int) -> Array:
-        return np.float32(table.alpha[step]) * normals + np.float32(table.sigma[step]) * noise
+        level: Array = np.float32(table.alpha[step]) * normals + np.float32(table.sigma[step]) * noise
+        return level
 
     def inside(draw: Draw, probabilities: list[Array]) -> Mask:
         if draw.defect == NORMAL:
