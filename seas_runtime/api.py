@@ -22,6 +22,7 @@ from seas_runtime.backends import Backend, open_backend
 from seas_runtime.backends.registry import BACKENDS, OF_CORE
 from seas_runtime.bundle.photographs import read_photographs
 from seas_runtime.bundle.reader import Bundle, read_bundle
+from seas_runtime.errors import SettingsError
 from seas_runtime.options import Options
 from seas_runtime.sampling.pairs import Pair
 from seas_runtime.sampling.recipe import Plan, Sampling
@@ -51,8 +52,10 @@ def open(  # noqa: A001  # as its users write it: seas_runtime.open
     Raises:
         BundleError: see `seas_runtime.bundle.reader.read_bundle`.
         BackendError: the backend cannot run here.
-        SettingsError: no backend has this name.
+        SettingsError: no backend has this name, or threads below 0.
     """
+    if threads < 0:
+        raise SettingsError(f"threads {threads} found, at least 0 expected")
     read = bundle if isinstance(bundle, Bundle) else read_bundle(bundle, expect)
     candidates = tuple(BACKENDS) if expect is None else OF_CORE
     return Generator(read, open_backend(backend, read, threads, candidates, log), log)
