@@ -93,6 +93,9 @@ class BaseSettings(LoopSettings):
     steps: int = Field(10000, ge=1, description="Steps of U-Net and text encoder.")
     batch: int = Field(16, ge=1, description="Images per U-Net step.")
     lr: float = Field(4e-4, gt=0, description="Peak learning rate of U-Net and text encoder.")
+    lr_schedule: Literal["cosine", "constant"] = Field(
+        "cosine", description="Learning rate of U-Net and text encoder after its warm-up: half a cosine down to 2 %, or the peak."
+    )
     ema: float = Field(0.999, ge=0, lt=1, description="Decay of the weight average that is saved.")
     anomaly_weight: float = Field(0.0, ge=0, description="How much more cells of an anomaly weigh in the U-Net's loss.")
     max_noise_weight: float = Field(

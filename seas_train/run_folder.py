@@ -26,7 +26,7 @@ from torch import Tensor
 
 from seas_runtime.errors import DataError, OutputError
 from seas_runtime.files import write_atomic
-from seas_train import prompts as ua
+from seas_train import prompts
 from seas_train.config import MaskSettings, TuneSettings
 from seas_train.models import components
 from seas_train.models.components import Components
@@ -69,7 +69,7 @@ class Run:
     @torch.no_grad()
     def embed(self, texts: list[str]) -> Tensor:
         """Prompt embeddings (n, L, D) float32; the empty string is the guidance's empty prompt."""
-        return ua.embed(self.model.tokenizer, self.model.text_encoder, texts)
+        return prompts.embed(self.model.tokenizer, self.model.text_encoder, texts)
 
 
 def save_tuned(folder: Path, facts: Facts, model: Components, rows: Tensor, normals: tuple[Tensor, Tensor]) -> None:
@@ -116,6 +116,7 @@ def load(folder: Path) -> Run:
         DataError: it is missing, was never tuned, is half-written, or a file in it cannot be read.
     """
     facts = load_facts(folder)
+    components.inspect(folder, added=len(facts.prompts.tokens))
     model = components.load(folder)
     try:
         rows = load_file(folder / "tokens.safetensors")["rows"]
@@ -125,7 +126,7 @@ def load(folder: Path) -> Run:
     except (OSError, KeyError, ValueError, SafetensorError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"{folder}: cannot be read ({reason}); make the run again with `seas-train tune`") from error
-    ua.attach_rows(model.text_encoder, rows)
+    prompts.attach_rows(model.text_encoder, rows)
     components.freeze(*model.networks.values())
     return Run(folder, facts, model, mean, std, rmp)
 

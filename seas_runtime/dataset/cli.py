@@ -11,6 +11,7 @@ from seas_runtime.errors import INTERRUPTED
 
 COMMANDS = {
     "import": "seas_runtime.dataset.importers.cli:import_source",
+    "export": "seas_runtime.dataset.export_cli:export",
 }
 """Name of a command -> "module:function". The modules load nothing but click before they run."""
 

@@ -134,6 +134,8 @@ def test_a_bundle_or_backend_that_is_not_there(pristine, tmp_path):
         seas_runtime.open(pristine, expect="0" * 64)
     with pytest.raises(SettingsError, match="backend 'tpu' found"):
         seas_runtime.open(pristine, "tpu")
+    with pytest.raises(SettingsError, match="threads -1 found"):
+        seas_runtime.open(pristine, threads=-1)
 
 
 def test_auto_says_what_it_took_and_a_digest_narrows_it(bundle):

@@ -20,6 +20,7 @@ from seas_train.data.dataset import ImageSet, step_generator
 from seas_train.models import components
 from seas_train.training import compute, loop
 from tests.smallest import MASKS, TUNE
+from tests.train.drawing import drawn
 
 ROOT = Path(__file__).parents[3]
 UNET = "unet/diffusion_pytorch_model.safetensors"
@@ -33,9 +34,7 @@ def gradients(base, product, **switch):
         network.double()
     learner = tune.prepare(model, ua.compose(product.defects, settings), settings)
     images = ImageSet(product.anomalies, 64), ImageSet(product.normals, 64)
-    generator = step_generator(0, 0)
-    batch = tune.sample_batch(*images, (2, 2), True, generator)
-    tune.losses(learner, batch, settings, generator)["loss"].backward()
+    tune.losses(learner, *drawn(model, images, (2, 2)), settings)["loss"].backward()
     return {n: p.grad for n, p in model.unet.named_parameters()}, learner
 
 
@@ -55,21 +54,36 @@ def test_gradient_checkpointing_gives_the_same_gradients(base, product):
     block = learner.model.unet.down_blocks[1].resnets[0]
     block.register_forward_pre_hook(lambda *_: again.append(1))
     images = ImageSet(product.anomalies, 64), ImageSet(product.normals, 64)
-    batch = tune.sample_batch(*images, (1, 1), True, step_generator(0, 0))
-    tune.losses(learner, batch, TuneSettings(), step_generator(0, 0))["loss"].backward()
+    tune.losses(learner, *drawn(learner.model, images, (1, 1)), TuneSettings())["loss"].backward()
     assert len(again) == 2
 
 
 def test_cached_latents_are_the_encoder_s_and_are_encoded_once(model, product, monkeypatch):
     components.freeze(model.vae)
-    image, other = (ImageSet(product.anomalies, 64)[i][0] for i in (0, 1))
+    (image, other), (first, second) = (ImageSet(product.anomalies, 64)[i][0] for i in (0, 1)), product.anomalies[:2]
     plain, cached = compute.Encoder(model.vae), compute.Encoder(model.vae, cached=True)
     calls, whole = [], components.encode_moments
     monkeypatch.setattr(components, "encode_moments", lambda vae, x: calls.append(len(x)) or whole(vae, x))
-    for images in (torch.stack([image, other]), torch.stack([other, image.flip(-1), image])):
-        for found, expected in zip(cached(images), plain(images), strict=True):
+    for images, views in (
+        (torch.stack([image, other]), [(first, 0), (second, 0)]),
+        (torch.stack([other, image.flip(-1), image]), [(second, 0), (first, 1), (first, 0)]),
+    ):
+        for found, expected in zip(cached(images, views), plain(images, views), strict=True):
             torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     assert calls.count(1) == 3
+
+
+def test_equal_views_are_equal_images_and_others_are_not(product):
+    """What the cache takes for granted: a view of a batch says which pixels it shows, to the bit."""
+    images = ImageSet(product.anomalies, 64), ImageSet(product.normals, 64)
+    seen, equal = {}, 0
+    for step in range(40):
+        batch = tune.sample_batch(*images, (2, 2), True, step_generator(0, step))
+        for view, image in zip(batch.views, batch.images, strict=True):
+            equal += view in seen
+            assert torch.equal(seen.setdefault(view, image), image)
+    assert equal > 20
+    assert len({image.numpy().tobytes() for image in seen.values()}) == len(seen)
 
 
 def test_cached_latents_do_not_change_a_loss(base, product):
@@ -91,10 +105,10 @@ def test_bf16_is_near_fp32_and_keeps_fp32_weights(base, product, tune_settings, 
 def test_ema_is_the_average_of_the_weights(base, product, tune_settings, tmp_path, monkeypatch):
     whole, weights = loop.optimise, []
 
-    def keep(stage, *rest):
-        losses = whole(stage, *rest)
+    def keep(stage, step):
+        done = whole(stage, step)
         weights.append(stage.modules["unet"].conv_in.weight.detach().clone())
-        return losses
+        return done
 
     settings = tune_settings.model_copy(update={"steps": 3})
     with monkeypatch.context() as patch:
@@ -130,8 +144,16 @@ def test_what_is_not_installed_is_named(base, product, tune_settings, tmp_path, 
 
 
 def test_another_precision_in_the_same_process():
-    assert compute.accelerator(TuneSettings(device="cpu", precision="bf16")).mixed_precision == "bf16"
-    assert compute.accelerator(MaskSettings(device="cpu")).mixed_precision == "no"
+    x = torch.ones(2, 2)
+    for settings, dtype in (
+        (TuneSettings(device="cpu", precision="bf16"), torch.bfloat16),
+        (MaskSettings(device="cpu"), torch.float32),
+        (MaskSettings(device="cpu", precision="bf16"), torch.bfloat16),
+    ):
+        machine = compute.machine(settings)
+        with machine.autocast():
+            assert (x @ x).dtype == dtype
+        assert (machine.device.type, machine.rank, machine.processes, machine.main) == ("cpu", 0, 1, True)
 
 
 def step_of_both(base: str, data: Path, folder: Path, out: Path, anomalies: int, normals: int) -> None:
@@ -165,8 +187,8 @@ def tune_by_command(base: str, data: str, folder: Path, rank: int) -> None:
     """`seas-train tune` into `folder`/run; what this process has learned goes to a file of its own."""
     whole = loop.run
 
-    def keep(stage, *rest):
-        whole(stage, *rest)
+    def keep(stage):
+        whole(stage)
         parts = {f"{name}.{k}": v for name, module in stage.modules.items() for k, v in module.state_dict().items()}
         save_file(parts, folder / f"learned{rank}.safetensors")
 

@@ -19,7 +19,7 @@ from seas_train.models import components
 from seas_train.training import checkpoint, loop
 from tests import disk
 from tests.smallest import TUNE
-from tests.train.training.test_checkpoint import Killed, killed_at, losses_of, stage, weights
+from tests.train.training.test_checkpoint import Killed, killed_at, stage, weights
 
 ROOT = Path(__file__).parents[3]
 FILES = ("unet/diffusion_pytorch_model.safetensors", "tokens.safetensors")
@@ -76,7 +76,7 @@ STEPS = {"rename": Path, "rmtree": checkpoint.shutil, "save_file": checkpoint, "
 def test_killed_inside_a_save_ends_bit_equal(tmp_path, monkeypatch, name, after):
     unbroken = stage(tmp_path / "whole")
     unbroken.folder.mkdir()
-    loop.run(unbroken, losses_of(unbroken))
+    loop.run(unbroken)
     call = 0
     while True:
         call += 1
@@ -97,13 +97,13 @@ def test_killed_inside_a_save_ends_bit_equal(tmp_path, monkeypatch, name, after)
         with monkeypatch.context() as patch:
             patch.setattr(STEPS[name], name, dying)
             try:
-                loop.run(broken, losses_of(broken))
+                loop.run(broken)
             except Killed:
                 pass
             else:
                 break
         again = stage(folder)
-        loop.run(again, losses_of(again))
+        loop.run(again)
         assert weights(again) == weights(unbroken)
         assert log_of(folder) == log_of(unbroken.folder)
     assert call > 3
@@ -147,17 +147,18 @@ def test_a_process_tuning_a_model_is_killed(base, product, tuned, tmp_path):
 
 def test_a_finite_loss_with_infinite_gradients_is_not_kept(tmp_path):
     broken = stage(tmp_path, every=1)
-    plain = losses_of(broken)
+    plain = broken.losses_of
 
-    def losses(step: int) -> loop.Losses:
-        made = plain(step)
-        if step == 3:  # a square root at 0 has value 0 and slope infinity
+    def losses(batch: tuple[int, torch.Tensor]) -> loop.Losses:
+        made = plain(batch)
+        if batch[0] == 3:  # a square root at 0 has value 0 and slope infinity
             made["loss"] = made["loss"] + (broken.modules["line"].weight * 0).abs().sum().sqrt()
         return made
 
-    broken.batch = lambda: "crack/003.png"
+    broken.losses_of = losses
+    broken.describe = lambda batch: f"crack/00{batch[0]}.png"
     with pytest.raises(TrainError, match=r"gradient of step 3 is not finite \(batch: crack/003.png\)") as caught:
-        loop.run(broken, losses)
+        loop.run(broken)
     assert "\n" not in caught.value.format_message()
     assert json.loads((tmp_path / "checkpoint" / "state.json").read_text())["step"] == 3
     assert all(v.isfinite().all() for v in load_file(tmp_path / "checkpoint" / "state.safetensors").values())
@@ -217,7 +218,7 @@ def test_a_torn_log_line_goes_and_other_stages_stay(tmp_path):
     other = '{"stage": "base-vae", "step": 9}\n'
     log.write_text(other + '{"stage": "line", "step": 1, "loss": 0}\n{"stage": "line", "st')
     made = stage(tmp_path)
-    loop.run(made, losses_of(made))
+    loop.run(made)
     assert log.read_text().startswith(other)
     assert [(x["stage"], x["step"]) for x in log_of(tmp_path)] == [("base-vae", 9)] + [("line", i) for i in range(1, 8)]
 
@@ -225,7 +226,7 @@ def test_a_torn_log_line_goes_and_other_stages_stay(tmp_path):
 def test_numbers_of_an_8_bit_optimiser_are_kept(tmp_path):
     """Its state holds bytes and plain numbers; an AdamW given such a state stands for it."""
     made = stage(tmp_path)
-    losses_of(made)(0)["loss"].backward()
+    made.losses_of(made.batch_of(0))["loss"].backward()
     made.optimizer.step()
     for slot in made.optimizer.state.values():
         slot["state1"], slot["gnorm"] = torch.arange(4, dtype=torch.uint8), 7
