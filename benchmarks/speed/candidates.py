@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.experiments.turns import random_feeds
-from benchmarks.speed.job import Candidate, Job
+from benchmarks.speed.job import GUIDANCE, MASK_STEPS, STEPS, THRESHOLD, Candidate, Job
 from benchmarks.speed.torch_candidates import Compiled, Product, Reference, Rounded, Torch, TorchWorkers
 from seas_runtime import Generator, Options, Pair
 from seas_runtime.backends import Backend, BatchBackend, open_backend
@@ -74,8 +75,8 @@ class Runtime:
         self.backend = Timed(opened)
         runs_the_loop = isinstance(opened, BatchBackend)  # whose graphs cannot be timed from here
         self.generator = Generator(self.bundle, opened if runs_the_loop else self.backend)
-        options = Options(count=job.count, batch=job.batch, max_area=1.0, retries=0)  # steps and the like are the bundle's
-        self.settings = resolve(self.bundle.manifest, backend, options)
+        how = Options(steps=STEPS, guidance=GUIDANCE, threshold=THRESHOLD, mask_steps=MASK_STEPS, max_area=1.0, retries=0)
+        self.settings = resolve(self.bundle.manifest, backend, replace(how, count=job.count, batch=job.batch))
         self.parts = [[len(part) for part in cut(batch, self.backend.workers)] for batch in self.settings.plan().batches()]
         sizes = {size for batch in self.parts for size in batch}
         self.feeds = {(graph, size): random_feeds(self.bundle, graph, size) for graph in REQUIRED_GRAPHS for size in sizes}
