@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from seas_runtime.dataset import sheet
 from seas_runtime.files import write_atomic
 from seas_runtime.sampling.noise import Stream, draw_latents, draw_normal
 from seas_train import reference
+from seas_train.data.images import png
 from seas_train.reference import SampleSettings
 from seas_train.run_folder import Run
 
@@ -94,6 +94,4 @@ def draw(run: Run, order: Order, index: int) -> Draw:
 
 def _save(image: Image.Image, path: Path) -> None:
     path.parent.mkdir(exist_ok=True)
-    stream = io.BytesIO()
-    image.save(stream, "PNG")
-    write_atomic(path, stream.getvalue())
+    write_atomic(path, png(image))

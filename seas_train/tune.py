@@ -221,8 +221,8 @@ def train(product: Product, source: str, out: Path, settings: TuneSettings, prov
         held_out=_names(split.held_out, product),
         normals=_names(normal_records, product),
     )
-    normals = (images[1][i][0] for i in range(len(images[1])))
-    run_folder.save_tuned(out, facts, model, rows, components.encode_each(model.vae, normals))
+    normals = [images[1][i][0] for i in range(len(images[1]))]
+    run_folder.save_tuned(out, facts, model, rows, components.encode_each(model.vae, normals), normals)
     checkpoint.clear(out)
 
 
