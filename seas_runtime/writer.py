@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from seas_runtime.atomic import TEMPORARY_SUFFIX, flush_folder, write_atomic
+from seas_runtime.dataset.review.decisions import REVIEW
 from seas_runtime.errors import OutputError
 from seas_runtime.lock import LOCK, locked
 from seas_runtime.masks import GOOD, area, bounding_box
@@ -88,9 +89,9 @@ class Writer:
         """Keep whole batches, forget the rest, clear what a killed run left, and note what is to do."""
         begun = read_record(self.out / RUN)
         done, refused = self.metadata.read(), self.refused.read()
-        if begun is not None and (done or refused):
+        if begun is not None and (done or refused or (self.out / REVIEW).exists()):
             check_same_run(self.out, begun.settings, self.record.settings)
-        elif begun is not None:  # it made no pair, so any settings may follow
+        elif begun is not None:  # it made no pair that anyone decided on, so any settings may follow
             self._clear(begun.settings, {})
         top = max(done.keys() | refused.keys(), default=-1)
         if top >= self.plan.count:

@@ -1,0 +1,1 @@
+"""Data sets of image-mask pairs: what is done with them beside generating."""
