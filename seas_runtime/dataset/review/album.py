@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +13,7 @@ from PIL import Image
 from seas_runtime.dataset.review.cache import Cache
 from seas_runtime.dataset.review.inside import read_file
 from seas_runtime.dataset.review.log import Decisions
-from seas_runtime.dataset.review.pairs import Pair, Pairs
+from seas_runtime.dataset.review.pairs import Pairs
 from seas_runtime.dataset.review.pictures import PNG, Mask, decode, jpeg, mask_of, overlay_png, small
 from seas_runtime.dataset.review.survey import Scene
 from seas_runtime.dataset.review.training import Real
@@ -20,6 +21,8 @@ from seas_runtime.errors import DataError
 
 THUMBNAIL, LARGE = 256, 1600  # largest sides, pixels
 Size = Literal["thumb", "overlay", "large"]
+View = tuple[str, str]
+"""Small picture (JPEG) and overlay (PNG) in base64."""
 _CACHE_BYTES = 1 << 27
 _WAITING = 0.3  # seconds after a picture was asked for
 
@@ -82,14 +85,25 @@ class Album:
             return None
         return Scene(image.convert("RGB"), mask_of(mask), real.defect)
 
-    def view(self, size: Size, index: int, side: int = THUMBNAIL) -> bytes:
-        """A pair as a page shows it: its picture as JPEG, or the overlay of its mask as PNG."""
-        pair = self.pairs.of(index)
-        state = (self.pairs.generation, self.decisions.mask_revision(index) if size == "overlay" else 0)
-        return self._view(("pair", size, index, side, *state), lambda: self._draw(size, pair, side))
+    def view(self, index: int, side: int = THUMBNAIL) -> View:
+        """A pair as a page shows it among others."""
+        state = (self.pairs.generation, self.decisions.mask_revision(index))
+        picture = self._view(("thumb", index, side, state[0]), lambda: self._thumb(index, side))
+        overlay = self._view(("overlay", index, side, *state), lambda: overlay_png(self.mask(index), side))
+        return base64.b64encode(picture).decode(), base64.b64encode(overlay).decode()
+
+    def views(self, indices: Iterable[int]) -> dict[int, View | None]:
+        """Several pairs; None for one that cannot be shown."""
+        found: dict[int, View | None] = {}
+        for index in indices:
+            try:
+                found[index] = self.view(index)
+            except DataError:
+                found[index] = None
+        return found
 
     def real_view(self, size: Size, number: int, side: int = THUMBNAIL) -> bytes:
-        """The same of a real anomaly; one without mask has an empty overlay."""
+        """A real anomaly as JPEG of at most `side` pixels a side, or its overlay as PNG, empty for one without mask."""
         if not 0 <= number < len(self.reals):
             raise DataError(
                 f"real anomaly {number} found, 0 to {len(self.reals) - 1} expected; load the page again"
@@ -97,10 +111,8 @@ class Album:
         real = self.reals[number]
         return self._view(("real", size, number, side), lambda: self._draw_real(size, real, side))
 
-    def _draw(self, size: Size, pair: Pair, side: int) -> bytes:
-        if size == "overlay":
-            return overlay_png(self.mask(pair.index), side)
-        return jpeg(small(_open(self.pairs.out, pair.image), side))
+    def _thumb(self, index: int, side: int) -> bytes:
+        return jpeg(small(_open(self.pairs.out, self.pairs.of(index).image), side))
 
     def _draw_real(self, size: Size, real: Real, side: int) -> bytes:
         image = _open(self.root, real.image)

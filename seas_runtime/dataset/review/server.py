@@ -22,6 +22,7 @@ from seas_runtime.dataset.review.pictures import MOST_PIXELS, mask_png
 from seas_runtime.errors import DataError, SeasError, SettingsError
 
 _MOST_DECIDED = 200_000
+_MOST_VIEWS = 64
 _MOST_JSON = 1 << 23
 _KEPT = {"Cache-Control": "private, max-age=86400, immutable"}  # addresses change with what they show
 _STATUS: tuple[tuple[type[SeasError], int], ...] = ((DataError, 404), (StaleError, 409), (SettingsError, 403))
@@ -48,13 +49,13 @@ def _routes(gallery: Gallery) -> list[Route]:
         Route("/api/gallery", handlers.gallery),
         Route("/api/pairs", handlers.pairs),
         Route("/api/changes", handlers.changes),
+        Route("/api/views", handlers.views),
         Route("/api/figures", handlers.figures),
         Route("/api/decisions", handlers.decide, methods=["POST"]),
         Route("/api/masks/{index:int}", handlers.mend, methods=["PUT"]),
         Route("/api/masks/{index:int}", handlers.restore, methods=["DELETE"]),
         Route("/pair/{index:int}/image.png", handlers.image),
         Route("/pair/{index:int}/mask.png", handlers.mask),
-        Route("/pair/{index:int}/{size}", handlers.pair),
         Route("/real/{number:int}/{size}", handlers.real),
     ]
 
@@ -90,13 +91,19 @@ class _Handlers:
         mask = self._gallery.album.mask(request.path_params["index"], generated=generated)
         return Response(mask_png(mask), media_type="image/png", headers=_KEPT)
 
-    def pair(self, request: Request) -> Response:
-        size = _size(request)
-        return _picture(size, self._gallery.album.view(size, request.path_params["index"], _side(size)))
+    def views(self, request: Request) -> Response:
+        words = request.query_params.get("pairs", "").split(",")
+        if len(words) > _MOST_VIEWS:
+            raise HTTPException(400, f"{len(words)} pairs found, at most {_MOST_VIEWS} expected")
+        return JSONResponse(self._gallery.album.views(_whole("pairs", word) for word in words))
 
     def real(self, request: Request) -> Response:
-        size = _size(request)
-        return _picture(size, self._gallery.album.real_view(size, request.path_params["number"], _side(size)))
+        size: Size = request.path_params["size"]
+        if size not in get_args(Size):
+            raise HTTPException(404, f"{size!r} found, one of {', '.join(get_args(Size))} expected")
+        side = LARGE if size == "large" else THUMBNAIL
+        data = self._gallery.album.real_view(size, request.path_params["number"], side)
+        return Response(data, media_type="image/png" if size == "overlay" else "image/jpeg", headers=_KEPT)
 
     async def decide(self, request: Request) -> Response:
         verdicts = _verdicts(await _body(request, _MOST_JSON))
@@ -136,23 +143,11 @@ def _surveying(gallery: Gallery) -> Callable[[Starlette], Any]:
     return lifespan
 
 
-def _picture(size: Size, data: bytes) -> Response:
-    return Response(data, media_type="image/png" if size == "overlay" else "image/jpeg", headers=_KEPT)
-
-
-def _size(request: Request) -> Size:
-    size: Size = request.path_params["size"]
-    if size not in get_args(Size):
-        raise HTTPException(404, f"{size!r} found, one of {', '.join(get_args(Size))} expected")
-    return size
-
-
-def _side(size: Size) -> int:
-    return LARGE if size == "large" else THUMBNAIL
-
-
 def _number(request: Request, name: str, default: int = 0) -> int:
-    text = request.query_params.get(name, str(default))
+    return _whole(name, request.query_params.get(name, str(default)))
+
+
+def _whole(name: str, text: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) < 16):
         raise HTTPException(400, f"{name} {text!r} found, a number expected")
     return int(text)

@@ -24,6 +24,8 @@ _MODULES = (  # each after what it imports
     "model.js",
     "source.js",
     "selection.js",
+    "thumbs.js",
+    "cells.js",
     "grid.js",
     "stage.js",
     "brush.js",

@@ -1,32 +1,37 @@
 // The gallery: cells by type, of which only those in sight are in the document.
 
-import { areaText, countText, VERDICT_WORDS } from "./model.js";
+import { Cells, Heads } from "./cells.js";
 import { Selection } from "./selection.js";
+import { Thumbs } from "./thumbs.js";
 
 const GAP = 8;
 const HEAD = 44;
 const CAPTION = 26;
-const OVERSCAN = 400; // pixels above and below what is in sight
-const REST = 90; // milliseconds without a leap after which pictures are asked for
+const OVERSCAN = 300; // pixels above and below what is in sight
+const FAST = 250; // milliseconds for a screenful, below which pictures wait
+const REST = 80; // milliseconds of rest after which they are asked for
 
 export class Grid extends EventTarget {
   constructor(model, source) {
     super();
     this.model = model;
-    this.source = source;
     this.box = document.getElementById("gallery");
     this.sheet = document.getElementById("sheet");
     this.where = document.querySelector("#where span");
+    this.quick = document.getElementById("quick");
     this.side = 168;
-    this.selected = new Selection(model);
-    this.cells = new Map();
-    this.waiting = new Set();
     this.rows = [];
-    this.last = 0;
+    this.rowOf = new Map();
+    this.last = { top: 0, time: 0 };
+    this.selected = new Selection(model);
+    this.thumbs = new Thumbs(model, source, (pairs) => pairs.forEach((pair) => this.cells.picture(pair)));
+    this.cells = new Cells(model, this.thumbs, this.selected, this.sheet);
+    this.heads = new Heads(model, this.sheet);
     this.box.addEventListener("scroll", () => this.soon(), { passive: true });
     new ResizeObserver(() => this.layout()).observe(this.box);
     this.sheet.addEventListener("click", (event) => this.clicked(event));
     this.sheet.addEventListener("dblclick", (event) => this.openAt(event));
+    this.sheet.addEventListener("pointerover", (event) => this.hovered(event));
     model.addEventListener("order", () => this.layout());
     model.addEventListener("pairs", (event) => this.update(event.detail.pairs));
   }
@@ -42,18 +47,17 @@ export class Grid extends EventTarget {
     if (!width) return;
     const held = this.hold();
     const columns = Math.max(Math.floor((width + GAP) / (this.side + GAP)), 2);
-    this.columns = columns;
     this.cell = Math.floor((width - GAP * (columns - 1)) / columns);
     this.rows = [];
-    this.rowOf = new Map();
+    this.rowOf.clear();
     let top = 0;
     for (const section of this.model.sections) {
-      this.rows.push({ top, section });
+      this.rows.push({ top, section, head: true });
       top += HEAD;
       for (let first = 0; first < section.pairs.length; first += columns) {
         const pairs = section.pairs.slice(first, first + columns);
         for (const pair of pairs) this.rowOf.set(pair.index, this.rows.length);
-        this.rows.push({ top, pairs });
+        this.rows.push({ top, section, pairs });
         top += this.cell + CAPTION + GAP;
       }
     }
@@ -61,6 +65,7 @@ export class Grid extends EventTarget {
     this.release(held);
     this.selected.check();
     this.render();
+    this.cells.shown.forEach((_, index) => this.cells.fill(this.model.pairs.get(index)));
   }
 
   // The first cell in sight and where it is, or nothing while the top is in sight.
@@ -77,8 +82,7 @@ export class Grid extends EventTarget {
   }
 
   soon() {
-    if (this.frame) return;
-    this.frame = requestAnimationFrame(() => {
+    this.frame ||= requestAnimationFrame(() => {
       this.frame = 0;
       this.render();
     });
@@ -86,28 +90,43 @@ export class Grid extends EventTarget {
 
   render() {
     const top = this.box.scrollTop;
-    const bottom = top + this.box.clientHeight;
-    const leap = Math.abs(top - this.last) > this.box.clientHeight;
-    this.last = top;
-    const wanted = new Set();
+    const height = this.box.clientHeight; // read before anything is written, or the browser lays out twice
+    const bottom = top + height;
+    const [indices, types, seen, beside] = [new Set(), new Set(), [], []];
     for (let at = this.rowAt(top - OVERSCAN); at < this.rows.length && this.rows[at].top < bottom + OVERSCAN; at += 1) {
       const row = this.rows[at];
-      if (row.section) this.keep(wanted, `type ${row.section.type}`, row, 0, () => this.head(row.section));
-      else row.pairs.forEach((pair, column) => this.keep(wanted, pair.index, row, column, () => this.make(pair)));
+      if (row.head) {
+        types.add(row.section.type);
+        this.heads.put(row.section, row.top);
+      } else {
+        for (const pair of row.pairs) indices.add(pair.index);
+        (row.top + this.cell > top && row.top < bottom ? seen : beside).push(row);
+      }
+    }
+    this.cells.keepOnly(indices);
+    this.heads.keepOnly(types);
+    for (const row of [...seen, ...beside]) {
+      row.pairs.forEach((pair, column) => this.cells.put(pair, column * (this.cell + GAP), row.top, this.cell));
     }
     this.sayWhere(top);
-    for (const [key, element] of this.cells) if (!wanted.has(key)) this.drop(key, element);
+    this.ask([...seen, ...beside].flatMap((row) => row.pairs), top, height);
+  }
+
+  // Pictures for cells: at once, or while cells rush by once they rest.
+  ask(pairs, top, height) {
+    const now = performance.now();
+    const screens = Math.abs(top - this.last.top) / Math.max(height, 1);
+    const fast = screens > (now - this.last.time) / FAST;
+    this.last = { top, time: now };
     clearTimeout(this.rest);
-    if (leap) this.rest = setTimeout(() => this.load(), REST);
-    else this.load();
+    if (fast) this.rest = setTimeout(() => this.thumbs.want(pairs), REST);
+    else this.thumbs.want(pairs);
   }
 
   // The type that is in sight while its head is not.
   sayWhere(top) {
-    let at = this.rowAt(top);
-    while (at > 0 && !this.rows[at].section) at -= 1;
-    const row = this.rows[at];
-    this.where.hidden = !row?.section || row.top + HEAD > top;
+    const row = this.rows[this.rowAt(top)];
+    this.where.hidden = !row || row.head;
     if (!this.where.hidden && this.where.textContent !== row.section.type) this.where.textContent = row.section.type;
   }
 
@@ -119,124 +138,29 @@ export class Grid extends EventTarget {
       if (this.rows[middle].top <= top) low = middle;
       else high = middle - 1;
     }
-    return low;
-  }
-
-  keep(wanted, key, row, column, make) {
-    wanted.add(key);
-    let element = this.cells.get(key);
-    if (!element) {
-      element = make();
-      this.cells.set(key, element);
-      this.sheet.append(element);
-    }
-    const place = `translate(${column * (this.cell + GAP)}px, ${row.top}px)`;
-    if (element.style.transform !== place) element.style.transform = place;
-    if (row.section) this.fillHead(element, row.section);
-    else if (element.style.width !== `${this.cell}px`) element.style.width = `${this.cell}px`;
-  }
-
-  drop(key, element) {
-    for (const image of element.querySelectorAll("img")) image.removeAttribute("src"); // ends its request
-    element.remove();
-    this.cells.delete(key);
-    this.waiting.delete(key);
-  }
-
-  head() {
-    const head = document.createElement("h2");
-    head.className = "type";
-    return head;
-  }
-
-  fillHead(head, { type, pairs }) {
-    const counts = this.model.counts(pairs);
-    const parts = [`${countText(pairs.length)} pairs`];
-    if (counts.accept) parts.push(`${countText(counts.accept)} accepted`);
-    if (counts.reject) parts.push(`${countText(counts.reject)} rejected`);
-    const text = parts.join(", ");
-    if (head.dataset.text === type + text) return;
-    head.dataset.text = type + text;
-    const name = Object.assign(document.createElement("span"), { textContent: type });
-    const more = Object.assign(document.createElement("small"), { textContent: text });
-    head.replaceChildren(name, more);
-  }
-
-  make(pair) {
-    const cell = document.getElementById("cell").content.firstElementChild.cloneNode(true);
-    cell.id = `pair-${pair.index}`;
-    cell.dataset.index = pair.index;
-    cell.querySelector(".number").textContent = pair.index;
-    if (this.model.info.readOnly) cell.querySelector(".quick").remove();
-    this.fill(cell, pair);
-    this.waiting.add(pair.index);
-    return cell;
-  }
-
-  fill(cell, pair) {
-    cell.dataset.verdict = pair.verdict;
-    cell.classList.toggle("copy", pair.copy);
-    cell.querySelector(".value").textContent = this.value(pair);
-    cell.querySelector(".mended").hidden = !pair.mended;
-    cell.querySelector(".copied").hidden = !pair.copy;
-    cell.setAttribute("aria-selected", this.selected.has(pair.index));
-    cell.classList.toggle("current", pair.index === this.selected.current);
-    const facts = [`Pair ${pair.index}`, pair.type, VERDICT_WORDS[pair.verdict], `mask ${areaText(pair)}`];
-    if (pair.mended) facts.push("mask mended");
-    if (pair.copy) facts.push("suspected copy");
-    cell.setAttribute("aria-label", facts.join(", "));
-    cell.setAttribute("aria-posinset", (this.model.places.get(pair.index) ?? 0) + 1);
-    cell.setAttribute("aria-setsize", this.model.flat.length);
-  }
-
-  // What the order is about, beside the number.
-  value(pair) {
-    const sort = this.model.view.sort;
-    if (sort === "agreement" && pair.agreement !== null) return pair.agreement.toFixed(2);
-    if (["like", "unlike"].includes(sort) && pair.likeness !== null) return pair.likeness.toFixed(3);
-    return areaText(pair);
-  }
-
-  load() {
-    for (const index of this.waiting) {
-      const pair = this.model.pairs.get(index);
-      const cell = this.cells.get(index);
-      if (!pair || !cell) continue;
-      cell.querySelector(".picture").src = this.source.thumb(pair, this.model.generation);
-      this.loadOverlay(cell, pair);
-    }
-    this.waiting.clear();
-  }
-
-  loadOverlay(cell, pair) {
-    const overlay = cell.querySelector(".overlay");
-    const address = this.source.overlay(pair, this.model.generation);
-    if (overlay.getAttribute("src") !== address) overlay.src = address;
+    return Math.max(low, 0);
   }
 
   update(pairs) {
+    const stale = [];
     for (const pair of pairs) {
-      const cell = this.cells.get(pair.index);
-      if (!cell) continue;
-      this.fill(cell, pair);
-      if (!this.waiting.has(pair.index)) this.loadOverlay(cell, pair);
+      if (!this.cells.shown.has(pair.index)) continue;
+      this.cells.fill(pair);
+      if (!this.cells.picture(pair)) stale.push(pair);
     }
-    for (const row of this.rows) {
-      const head = row.section && this.cells.get(`type ${row.section.type}`);
-      if (head) this.fillHead(head, row.section);
-    }
+    if (stale.length) this.thumbs.want([...stale, ...this.thumbs.queue]);
+    for (const section of this.model.sections) this.heads.fill(section);
   }
+
+  // Selection and moving.
 
   select(index, { extend = false, show = true } = {}) {
     this.selected.set(index, extend);
-    const row = this.rows[this.rowOf?.get(index)];
+    const row = this.rows[this.rowOf.get(index)];
     if (row && show) this.reveal(row);
-    for (const [key, cell] of this.cells) {
-      const pair = this.model.pairs.get(key);
-      if (pair) this.fill(cell, pair);
-    }
-    const cell = this.cells.get(index);
-    if (cell) this.box.setAttribute("aria-activedescendant", cell.id);
+    for (const key of this.cells.shown.keys()) this.cells.fill(this.model.pairs.get(key));
+    const cell = this.cells.shown.get(index);
+    if (cell) this.box.setAttribute("aria-activedescendant", cell.root.id);
     else this.box.removeAttribute("aria-activedescendant");
   }
 
@@ -277,7 +201,7 @@ export class Grid extends EventTarget {
     const column = this.rows[row].pairs.indexOf(flat[at]);
     for (let left = Math.abs(steps); left > 0; left -= 1) {
       let next = row + Math.sign(steps);
-      while (this.rows[next]?.section) next += Math.sign(steps);
+      while (this.rows[next]?.head) next += Math.sign(steps);
       if (!this.rows[next]) break;
       row = next;
     }
@@ -301,5 +225,11 @@ export class Grid extends EventTarget {
 
   openAt(event) {
     if (event.target.closest(".cell") && !event.target.closest("[data-do]")) this.dispatchEvent(new CustomEvent("open"));
+  }
+
+  // Buttons on the cell below a mouse.
+  hovered(event) {
+    const frame = event.pointerType === "mouse" && event.target.closest(".cell")?.querySelector(".frame");
+    if (frame && this.quick.parentElement !== frame) frame.append(this.quick);
   }
 }

@@ -113,7 +113,8 @@ export class Loupe extends EventTarget {
   async fetch(pair) {
     const { generation } = this.model;
     if (!this.source.live) {
-      return Promise.all([this.source.image(pair), this.source.overlay(pair)].map((at) => this.pictures.get(at)));
+      const views = await this.source.thumbs();
+      return Promise.all(views[pair.index].map((at) => this.pictures.get(at)));
     }
     const addresses = [this.source.image(pair, generation), this.source.mask(pair, generation)];
     const [image, mask] = await Promise.all(addresses.map((at) => this.pictures.get(at)));

@@ -58,14 +58,20 @@ class Page {
     let wait = LATER;
     try {
       if (await this.catchUp()) wait = SOON;
-      if (this.lost) this.alert.hidden = true;
-      this.lost = false;
+      if (this.lost) this.found();
     } catch (error) {
       this.say(error.message);
       this.lost = true;
     }
     clearTimeout(this.timer);
     if (this.source.live && !document.hidden) this.timer = setTimeout(() => this.follow(), wait);
+  }
+
+  // The server answers again.
+  found() {
+    this.lost = false;
+    this.alert.hidden = true;
+    this.grid.render();
   }
 
   // Returns whether more is to be expected soon.

@@ -1,6 +1,6 @@
 // Pictures that were loaded a moment ago, and masks as arrays.
 
-const KEPT = 16;
+const MOST_PICTURES = 16;
 
 export class Pictures {
   constructor() {
@@ -16,7 +16,7 @@ export class Pictures {
       throw error;
     });
     this.found.set(address, picture);
-    if (this.found.size > KEPT) this.found.delete(this.found.keys().next().value);
+    if (this.found.size > MOST_PICTURES) this.found.delete(this.found.keys().next().value);
     return picture;
   }
 }

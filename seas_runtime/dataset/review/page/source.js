@@ -55,15 +55,13 @@ class Server {
     return answer(fetch(`/api/masks/${pair.index}?base=${base}`, { method: "DELETE" }));
   }
 
+  // Addresses of small pictures and overlays by index; none where they cannot be shown.
+  async thumbs(pairs) {
+    const views = await answer(fetch(`/api/views?pairs=${pairs.map((pair) => pair.index).join(",")}`));
+    return addresses(views);
+  }
+
   // Addresses change with what they show, so that browsers may keep what they have.
-  thumb(pair, generation) {
-    return `/pair/${pair.index}/thumb?v=${this.info.era}.${generation}`;
-  }
-
-  overlay(pair, generation) {
-    return `/pair/${pair.index}/overlay?v=${this.info.era}.${generation}.${pair.maskRevision}`;
-  }
-
   image(pair, generation) {
     return `/pair/${pair.index}/image.png?v=${this.info.era}.${generation}`;
   }
@@ -105,16 +103,9 @@ class Embedded {
     return this.data.figures[`${decision ?? ""}/${type ?? ""}`];
   }
 
-  thumb(pair) {
-    return `data:image/jpeg;base64,${this.data.pictures[pair.index][0]}`;
-  }
-
-  overlay(pair) {
-    return `data:image/png;base64,${this.data.pictures[pair.index][1]}`;
-  }
-
-  image(pair) {
-    return this.thumb(pair);
+  async thumbs() {
+    this.addresses ??= addresses(this.data.views);
+    return this.addresses;
   }
 
   hasReal(number) {
@@ -125,4 +116,12 @@ class Embedded {
     const [picture, overlay] = this.data.reals[number];
     return size === "overlay" ? `data:image/png;base64,${overlay}` : `data:image/jpeg;base64,${picture}`;
   }
+}
+
+// What data of small pictures are called as a picture's source: {index: [JPEG, PNG]} in base64.
+function addresses(views) {
+  const entries = Object.entries(views).filter(([, view]) => view);
+  return Object.fromEntries(
+    entries.map(([index, [picture, overlay]]) => [index, [`data:image/jpeg;base64,${picture}`, `data:image/png;base64,${overlay}`]]),
+  );
 }

@@ -162,7 +162,7 @@ def test_one_file_has_everything_in_it(out, tmp_path):
     assert f"{file}: 12 of 12 pairs, {len(page.encode()) / 1e6:.1f} MB" in result.output
     data = embedded(page)
     assert [row[0] for row in data["page"]["rows"]] == list(range(12))
-    picture, overlay = (base64.b64decode(text) for text in data["pictures"]["3"])
+    picture, overlay = (base64.b64decode(text) for text in data["views"]["3"])
     assert Image.open(io.BytesIO(picture)).format == "JPEG"
     assert Image.open(io.BytesIO(overlay)).size == (16, 16)
     assert data["gallery"]["readOnly"]
@@ -196,7 +196,7 @@ def test_a_limit_takes_evenly_from_each_type(tmp_path):
     assert len(choose(uneven, 6)) == 6
     result = run(out, "--static", tmp_path / "p.html", "--limit", 4)
     assert "4 of 30 pairs" in result.output
-    assert len(embedded((tmp_path / "p.html").read_text())["pictures"]) == 4
+    assert len(embedded((tmp_path / "p.html").read_text())["views"]) == 4
 
 
 def test_a_name_in_the_data_cannot_end_the_script(tmp_path):

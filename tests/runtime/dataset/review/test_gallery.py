@@ -1,5 +1,6 @@
 """What a page is told, and what it may change."""
 
+import base64
 import io
 
 import numpy as np
@@ -50,11 +51,18 @@ def test_a_mended_mask_is_saved_shown_and_measured(gallery, out):
     assert np.array_equal(np.asarray(saved) == 255, mask)
     assert np.array_equal(gallery.album.mask(4), mask)
     assert np.array_equal(gallery.album.mask(4, generated=True), square(4, 16))
-    overlay = Image.open(io.BytesIO(gallery.album.view("overlay", 4))).convert("RGBA")
+    overlay = Image.open(io.BytesIO(base64.b64decode(gallery.album.view(4)[1]))).convert("RGBA")
     assert np.array_equal(np.asarray(overlay)[..., 3] == 90, mask)
     gallery.survey.measure_all()
     assert gallery.survey.done[4].pixels == mask.sum()
     assert decided(out)[-1]["mask"] == "review/000004_mask.png"
+
+
+def test_a_pair_that_cannot_be_shown_hides_no_other(gallery, out):
+    (out / "tile/test/hole/000004.png").write_bytes(b"damaged")
+    views = gallery.album.views([3, 4, 99, 5])
+    assert [index for index, view in views.items() if view is None] == [4, 99]
+    assert Image.open(io.BytesIO(base64.b64decode(views[5][0]))).size == (16, 16)
 
 
 def test_a_mask_that_somebody_else_changed_is_not_overwritten(gallery, out):
@@ -180,8 +188,8 @@ def test_figures_are_of_what_is_asked_for(tmp_path, out, log):
 
 
 def test_a_pair_that_was_made_again_is_shown_anew(gallery, out):
-    before = gallery.album.view("thumb", 3)
+    before = gallery.album.view(3)
     Image.new("RGB", (16, 16), (9, 200, 9)).save(out / "tile/test/crack/000003.png")
     append(out, line(3, attempt=1))
     gallery.pairs.refresh()
-    assert gallery.album.view("thumb", 3) != before
+    assert gallery.album.view(3) != before

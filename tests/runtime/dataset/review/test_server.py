@@ -1,5 +1,6 @@
 """What the server answers, and to whom."""
 
+import base64
 import io
 import json
 
@@ -51,7 +52,7 @@ def test_the_page_and_all_its_files(client):
 
 
 def test_every_answer_forbids_what_a_page_could_be_led_to(client, stranger):
-    for answer in (client.get("/"), client.get("/pair/0/thumb"), client.get("/no"), stranger.get("/")):
+    for answer in (client.get("/"), client.get("/pair/0/image.png"), client.get("/no"), stranger.get("/")):
         policy = dict(
             part.strip().split(" ", 1) for part in answer.headers["content-security-policy"].split(";")
         )
@@ -209,22 +210,26 @@ def test_pictures(client):
     assert original.headers["content-type"] == "image/png"
     assert "immutable" in original.headers["cache-control"]
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(original.content))), picture(7, 16))
-    thumb = client.get("/pair/7/thumb")
-    assert (thumb.headers["content-type"], Image.open(io.BytesIO(thumb.content)).size) == (
-        "image/jpeg",
-        (16, 16),
-    )
-    overlay = client.get("/pair/7/overlay")
-    assert overlay.headers["content-type"] == "image/png"
     for path in (
-        "/pair/12/thumb",
-        "/pair/7/huge",
+        "/pair/12/image.png",
+        "/pair/0/huge",
         "/real/0/thumb",
-        "/pair/-1/thumb",
-        "/pair/x/thumb",
+        "/pair/-1/image.png",
+        "/pair/x/image.png",
         "/pair/99999999999999999999/image.png",
     ):
         assert client.get(path).status_code == 404, path
+
+
+def test_small_pictures_come_in_batches(client):
+    views = client.get("/api/views?pairs=7,3,12").json()
+    assert views["12"] is None
+    for index in (7, 3):
+        small, overlay = (Image.open(io.BytesIO(base64.b64decode(text))) for text in views[str(index)])
+        assert (small.format, small.size, overlay.format) == ("JPEG", (16, 16), "PNG")
+        assert np.array_equal(np.asarray(overlay.convert("RGBA"))[..., 3] == 90, square(index, 16))
+    for pairs in ("", "x", "1,,2", "-1", ",".join(["1"] * 65)):
+        assert client.get(f"/api/views?pairs={pairs}").status_code == 400, pairs
 
 
 def test_real_anomalies_are_served(out, log, tmp_path):
@@ -245,10 +250,10 @@ def test_a_picture_outside_the_folder_or_damaged_is_told(client, out, tmp_path):
     (out / "tile/test/crack/000006.png").write_bytes(b"<script>")
     (out / "tile/test/crack/000009.png").unlink()
     for index in (3, 6, 9):
-        for what in ("image.png", "thumb"):
-            answer = client.get(f"/pair/{index}/{what}")
-            assert answer.status_code == 404
-            assert f"{index:06d}.png" in answer.json()["error"]
+        answer = client.get(f"/pair/{index}/image.png")
+        assert answer.status_code == 404
+        assert f"{index:06d}.png" in answer.json()["error"]
+    assert set(client.get("/api/views?pairs=3,6,9").json().values()) == {None}
 
 
 @pytest.mark.parametrize(
