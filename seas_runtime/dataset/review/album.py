@@ -14,7 +14,7 @@ from seas_runtime.dataset.review.cache import Cache
 from seas_runtime.dataset.review.inside import read_file
 from seas_runtime.dataset.review.log import Decisions
 from seas_runtime.dataset.review.pairs import Pairs
-from seas_runtime.dataset.review.pictures import PNG, Mask, decode, jpeg, mask_of, overlay_png, small
+from seas_runtime.dataset.review.pictures import Mask, check_png, decode, jpeg, mask_of, overlay_png, small
 from seas_runtime.dataset.review.survey import Scene
 from seas_runtime.dataset.review.training import Real
 from seas_runtime.errors import DataError
@@ -52,8 +52,7 @@ class Album:
         """The PNG file of a pair's picture."""
         name = self.pairs.of(index).image
         data = read_file(self.pairs.out, name)
-        if not data.startswith(PNG):
-            raise DataError(f"{self.pairs.out / name}: no PNG file; generate it again")
+        check_png(data, str(self.pairs.out / name))
         return data
 
     def mask(self, index: int, *, generated: bool = False) -> Mask:
@@ -70,7 +69,8 @@ class Album:
         """A pair with its mask for the survey; None where either cannot be read."""
         try:
             pair = self.pairs.of(index)
-            return Scene(_open(self.pairs.out, pair.image).convert("RGB"), self.mask(index), pair.defect)
+            image = _open(self.pairs.out, pair.image).convert("RGB") if self.reals else None
+            return Scene(image, self.mask(index), pair.defect)
         except DataError:
             return None
 

@@ -6,14 +6,14 @@ import io
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageChops, ImageFilter
+from PIL import Image
 
 from seas_runtime.errors import DataError
 
 Mask = npt.NDArray[np.bool_]
-MOST_PIXELS = 100_000_000
-PNG = b"\x89PNG\r\n\x1a\n"
+MOST_PIXELS = 60_000_000
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
+_DAMAGED = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)  # what Pillow says of such files
 _SEEN = 32  # of 255: share of a small pixel that its mask must cover
 _CLEAR, _FILL, _LINE = 0, 1, 2
 _TINT = {_CLEAR: (0, 0, 0, 0), _FILL: (255, 32, 32, 90), _LINE: (255, 32, 32, 255)}
@@ -31,14 +31,33 @@ def decode(data: bytes, name: str) -> Image.Image:
     """
     try:
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
-        if image.width * image.height > MOST_PIXELS:
-            raise DataError(
-                f"{name}: {image.width} x {image.height} pixels found, at most {MOST_PIXELS} expected; make it smaller"
-            )
+        _check_size(image, name)
         image.load()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{name}: cannot be read (damaged or no image); generate it again") from error
+    except _DAMAGED as error:
+        raise _unreadable(name) from error
     return image
+
+
+def check_png(data: bytes, name: str) -> None:
+    """Look at the head of a file that a browser is to decode.
+
+    Raises:
+        DataError: no PNG, or one of more than `MOST_PIXELS`.
+    """
+    try:
+        _check_size(Image.open(io.BytesIO(data), formats=["PNG"]), name)
+    except _DAMAGED as error:
+        raise _unreadable(name) from error
+
+
+def _check_size(image: Image.Image, name: str) -> None:
+    if image.width * image.height > MOST_PIXELS:
+        found = f"{image.width} x {image.height} pixels found"
+        raise DataError(f"{name}: {found}, at most {MOST_PIXELS} expected; make it smaller")
+
+
+def _unreadable(name: str) -> DataError:
+    return DataError(f"{name}: cannot be read (damaged or no image); generate it again")
 
 
 def mask_of(image: Image.Image) -> Mask:
@@ -49,7 +68,7 @@ def mask_of(image: Image.Image) -> Mask:
 def small(image: Image.Image, side: int) -> Image.Image:
     """RGB of at most `side` pixels a side; a smaller picture keeps its size."""
     picture = image.convert("RGB")
-    picture.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    picture.thumbnail((side, side), Image.Resampling.HAMMING, reducing_gap=1.0)
     return picture
 
 
@@ -63,7 +82,7 @@ def jpeg(picture: Image.Image, quality: int = 85) -> bytes:
 def mask_png(mask: Mask) -> bytes:
     """A mask as `seas-gen` writes it: PNG of one channel, 0 or 255."""
     stream = io.BytesIO()
-    Image.fromarray(np.where(mask, np.uint8(255), np.uint8(0))).save(stream, "PNG")
+    _grey(mask).save(stream, "PNG")
     return stream.getvalue()
 
 
@@ -77,15 +96,28 @@ def overlay_png(mask: Mask, side: int) -> bytes:
     Returns:
         PNG with a palette of three colours.
     """
-    full = Image.fromarray(np.where(mask, np.uint8(255), np.uint8(0)))
-    cover = full.copy()
-    cover.thumbnail((side, side), Image.Resampling.BOX)
-    least = min(_SEEN, max(int(np.asarray(cover).max()), 1))
-    marked = cover.point([255 * (level >= least) for level in range(256)])
-    line = ImageChops.subtract(marked.filter(ImageFilter.MaxFilter(3)), marked)
-    levels = np.asarray(marked) // 255 * _FILL + np.asarray(line) // 255 * _LINE
+    cover = _grey(mask)
+    cover.thumbnail((side, side), Image.Resampling.BOX, reducing_gap=1.0)
+    share = np.asarray(cover)
+    marked = share >= min(_SEEN, max(int(share.max()), 1))
+    levels = np.where(marked, _FILL, np.where(_grown(marked), _LINE, _CLEAR))
     picture = Image.fromarray(levels.astype(np.uint8), "P")
     picture.putpalette([value for colour in _TINT.values() for value in colour[:3]])
     stream = io.BytesIO()
     picture.save(stream, "PNG", transparency=bytes(colour[3] for colour in _TINT.values()))
     return stream.getvalue()
+
+
+def _grey(mask: Mask) -> Image.Image:
+    return Image.fromarray(np.where(mask, np.uint8(255), np.uint8(0)))
+
+
+def _grown(mask: Mask) -> Mask:
+    """A mask with all eight neighbours of what it marks."""
+    rows = mask.copy()
+    rows[1:] |= mask[:-1]
+    rows[:-1] |= mask[1:]
+    grown = rows.copy()
+    grown[:, 1:] |= rows[:, :-1]
+    grown[:, :-1] |= rows[:, 1:]
+    return grown

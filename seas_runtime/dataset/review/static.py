@@ -114,9 +114,7 @@ def _data(gallery: Gallery, chosen: list[Pair], total: int) -> dict[str, Any]:
             f"{verdict or ''}/{defect or ''}": gallery.figures(defect, verdict)
             for verdict, defect in product((None, *VERDICTS), (None, *types))
         },
-        "pictures": {
-            p.index: [_base64(album.view(s, p.index, SIDE)) for s in ("thumb", "overlay")] for p in chosen
-        },
+        "views": {p.index: album.view(p.index, SIDE) for p in chosen},
         "reals": {n: [_base64(album.real_view(s, n, SIDE)) for s in ("thumb", "overlay")] for n in reals},
     }
 

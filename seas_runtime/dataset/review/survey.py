@@ -21,11 +21,15 @@ Cover = npt.NDArray[np.uint8]
 
 
 class Scene(NamedTuple):
-    """An RGB picture, its mask (H, W), and its defect type."""
+    """An RGB picture, None where nothing is to be compared with it, its mask (H, W), and its defect type."""
 
-    image: Image.Image
+    image: Image.Image | None
     mask: Mask
     defect: str
+
+    def look(self) -> Look | None:
+        """See `likeness.look`."""
+        return None if self.image is None else look(self.image, self.mask)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ def measure(scene: Scene, likeness: Likeness | None) -> Measured:
     """Measure one picture."""
     levels = Image.fromarray(np.where(scene.mask, np.uint8(255), np.uint8(0)))
     cover = np.asarray(levels.resize((CELLS, CELLS), Image.Resampling.BOX))
-    seen = look(scene.image, scene.mask) if likeness is not None else None
+    seen = scene.look() if likeness is not None else None
     nearest = likeness.nearest(seen) if likeness is not None and seen is not None else None
     return Measured(scene.defect, cover, float(scene.mask.mean()), int(scene.mask.sum()), nearest)
 
@@ -126,7 +130,7 @@ class Survey:
                 return
             if (scene := self._real(number)) is None:
                 continue
-            found, seen = measure(scene, None), look(scene.image, scene.mask)
+            found, seen = measure(scene, None), scene.look()
             with self._lock:
                 self.real_done[number] = found
             if seen is not None:

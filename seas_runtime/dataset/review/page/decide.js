@@ -28,12 +28,15 @@ export class Decider {
   // Show decisions and hand them to the source; if it refuses, show what was there before.
   send(decisions, before) {
     this.model.setVerdicts(decisions);
+    const sent = this.model.begin();
     this.sending = this.sending.then(async () => {
       try {
         this.model.applyChanges((await this.source.decide(decisions)).changes);
       } catch (error) {
         this.model.setVerdicts(before);
         this.say(`Not saved. ${error.message}`);
+      } finally {
+        sent();
       }
     });
   }
@@ -69,6 +72,7 @@ export class MaskSaver {
 
   async send(session, bits) {
     const { pair, base } = session;
+    const sent = this.model.begin();
     try {
       const { changes } = await (bits ? this.source.mend(pair, bits, base) : this.source.restore(pair, base));
       session.base = changes[0][3];
@@ -77,6 +81,8 @@ export class MaskSaver {
     } catch (error) {
       this.saved("Not saved");
       this.say(`The mask is not saved. ${error.message}`);
+    } finally {
+      sent();
     }
   }
 }

@@ -32,6 +32,7 @@ export class Grid extends EventTarget {
     this.sheet.addEventListener("click", (event) => this.clicked(event));
     this.sheet.addEventListener("dblclick", (event) => this.openAt(event));
     this.sheet.addEventListener("pointerover", (event) => this.hovered(event));
+    this.sheet.addEventListener("pointerleave", () => document.body.append(this.quick));
     model.addEventListener("order", () => this.layout());
     model.addEventListener("pairs", (event) => this.update(event.detail.pairs));
   }

@@ -72,7 +72,7 @@ function withControl(key, shift, place) {
 // Whether a control with the focus uses this key itself.
 function takes(control, key) {
   if (control.matches("button, a")) return key === "Enter" || key === " ";
-  if (control.matches("select")) return key.length === 1 || key === "Enter" || MOVES.includes(key);
+  if (control.matches("select")) return key === "Enter" || key === " " || MOVES.includes(key);
   return MOVES.includes(key);
 }
 

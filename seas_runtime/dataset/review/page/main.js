@@ -78,20 +78,24 @@ class Page {
   async catchUp() {
     const { model } = this;
     if (!model.list.length) await this.loadPairs();
+    const settled = model.settled;
     const found = await this.source.changes(model.revision, model.surveyed);
     if (found.generation !== model.generation) {
       model.reset(found.generation);
       await this.loadPairs();
       return true;
     }
-    model.planned = found.planned;
-    model.applyChanges(found.changes);
-    model.revision = found.revision;
+    model.plan(found.planned);
+    const fresh = settled === model.sent;
+    if (fresh) {
+      model.applyChanges(found.changes);
+      model.revision = found.revision;
+    }
     model.applySurvey(found.survey);
     model.surveyed += found.survey.length;
     if (found.total > model.list.length) await this.loadPairs();
     if (this.figures.dialog.open && found.survey.length) await this.figures.refresh();
-    return found.total < (found.planned ?? 0) || model.measured < model.list.length || found.survey.length > 0;
+    return !fresh || found.total < (found.planned ?? 0) || model.measured < model.list.length || found.survey.length > 0;
   }
 
   async loadPairs() {

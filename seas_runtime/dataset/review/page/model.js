@@ -28,6 +28,8 @@ export class Model extends EventTarget {
     this.view = { type: "", decision: "all", sort: "number" };
     this.hasAgreement = false;
     this.planned = null;
+    this.sent = 0; // changes of ours that have been sent, and of these
+    this.settled = 0; // those that were answered
     this.reset(0);
   }
 
@@ -99,6 +101,12 @@ export class Model extends EventTarget {
     if (news.length) this.tell("pairs", { pairs: news });
   }
 
+  // Note that a change is on its way; returns what notes its answer. News asked for meanwhile may be older than it.
+  begin() {
+    this.sent += 1;
+    return () => (this.settled += 1);
+  }
+
   // Set a verdict here; the source is told by whoever calls.
   setVerdicts(verdicts) {
     const news = [];
@@ -109,6 +117,13 @@ export class Model extends EventTarget {
       news.push(pair);
     }
     this.changed(news);
+  }
+
+  // How many pairs the run was asked for, or null.
+  plan(planned) {
+    if (planned === this.planned) return;
+    this.planned = planned;
+    this.tell("pairs", { pairs: [] });
   }
 
   setView(view) {

@@ -16,6 +16,7 @@ async function answer(request) {
   }
   if (response.ok) return response.json();
   const body = await response.json().catch(() => ({}));
+  if (response.status === 403 && !body.error) throw new Error("This page is an old one; open the address that was printed last.");
   throw Object.assign(new Error(body.error || `seas-data review answered ${response.status}`), { status: response.status });
 }
 

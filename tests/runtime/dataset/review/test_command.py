@@ -5,12 +5,9 @@ import hashlib
 import io
 import json
 import re
-import signal
-import subprocess
 import sys
 import urllib.error
 import urllib.request
-from functools import partial
 
 import pytest
 from click.testing import CliRunner
@@ -23,31 +20,9 @@ from seas_runtime.dataset.review.static import choose
 from seas_runtime.errors import DataError, OutputError
 
 from .fabricated import decided, write_run, write_training
+from .serving import end, start
 
-RUN = "from seas_runtime.dataset.review.command import review; review(prog_name='review')"
 REFUSED = 403
-
-
-def start(*words):
-    """The command in a process of its own, and the address it prints."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", RUN, *map(str, words), "--no-browser"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
-    )
-    lines = []
-    while not (lines and lines[-1].startswith("http")):
-        lines.append(process.stdout.readline())
-        assert lines[-1], lines
-    return process, lines[-1].strip()
-
-
-def end(process):
-    process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=30)
-    return process.returncode, said
 
 
 def ask(address, path, **options):

@@ -62,7 +62,12 @@ def png_of_size(width, height):
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    return pictures.PNG + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b""))
+        + chunk(b"IEND", b"")
+    )
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
@@ -81,6 +86,14 @@ def png_of_size(width, height):
 def test_a_picture_that_is_none_or_too_large_is_refused(data):
     with pytest.raises(DataError, match=r"some\.png"):
         pictures.decode(data, "some.png")
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("data", [b"", b"<svg/>", png_of_size(8_000, 8_000), png_of_size(60_000, 60_000)])
+def test_a_browser_is_given_no_such_picture_to_decode(data):
+    with pytest.raises(DataError, match=r"some\.png"):
+        pictures.check_png(data, "some.png")
+    pictures.check_png(png_of_size(700, 700), "some.png")
 
 
 def test_only_files_inside_are_read(tmp_path):
