@@ -74,7 +74,7 @@ export class Loupe extends EventTarget {
     facts.push(["Mask", areaText(pair) + (pair.mended ? ", mended" : "")]);
     if (pair.agreement !== null) facts.push(["Agreement", pair.agreement.toFixed(3)]);
     if (pair.likeness !== null) {
-      facts.push(["Likeness", pair.likeness.toFixed(3) + (pair.copy ? ", suspected copy" : "")]);
+      facts.push(["Likeness to real ones", pair.likeness.toFixed(3) + (pair.copy ? ", suspected copy" : "")]);
     }
     if (pair.attempt) facts.push(["Attempts", pair.attempt + 1]);
     const entries = facts.map(([name, value]) => {

@@ -54,7 +54,7 @@ export class Toolbar {
     this.progress.title = label;
     this.nothing.hidden = this.model.flat.length > 0;
     this.nothing.querySelector("p").textContent = list.length
-      ? "No pair is so."
+      ? "No pair fits what is chosen above."
       : "No pair is there yet. They appear here as seas-gen writes them.";
     this.nothing.querySelector("button").hidden = !list.length;
   }
