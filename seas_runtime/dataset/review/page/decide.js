@@ -49,11 +49,11 @@ export class MaskSaver {
     this.sending = Promise.resolve();
   }
 
-  // Have `take` asked in a moment for what to save: bits, or null for the generated mask. A session is {pair, base}, base
+  // Have `take` asked in a moment for what to save: bits, or null for the generated mask. An editing is {pair, base}, base
   // being the revision of the mask it began with.
-  later(session, take) {
+  later(editing, take) {
     clearTimeout(this.timer);
-    this.job = { session, take };
+    this.job = { editing, take };
     this.saved("Saving\u2026");
     this.timer = setTimeout(() => this.flush(), 300);
   }
@@ -65,17 +65,17 @@ export class MaskSaver {
     this.job = null;
     if (job) {
       const bits = job.take();
-      this.sending = this.sending.then(() => this.send(job.session, bits));
+      this.sending = this.sending.then(() => this.send(job.editing, bits));
     }
     return this.sending;
   }
 
-  async send(session, bits) {
-    const { pair, base } = session;
+  async send(editing, bits) {
+    const { pair, base } = editing;
     const sent = this.model.begin();
     try {
       const { changes } = await (bits ? this.source.mend(pair, bits, base) : this.source.restore(pair, base));
-      session.base = changes[0][3];
+      editing.base = changes[0][3];
       this.model.applyChanges(changes);
       if (!this.job) this.saved(bits ? "Saved" : "As generated");
     } catch (error) {
