@@ -33,6 +33,12 @@ class BundleError(SeasError):
     exit_code = 3
 
 
+class DataError(SeasError):
+    """A data set that is missing, damaged, unsafe or of an unknown layout (exit code 3)."""
+
+    exit_code = 3
+
+
 class BackendError(SeasError):
     """An inference engine that is not installed, does not fit this machine or fails (exit code 4)."""
 
