@@ -9,6 +9,7 @@ from scipy.stats import entropy
 from torchmetrics.image.inception import InceptionScore
 from torchmetrics.image.kid import poly_mmd
 
+from benchmarks.demo.figures import frechet as demo_frechet
 from benchmarks.quality.metrics import backbones
 from benchmarks.quality.metrics.generation import (
     GenerationSettings,
@@ -108,6 +109,34 @@ def test_frechet_distance_agrees_with_matrix_roots(real, generated, d):
     expected = np.sum((x.mean(0) - y.mean(0)) ** 2) + np.trace(s) + np.trace(t) - 2 * trace
     assert frechet_distance(x, y) == pytest.approx(expected, abs=1e-6)
     assert frechet_distance(x, x) == pytest.approx(0, abs=1e-6)
+
+
+def eigenvalue_distance(x: np.ndarray, y: np.ndarray) -> float:
+    """FID as the demo's published figures have it: roots of the eigenvalues of the product of both covariances."""
+    s, t = np.cov(x.T), np.cov(y.T)
+    roots = np.sqrt(np.clip(np.linalg.eigvals(s @ t).real, 0, None))
+    return float(np.sum((x.mean(0) - y.mean(0)) ** 2) + np.trace(s) + np.trace(t) - 2 * roots.sum())
+
+
+def features(kind: str, count: int, d: int, rng: np.random.Generator) -> np.ndarray:
+    found = rng.normal(rng.normal(), rng.uniform(0.5, 2), (count, d))
+    if kind == "one is constant":
+        found[:, 0] = 3
+    if kind == "two are the same":
+        found[:, 1] = found[:, 0]
+    return np.zeros_like(found) if kind == "all are zero" else found
+
+
+@pytest.mark.parametrize("kind", ["random", "one is constant", "two are the same", "all are zero"])
+@pytest.mark.parametrize(("real", "generated", "d"), [(300, 200, 24), (60, 50, 6), (8, 40, 12), (5, 4, 12)])
+def test_frechet_distance_agrees_with_eigenvalues_on_random_and_on_degenerate_features(kind, real, generated, d):
+    rng = np.random.default_rng(real)
+    x, y = features(kind, real, d, rng), features("random", generated, d, rng)
+    singular = kind != "random" or min(real, generated) <= d  # there the eigenvalues that should be 0 are 1e-16, their roots 1e-8
+    expected = eigenvalue_distance(x, y)
+    assert frechet_distance(x, y) == pytest.approx(expected, abs=1e-6 if singular else 1e-11)
+    assert frechet_distance(y, x) == pytest.approx(expected, abs=1e-6 if singular else 1e-11)
+    assert demo_frechet(x, y) == pytest.approx(expected, abs=1e-12)
 
 
 def test_clusters_by_hand():
