@@ -20,17 +20,18 @@ from typing import Any
 import click
 import numpy as np
 
+from benchmarks.common import executable
 from benchmarks.demo import figures, oracle, report
-from benchmarks.demo.oracle import Drawn, Oracle
-from benchmarks.make_demo import PRODUCT, few_shot
+from benchmarks.demo.oracle import Oracle, Pieces
+from benchmarks.make_demo import PRODUCT
 from benchmarks.quality.downstream import segmentation
 from benchmarks.quality.downstream.comparators import COMPARATORS
 from benchmarks.quality.downstream.fitting import Images, Masks, predict
 from benchmarks.quality.downstream.segmentation import SegmenterSettings, Source
-from benchmarks.real_run import executable
+from benchmarks.quality.metrics.segmentation import score_pixels
 from seas_runtime.bundle.reader import read_bundle
 from seas_runtime.files import write_atomic
-from seas_train.data import demo
+from seas_train.data import demo, layouts
 from seas_train.data.dataset import ImageSet
 from seas_train.data.layouts import Record
 
@@ -49,25 +50,26 @@ SEGMENTER = SegmenterSettings()
 class Few:
     """What a user has: a few anomalies with masks, and normals; images uint8 (n, H, W, 3), masks bool (n, H, W)."""
 
-    anomalies: Drawn
+    anomalies: Pieces
     normals: Images
 
 
 def read_few(work: Path) -> Few:
     """The training part of the few-shot data set, as the engine's fine-tuning saw it."""
-    split, normals = few_shot(work)
+    product = layouts.read(work / "few" / PRODUCT)
+    split, normals = layouts.split(product), layouts.pick_normals(product)
     images, masks = _arrays(split.train)
     types = np.array([1 + DEFECTS.index(str(record.defect)) for record in split.train], np.uint8)
-    return Few(Drawn(images, masks, types), _arrays(normals)[0])
+    return Few(Pieces(images, masks, types), _arrays(normals)[0])
 
 
-def read_pairs(out: Path) -> Drawn:
+def read_pairs(out: Path) -> Pieces:
     """What `seas-gen` wrote below `out`, in order."""
     lines = [json.loads(line) for line in (out / "metadata.jsonl").read_text(encoding="utf-8").splitlines()]
     ordered = sorted(lines, key=lambda line: line["index"])
     records = [Record(out / x["file_name"], out / x["mask_file_name"], x["defect"]) for x in ordered]
     images, masks = _arrays(records)
-    return Drawn(images, masks, np.array([1 + DEFECTS.index(str(r.defect)) for r in records], np.uint8))
+    return Pieces(images, masks, np.array([1 + DEFECTS.index(str(r.defect)) for r in records], np.uint8))
 
 
 def _arrays(records: list[Record] | tuple[Record, ...]) -> tuple[Images, Masks]:
@@ -77,17 +79,17 @@ def _arrays(records: list[Record] | tuple[Record, ...]) -> tuple[Images, Masks]:
     return images, np.stack([mask[0].bool().numpy() for _, mask in pairs])
 
 
-def fresh_pieces() -> tuple[Drawn, Drawn]:
+def fresh_pieces() -> tuple[Pieces, Pieces]:
     """Held-out anomalies, types in turn, and whole pieces."""
     anomalies = oracle.draw_pieces(PRODUCT, [DEFECTS[i % len(DEFECTS)] for i in range(FRESH)], SIZE, FRESH_SEED)
     return anomalies, oracle.draw_pieces(PRODUCT, [None] * WHOLE, SIZE, FRESH_SEED + 1000)
 
 
-def key_of(*things: Drawn | Images | str) -> str:
+def key_of(*things: Pieces | Images | str) -> str:
     """A name for what a kept result came from, so that another engine, data set or setting never finds it."""
     digest = hashlib.sha256()
     for thing in things:
-        if isinstance(thing, Drawn):
+        if isinstance(thing, Pieces):
             parts = [thing.images.tobytes(), thing.masks.tobytes(), thing.types.tobytes()]
         else:
             parts = [thing.encode() if isinstance(thing, str) else thing.tobytes()]
@@ -96,7 +98,7 @@ def key_of(*things: Drawn | Images | str) -> str:
     return digest.hexdigest()[:12]
 
 
-def get_oracle(folder: Path, fresh: Drawn) -> Oracle:
+def get_oracle(folder: Path, fresh: Pieces) -> Oracle:
     """Train the judge, or read it where that is done; `fresh` pieces show how pieces are drawn now."""
     path = folder / f"oracle-{key_of(fresh, f'{ORACLE_PIECES} {ORACLE_STEPS} {ORACLE_SEED}')}.safetensors"
     if not path.exists():
@@ -115,7 +117,7 @@ def generate(engine: Path, out: Path, count: int) -> None:
 
 
 def segmenter_scores(
-    folder: Path, method: str, seed: int, sources: Callable[[], list[Source]], few: Few, test: Drawn, pairs: str
+    folder: Path, method: str, seed: int, sources: Callable[[], list[Source]], few: Few, test: Pieces, pairs: str
 ) -> Any:
     """Pixel AP and IoU of one segmenter on held-out anomalies; kept in a file named after all it came from.
 
@@ -126,11 +128,12 @@ def segmenter_scores(
     if not path.exists():
         network = segmentation.train(sources(), few.normals, SEGMENTER, seed)
         maps = predict(network, test.images)
-        write_atomic(path, json.dumps(figures.segmentation(maps, test.masks)).encode() + b"\n")
+        scores = score_pixels(maps, test.masks)
+        write_atomic(path, json.dumps({"ap": scores.ap, "iou": scores.iou_half}) + "\n")
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def sources_of(method: str, few: Few, generated: Callable[[], Drawn], seed: int) -> list[Source]:
+def sources_of(method: str, few: Few, generated: Callable[[], Pieces], seed: int) -> list[Source]:
     """What a segmenter of this method learns from; half of the anomalies of a batch are the few real ones."""
     real = Source(few.anomalies.images, few.anomalies.masks)
     if method == METHODS[0]:
@@ -158,7 +161,7 @@ def main(work: Path, engine: Path, count: int, seeds: int, methods: tuple[str, .
     judge = get_oracle(folder, test)
     digest = read_bundle(engine).manifest.digest
 
-    def generated() -> Drawn:
+    def generated() -> Pieces:
         out = folder / f"pairs-{digest[:12]}-{count}"
         generate(engine, out, count)
         return read_pairs(out)

@@ -15,6 +15,7 @@ import click
 from seas_runtime.errors import DataError, OutputError, SettingsError
 
 if TYPE_CHECKING:
+    from benchmarks.quality.real import Real
     from seas_train.config import TuneSettings
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -46,7 +47,10 @@ WORK = click.option(
     "--work", type=PATH, required=True, metavar="DIR", help="Where everything goes; the same command continues there."
 )
 BASE = click.option("--base", type=PATH, metavar="BASE", show_default="trained here", help="A small base model's folder.")
-TURN = click.option("--turn/--no-turn", default=True, help="Quarter-turns and flips; switch off for a fixed pose.")
+AUGMENT = click.option(
+    "--augment/--no-augment", "--turn/--no-turn", "augment", default=True,
+    help="Quarter-turns and flips; switch off for a fixed pose.",
+)  # fmt: skip
 STEPS = click.option("--steps", type=click.IntRange(1), metavar="N", show_default="by budget", help="Steps of every training.")
 SIDE = click.option(
     "--side", type=click.IntRange(32), metavar="PIXELS", help="Side to which images are resized.",
@@ -73,8 +77,8 @@ class Given:
     shots: int | None
     split_seed: int | None
 
-    def products(self, runs: Sequence[Path] = ()) -> dict[str, Any]:
-        """Read and divide the products, as `real.Real` by name.
+    def products(self, runs: Sequence[Path] = ()) -> dict[str, Real]:
+        """Read and divide the products, by name.
 
         Raises:
             DataError, SettingsError: as `real.read_products` and `real.divide`; a product has no run or a run no product, or
@@ -235,3 +239,27 @@ def division(real: Mapping[str, Any]) -> dict[str, Any]:
     """How many images each product learns from and is tested on, for the facts of a document."""
     parts = ("few", "normals", "held_out", "test_normals")
     return {name: {part: len(getattr(found, part)) for part in parts} for name, found in real.items()}
+
+
+def one(given: Given) -> Real:
+    """The only product.
+
+    Raises:
+        DataError: DATA holds several.
+    """
+    found = given.products()
+    if len(found) > 1:
+        raise DataError(f"{given.data}: holds the products {', '.join(found)}, expected the folder of one; give that folder")
+    return next(iter(found.values()))
+
+
+def facts(ctx: click.Context, **more: Any) -> dict[str, Any]:
+    """Origin of a document, before anything is computed."""
+    from benchmarks.quality import tables
+
+    return tables.origin(ctx.meta["words"], **more)
+
+
+def log(line: str) -> None:
+    """Show progress beside the results."""
+    click.echo(line, err=True)

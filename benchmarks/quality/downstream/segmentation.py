@@ -214,7 +214,7 @@ def _batch(
     for images, masks in chosen:
         (index,) = draw(len(images), 1, generator)
         image, mask = images[index], masks[index]
-        if settings.turn:
+        if settings.augment:
             image, mask = augment(image, mask, generator)
         items.append((jitter(image.float(), settings.jitter, generator), mask))
     return normalise(torch.stack([image for image, _ in items])), torch.stack([mask for _, mask in items]).long()

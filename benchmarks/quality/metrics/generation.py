@@ -37,7 +37,7 @@ class GenerationSettings(Settings):
     splits: int = Field(10, ge=1, description="Parts of the images whose Inception Scores are averaged.")
     cluster_limit: int = Field(50, ge=2, description="Images of a cluster that are compared with one another.")
     batch: int = Field(8, ge=1, description="Images computed at a time.")
-    turn: bool = Field(
+    augment: bool = Field(
         True, description="Look for copies among turned and flipped training images too; switch off for a fixed pose."
     )
     seed: int = Field(0, ge=0, description="Of the splits, and of the choice in large clusters.")
@@ -226,7 +226,7 @@ def frechet_distance(real: Floats, generated: Floats) -> float:
     """FID (Heusel et al. 2017): the squared Wasserstein-2 distance of the Gaussians with the features' moments.
 
     The trace of the root of the product of both covariances A'A and B'B is the sum of the singular values of AB', which
-    needs no matrix of d x d and stays exact where there are fewer images than features.
+    stays exact where there are fewer images than features.
 
     Args:
         real: Features (n, d), n at least 2.
@@ -234,8 +234,9 @@ def frechet_distance(real: Floats, generated: Floats) -> float:
     """
     x, y = real.astype(np.float64), generated.astype(np.float64)
     a, b = ((z - z.mean(axis=0)) / np.sqrt(len(z) - 1) for z in (x, y))
+    small_a, small_b = np.linalg.qr(a).R, np.linalg.qr(b).R  # d rows at most; their product has the same singular values
     shift = np.sum((x.mean(axis=0) - y.mean(axis=0)) ** 2)
-    root = np.linalg.svd(a @ b.T, compute_uv=False).sum()
+    root = np.linalg.svd(small_a @ small_b.T, compute_uv=False).sum()
     return float(shift + np.sum(a**2) + np.sum(b**2) - 2 * root)
 
 

@@ -8,7 +8,7 @@ mean over places of the squared difference of these vectors.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +47,11 @@ class Perceptual:
         return [weighted(x, head) for x, head in zip(maps, self.heads, strict=True)]
 
 
+def unweighted(maps: Sequence[Tensor]) -> Layers:
+    """Embed images by their feature maps (n, c, h, w), all channels alike: LPIPS without learned weights, 0 to 4 a layer."""
+    return [weighted(x, x.new_ones(x.shape[1])) for x in maps]
+
+
 def distances(first: Layers, second: Layers) -> Tensor:
     """Distances (n, m) float32, 0 or more, between n and m embedded images; correct to about 1e-6."""
     total = torch.zeros(len(first[0]), len(second[0]))
@@ -55,7 +60,7 @@ def distances(first: Layers, second: Layers) -> Tensor:
     return total.clamp_min(0)
 
 
-def select(layers: Layers, indices: Sequence[int]) -> Layers:
+def select(layers: Layers, indices: Iterable[int]) -> Layers:
     """Some of the images."""
     return [layer[list(indices)] for layer in layers]
 

@@ -34,6 +34,7 @@ class PixelScores:
         iou: As the authors' evaluation has it: of each anomalous image the IoU at the best threshold for this
             image, averaged over these images. It knows every image's mask, so it is no score of a usable detector.
         iou_pooled: IoU at `threshold`, all pixels together: f1_max / (2 - f1_max), the largest of any one threshold.
+        iou_half: IoU at one half, all pixels together: of a segmenter's probabilities as they come.
         pro: Per-region overlap: the share of a component found, averaged over components, integrated up to a
             false positive rate of 0.3 and divided by 0.3.
     """
@@ -44,6 +45,7 @@ class PixelScores:
     threshold: float
     iou: float
     iou_pooled: float
+    iou_half: float
     pro: float
 
 
@@ -70,7 +72,7 @@ class Scores:
 
 
 def score(maps: Maps, masks: Masks) -> Scores:
-    """Score maps per pixel and per image.
+    """Score maps (n, H, W) per pixel and per image, by masks (n, H, W).
 
     Raises:
         DataError: As `score_pixels` and `score_images`.
@@ -79,7 +81,7 @@ def score(maps: Maps, masks: Masks) -> Scores:
 
 
 def score_pixels(maps: Maps, masks: Masks) -> PixelScores:
-    """Score maps per pixel; needs no normal image.
+    """Score maps (n, H, W) per pixel, by masks (n, H, W); needs no normal image.
 
     Raises:
         DataError: Maps and masks do not fit, a value is not finite, or all pixels are of one class.
@@ -97,12 +99,19 @@ def score_pixels(maps: Maps, masks: Masks) -> PixelScores:
         threshold=threshold,
         iou=float(np.mean(each)),
         iou_pooled=_iou(f1_max),
+        iou_half=float(overlaps(maps.reshape(1, 1, -1) >= 0.5, masks.reshape(1, 1, -1))[0]),
         pro=pro(maps, masks),
     )
 
 
+def overlaps(first: Masks, second: Masks, both_empty: float = 1.0) -> npt.NDArray[np.float64]:
+    """IoU (n,) of each two masks (n, H, W), `both_empty` where neither marks anything."""
+    both, either = (np.count_nonzero(found, axis=(1, 2)) for found in (first & second, first | second))
+    return np.where(either == 0, both_empty, both / np.maximum(either, 1))
+
+
 def score_images(maps: Maps, masks: Masks) -> ImageScores:
-    """Score images by the maximum of their map.
+    """Score images by the maximum of their map (H, W), of masks (n, H, W).
 
     Raises:
         DataError: Maps and masks do not fit, a value is not finite, or all images are of one class.

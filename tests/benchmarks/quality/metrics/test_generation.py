@@ -9,7 +9,6 @@ from scipy.stats import entropy
 from torchmetrics.image.inception import InceptionScore
 from torchmetrics.image.kid import poly_mmd
 
-from benchmarks.demo.figures import frechet as demo_frechet
 from benchmarks.quality.metrics import backbones
 from benchmarks.quality.metrics.generation import (
     GenerationSettings,
@@ -21,7 +20,7 @@ from benchmarks.quality.metrics.generation import (
     mean_over_types,
     mean_pairwise,
 )
-from benchmarks.quality.metrics.perceptual import Perceptual
+from benchmarks.quality.metrics.perceptual import Perceptual, distances, unweighted
 from seas_runtime.errors import DataError
 from seas_train.data import demo
 
@@ -136,7 +135,27 @@ def test_frechet_distance_agrees_with_eigenvalues_on_random_and_on_degenerate_fe
     expected = eigenvalue_distance(x, y)
     assert frechet_distance(x, y) == pytest.approx(expected, abs=1e-6 if singular else 1e-11)
     assert frechet_distance(y, x) == pytest.approx(expected, abs=1e-6 if singular else 1e-11)
-    assert demo_frechet(x, y) == pytest.approx(expected, abs=1e-12)
+
+
+def test_frechet_distance_of_two_normal_distributions():
+    """Of many vectors, where a matrix of all against all would not fit."""
+    first = np.random.default_rng(0).standard_normal((200_000, 2))
+    second = first * [2.0, 3.0] + [1.0, -2.0]
+    assert frechet_distance(first, first) == pytest.approx(0, abs=1e-6)
+    expected = 1 + 4 + (2 - 1) ** 2 + (3 - 1) ** 2  # of diagonal covariances: means, and spreads one by one
+    assert frechet_distance(first, second) == pytest.approx(expected, rel=0.02)
+
+
+def test_distances_without_learned_weights_are_those_of_unit_channel_vectors():
+    generator = torch.Generator().manual_seed(0)
+    first, second = ([torch.randn(n, 5, 3, 3, generator=generator), torch.randn(n, 2, 1, 1, generator=generator)] for n in (2, 3))
+    expected = np.zeros((2, 3))
+    for i in range(2):
+        for j in range(3):
+            for a, b in zip(first, second, strict=True):
+                x, y = a[i] / a[i].norm(dim=0), b[j] / b[j].norm(dim=0)
+                expected[i, j] += float(((x - y) ** 2).sum(dim=0).mean())
+    np.testing.assert_allclose(distances(unweighted(first), unweighted(second)), expected, atol=1e-5)
 
 
 def test_clusters_by_hand():
