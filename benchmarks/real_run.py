@@ -19,7 +19,7 @@ import click
 from PIL import Image
 
 from benchmarks import common
-from benchmarks.stages import Stage, Stages, apart, interruptible, times
+from benchmarks.stages import Stage, Stages, apart, generation, interruptible, times
 from seas_runtime.dataset.sheet import overlay, sheet
 from seas_train import run_folder
 from seas_train.data.images import read_rgb
@@ -55,15 +55,13 @@ def stages(data: Path, work: Path, budget: Budget, licence: str) -> list[Stage]:
     tiny = ("--preset", "tiny", "--checkpoint-every", "100", "--steps")
     learn = ("--symmetries", "8", "--vae-steps", str(budget.vae), "--steps", str(budget.unet), "--checkpoint-every", "100")
     tuned = ("seas-train", "tune", str(data), "--base", str(base), "--out", str(run), "--licence", licence)
-    made = ("seas-gen", "--engine", str(plan), "--out", str(out), "--count", str(budget.count), "--steps", str(budget.steps))
-    as_they_come = ("--retries", "0", "--max-area", "1")  # not the gate's choice of them
     return [
         *(_drawn(product, work / product) for product in varied),
         Stage("base", ("seas-train", "base", *folders, "--out", str(base), "--licence", licence, *learn), base / "base.json"),
         Stage("tune", (*tuned, *tiny, str(budget.tune)), run / "run.json"),
         Stage("masks", ("seas-train", "masks", str(run), str(data), *tiny, str(budget.masks)), run / "rmp" / "config.json"),
         Stage("export", ("seas-export", str(run), "--out", str(plan), "--fp16"), plan, whole=True),
-        Stage("gen", (*made, *as_they_come), out / "run.json"),
+        generation("gen", plan, out, budget.count, "--steps", str(budget.steps)),
     ]
 
 

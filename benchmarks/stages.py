@@ -134,6 +134,12 @@ class Stages:
             raise click.exceptions.Exit(max(ended.status, 1))  # of a signal it is below 0
 
 
+def generation(name: str, engine: Path, out: Path, count: int, *words: str) -> Stage:
+    """Pairs of `seas-gen` as they come: no second attempts, so that those without a mask are missing and can be counted."""
+    made = ("seas-gen", "--engine", str(engine), "--out", str(out), "--count", str(count))
+    return Stage(name, (*made, "--retries", "0", "--max-area", "1", *words), out / "run.json")
+
+
 def times(work: Path) -> dict[str, dict[str, Any]]:
     """What is noted of each stage by its name: command, seconds, peak_mib (None of one in this process), done."""
     path = work / TIMES

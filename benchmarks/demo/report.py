@@ -66,8 +66,11 @@ def _lines(facts: dict[str, Any]) -> list[str]:
     for name in made["iou by type"]:
         cells = [x[key][name] for key in ("iou by type", "type by type", "diversity") for x in (made, real)]
         lines.append(f"| {name} | " + " | ".join(f"{cell:.3f}" for cell in cells) + " |")
-    lines += [
-        "",
+    return [*lines, "", *_segmenters(facts)]
+
+
+def _segmenters(facts: dict[str, Any]) -> list[str]:
+    return [
         "Distances are those of LPIPS on the oracle's features, without learned weights; diversity is their mean inside a type.",
         "",
         "## A segmenter that learns from them",
@@ -83,7 +86,6 @@ def _lines(facts: dict[str, Any]) -> list[str]:
         f"`{facts['command']}`, commit {facts['commit']}, {facts['machine']['cpu']}, {facts['machine']['cores']} cores.",
         f"Engine {facts['engine'][:16]}, {facts['defaults']}.",
     ]
-    return lines
 
 
 def _range(runs: list[dict[str, float]], key: str) -> str:

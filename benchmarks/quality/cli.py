@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from benchmarks.quality.commands import judge, train
+from benchmarks.quality.commands.decompose import decompose
 from benchmarks.stages import interruptible
 
 EXAMPLES = """\b
@@ -17,6 +18,7 @@ Examples:
   python -m benchmarks.quality replaced --data data/tile --pairs out/tile
   python -m benchmarks.quality report --data data/tile --work out/report --budget small
   python -m benchmarks.quality ablate --data data/tile --work out/ablate --table 4
+  python -m benchmarks.quality decompose --data data/tile --pairs out/tile --work out/decompose
 
 Real anomalies are divided as seas-train tune divides them: tests see none that anything has learned from.
 The same command again continues an interrupted one.
@@ -45,5 +47,5 @@ def main() -> None:
     """Judge image-mask pairs, of any generator, after the SeaS paper; benchmarks/README.md says where this differs from it."""
 
 
-for command in (judge.generation, judge.downstream, judge.replaced, train.report, train.ablate):
+for command in (judge.generation, judge.downstream, judge.replaced, train.report, train.ablate, decompose):
     main.add_command(command)

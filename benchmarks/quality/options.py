@@ -58,6 +58,21 @@ SIDE = click.option(
 )  # fmt: skip
 
 
+DIVISION: Mapping[str, Callable[[Any], Any]] = {
+    "data": click.option("--data", type=PATH, required=True, metavar="DIR", help="A product's data set, or a folder of several."),
+    "layout": click.option("--layout", default="auto", metavar="NAME", help="How DATA is arranged; see seas-train tune --help."),
+    "train_share": click.option(
+        "--train-share", type=SHARES, metavar="X", show_default="1/3", help="Share of each type to learn from."
+    ),
+    "split": click.option(
+        "--split", type=click.Choice(["seeded", "first"]), show_default="seeded", help="Which images are that share."
+    ),
+    "shots": click.option("--shots", type=click.IntRange(1), metavar="N", help="Anomalies of each type to learn from, instead."),
+    "split_seed": click.option("--split-seed", type=click.IntRange(0), metavar="N", show_default="0", help="Of the division."),
+}
+"""How the real images are named and divided, by the fields of `Given`."""
+
+
 def out_option(name: str) -> Callable[[Function], Function]:
     """--out, where results go and from where an interrupted command continues."""
     return click.option(
@@ -89,7 +104,7 @@ class Given:
 
         if runs and any(value is not None for value in self._asked.values()):
             raise SettingsError("found --run and a division of the data, expected one: a run says what it held out; leave one out")
-        settings, found = self._settings, real.read_products(self.data, self.layout)
+        settings, found = self.settings, real.read_products(self.data, self.layout)
         facts: dict[str, Facts] = {}
         for run in runs:
             known = load_facts(run)
@@ -115,7 +130,7 @@ class Given:
         from seas_train.run_folder import load_facts
 
         if not runs:
-            return self._settings.model_dump(include={*self._asked, "normals"})
+            return self.settings.model_dump(include={*self._asked, "normals"})
         found: dict[str, Any] = {}
         for run in runs:
             found.setdefault(load_facts(run).product, []).append(sha256(run / "run.json"))
@@ -126,7 +141,8 @@ class Given:
         return {"train_share": self.train_share, "split": self.split, "shots": self.shots, "seed": self.split_seed}
 
     @property
-    def _settings(self) -> TuneSettings:
+    def settings(self) -> TuneSettings:
+        """Of the division, as `seas-train tune` has them."""
         from seas_train.config import TuneSettings, resolve
 
         return resolve(TuneSettings, None, None, self._asked)
@@ -134,21 +150,22 @@ class Given:
 
 def data_options(command: Function) -> Function:
     """--data, --layout and how anomalies are divided; the command is called with `given`, a `Given`."""
+    return _with_given(command, DIVISION)
 
+
+def data_options_but_shots(command: Function) -> Function:
+    """The same for a command whose --shots are several: `given` has none."""
+    return _with_given(command, {name: option for name, option in DIVISION.items() if name != "shots"})
+
+
+def _with_given(command: Function, chosen: Mapping[str, Callable[[Any], Any]]) -> Function:
     @functools.wraps(command)
     def given(*args: Any, **options: Any) -> Any:
-        fields = {name: options.pop(name) for name in Given.__dataclass_fields__}
+        fields: dict[str, Any] = dict.fromkeys(DIVISION) | {name: options.pop(name) for name in chosen}
         return command(*args, given=Given(**fields), **options)
 
     wrapped: Any = given
-    for decorate in reversed((
-        click.option("--data", type=PATH, required=True, metavar="DIR", help="A product's data set, or a folder of several."),
-        click.option("--layout", default="auto", metavar="NAME", help="How DATA is arranged; see seas-train tune --help."),
-        click.option("--train-share", type=SHARES, metavar="X", show_default="1/3", help="Share of each type to learn from."),
-        click.option("--split", type=click.Choice(["seeded", "first"]), show_default="seeded", help="Which images are that share."),
-        click.option("--shots", type=click.IntRange(1), metavar="N", help="Anomalies of each type to learn from, instead."),
-        click.option("--split-seed", type=click.IntRange(0), metavar="N", show_default="0", help="Of the division."),
-    )):  # fmt: skip
+    for decorate in reversed(list(chosen.values())):
         wrapped = decorate(wrapped)
     return wrapped
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.stages import Log, Runner, Stage, Stages, here
+from benchmarks.stages import Log, Runner, Stage, Stages, generation, here
 from seas_train.prompts import spoken
 
 
@@ -88,11 +88,9 @@ class Pipeline:
         self._run(plan / "manifest.json", ["seas-export", str(run), "--out", str(plan)], whole=True)
 
     def generate(self, plan: Path, out: Path, effort: Effort) -> None:
-        """Generate pairs from a bundle as they come: no second attempts, so that pairs without a mask can be counted."""
-        self._run(out / "run.json", [
-            *("seas-gen", "--engine", str(plan), "--out", str(out), "--count", str(effort.count), "--steps", str(effort.solver)),
-            *("--retries", "0", "--max-area", "1", "--quiet"),
-        ])  # fmt: skip
+        """Generate pairs from a bundle as they come."""
+        made = generation("gen", plan, out, effort.count, "--steps", str(effort.solver), "--quiet")
+        self._run(made.result, list(made.command))
 
     def sample(self, run: Path, out: Path, effort: Effort, count: int, words: Sequence[str] = ()) -> None:
         """Generate pairs with the reference sampler, which every ablation has a form for."""

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from benchmarks import demo_quality
 from benchmarks.demo import figures
 from benchmarks.demo.oracle import Oracle, Pieces, draw_pieces
 
@@ -26,20 +25,3 @@ def test_copies_of_the_training_anomalies_are_found():
     assert 0.5 <= table["generated"]["copies"] < 1
     assert np.array(table["generated"]["nearest"][:3]) == pytest.approx(0, abs=1e-4)
     assert table["real"]["iou by type"].keys() == set(defects)
-
-
-def test_a_kept_score_is_never_that_of_other_pairs(tmp_path, monkeypatch):
-    pieces, normals = draw_pieces("bottle", ["contamination"] * 2, 64, 1), draw_pieces("bottle", [None], 64, 2)
-    few, trained = demo_quality.Few(pieces, normals.images), []
-    monkeypatch.setattr(demo_quality.segmentation, "train", lambda *_: trained.append(1))
-    monkeypatch.setattr(demo_quality, "predict", lambda _, images: np.zeros(images.shape[:3], np.float32))
-
-    def score(few, pairs):
-        return demo_quality.segmenter_scores(tmp_path, "real + generated", 0, list, few, pieces, pairs)
-
-    assert score(few, "engine 600") == score(few, "engine 600")
-    assert len(trained) == 1
-    score(few, "other 600")
-    score(few, "engine 900")
-    score(demo_quality.Few(pieces, 255 - normals.images), "engine 600")
-    assert len(trained) == 4

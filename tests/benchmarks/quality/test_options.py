@@ -10,7 +10,8 @@ from click.testing import CliRunner
 from transformers.models.resnet.modeling_resnet import ResNetBackbone
 
 from benchmarks.quality import cli, options, paper, plots, report
-from benchmarks.quality.ablation import run as ablate
+from benchmarks.quality.ablation import run
+from benchmarks.quality.decomposition import build
 from benchmarks.quality.downstream import draem, segmenters, trials
 from benchmarks.quality.metrics import backbones, judgement
 from benchmarks.quality.pipeline import Effort, Pipeline
@@ -176,7 +177,7 @@ def test_no_augmentation_reaches_the_pipeline_and_the_segmenters(quality, data, 
 
     monkeypatch.setattr(report, "make", lambda _real, pipeline, *_: seen.append(pipeline) or tmp_path)
     monkeypatch.setattr(report, "compare", stop)
-    monkeypatch.setattr(ablate, "Bench", stop)
+    monkeypatch.setattr(run, "Bench", stop)
     result = quality(*words, "--data", data / "nut", "--work", tmp_path, "--base", tmp_path, "--side", 64, flag)
     assert "enough" in result.stderr
     assert [part.augment for part in seen] == [False, False]
@@ -230,6 +231,7 @@ def command(name, data, generated, out):
         "replaced": ("replaced", *nut, "--pairs", generated / "nut", "--seeds", 1, "--out", out),
         "report": ("report", *nut, "--work", out),
         "ablate": ("ablate", *nut, "--table", 29, "--work", out),
+        "decompose": ("decompose", *nut, "--methods", "few-real", "--work", out),
     }[name]]  # fmt: skip
 
 
@@ -239,7 +241,7 @@ def in_one_line(result):
     return result.stderr
 
 
-@pytest.mark.parametrize("name", ["generation", "downstream", "replaced", "report", "ablate"])
+@pytest.mark.parametrize("name", ["generation", "downstream", "replaced", "report", "ablate", "decompose"])
 def test_a_file_is_no_place_for_results(data, generated, tmp_path, name):
     out = tmp_path / "out"
     out.write_text("")
@@ -253,7 +255,8 @@ def test_a_file_is_no_place_for_results(data, generated, tmp_path, name):
         ("downstream", (trials, "write_atomic")),
         ("replaced", (draem, "compare")),
         ("report", (report, "make")),
-        ("ablate", (ablate, "Bench")),
+        ("ablate", (run, "Bench")),
+        ("decompose", (build, "load")),
     ],
 )
 def test_a_full_disk_is_told(data, generated, trained, tmp_path, monkeypatch, name, what):
