@@ -33,7 +33,7 @@ def measure(judge: Oracle, generated: Pieces, fresh: Pieces, whole: Pieces, few:
 
     Args:
         judge: the oracle.
-        generated: the engine's pairs, `types` what was asked for.
+        generated: the engine's pairs, `types` what was asked for; all images (n, H, W, 3) here are of one size.
         fresh: procedural anomalies that neither the oracle nor the engine has seen.
         whole: as many whole pieces again.
         few: the anomalies that the engine learned from.
@@ -64,7 +64,7 @@ def measure(judge: Oracle, generated: Pieces, fresh: Pieces, whole: Pieces, few:
 
 
 def nearest(layers: Layers, pieces: Pieces, known: Layers, few: Pieces) -> list[float]:
-    """Perceptual distance of each piece to the nearest training anomaly of its type."""
+    """Perceptual distance, n of them, of each of n embedded pieces to the nearest of m training anomalies of its type."""
     every = distances(layers, known).double().numpy()
     every[pieces.types[:, None] != few.types[None, :]] = np.inf
     return [float(value) for value in every.min(axis=1)]

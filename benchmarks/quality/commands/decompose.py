@@ -59,7 +59,9 @@ class SharesType(click.ParamType):  # type: ignore[type-arg]  # generic in new v
 )  # fmt: skip
 @click.option("--methods", type=NAMES, show_default="all that have what they need", help=f"Of {', '.join(cases.METHODS)}.")
 @click.option("--vary", type=NAMES, default="ours", help="Methods that are trained with other normals, shares and orders too.")
-@click.option("--shots", type=IntegersType(), show_default="3,5,15, as there are", help="Real anomalies of each type.")
+@click.option(
+    "--shots", type=IntegersType(), show_default="3,5,15, as there are, and all", help="Real anomalies of each type, 0 for all."
+)
 @click.option("--shares", type=SharesType(), default="1/2,1/4", help="Of a batch's anomalies: those besides the few real ones.")
 @click.option("--orders", type=NAMES, default="mixed,in-turn", help="Generated and real ones in every batch, or in turn.")
 @click.option("--count", type=click.IntRange(1), default=420, metavar="N", help="Pairs of each method.")

@@ -13,8 +13,10 @@ import numpy as np
 from benchmarks.demo import drawn
 from benchmarks.demo.drawn import JudgeSettings
 from benchmarks.demo.oracle import Labels, Oracle, Pieces
+from benchmarks.quality.decomposition import cases
+from benchmarks.quality.decomposition.cases import ALL
 from benchmarks.quality.decomposition.stock import Shots, Stock
-from benchmarks.quality.pairs import LoadedPairs, load_pairs, read_pairs
+from benchmarks.quality.pairs import LoadedPairs, by_type, load_pairs, read_pairs
 from benchmarks.quality.real import Material, Real, load, match, refuse_leak
 from benchmarks.stages import Log, Stages, generation
 from seas_runtime.bundle.reader import read_bundle
@@ -34,7 +36,7 @@ class Request:
     Attributes:
         real: The product; the few come from what it has for training.
         side: Of all images, pixels.
-        shots: Real anomalies of each type; none for those of `SHOTS` that there are.
+        shots: Real anomalies of each type, `ALL` among them; none for those of `SHOTS` that there are, and all.
         order: How the few are chosen, as `seas-train tune --shots` does.
         seed: Of that choice.
         engines: Bundles by the shots that their generators learned from, 0 for all others.
@@ -84,7 +86,7 @@ def stock_of(asked: Request, work: Path, log: Log) -> Stock:
         material, judge = _judged(asked.drawn, asked, Pieces(*material.few, few), material, work, log)
     unused = sorted({*asked.engines, *asked.pairs} - {*shots, 0})
     if unused:
-        raise SettingsError(f"found a generator of {unused[0]} shots, expected one of {', '.join(map(str, shots))}; add --shots")
+        raise SettingsError(f"found a generator of {unused[0]} shots, expected one of {cases.spoken(*shots)}; add --shots")
     made = {place: _generated(place, asked, material, work, log) for place in _places(asked, shots)}
     labels = {place: judge.labels(pieces.images) for place, pieces in made.items()} if judge else {}
     found = {}
@@ -104,7 +106,7 @@ def sets(stock: Stock, request: Request) -> tuple[dict[str, Pieces], str]:
 
     Of photographs the real ones are the anomalies of the test, of a drawn product fresh ones.
     """
-    most = max(stock.shots)
+    most = list(stock.shots)[-1]
     own = stock.shots[most]
     anomalous = own.material.test.masks.any(axis=(1, 2))
     test = LoadedPairs(own.material.test.images[anomalous], own.material.test.masks[anomalous])
@@ -115,10 +117,11 @@ def sets(stock: Stock, request: Request) -> tuple[dict[str, Pieces], str]:
     else:
         types, name = _typed(request.real.held_out, request.defects), "real, held out"
     found = {name: Pieces(test.images, test.masks, types)}
-    found[f"real, {most} shots"] = Pieces(own.material.few.images, own.material.few.masks, own.types)
+    found[f"real, {cases.spoken(most)}"] = Pieces(own.material.few.images, own.material.few.masks, own.types)
     for shots, one in stock.shots.items():
         if one.ours is not None and not any(one.ours is known for known in found.values()):
-            found[f"generated, {shots} shots" if request.engines.get(shots) or request.pairs.get(shots) else "generated"] = one.ours
+            special = shots and shots in {**request.engines, **request.pairs}
+            found[f"generated, {cases.spoken(shots)}" if special else "generated"] = one.ours
             if one.labels is not None:
                 found[f"{list(found)[-1]}, by the judge"] = replace(one.ours, masks=one.labels > 0)
     return found, name
@@ -126,16 +129,17 @@ def sets(stock: Stock, request: Request) -> tuple[dict[str, Pieces], str]:
 
 def _shots(asked: Request, log: Log) -> tuple[int, ...]:
     if asked.shots:
-        return tuple(sorted(set(asked.shots)))
-    known = asked.real.product.defects
-    fewest = min(sum(record.defect == defect for record in asked.real.few) for defect in known)
-    found = tuple(number for number in SHOTS if number <= fewest) or (fewest,)
-    for number in set(SHOTS) - set(found):
-        log(f"{number} shots are left out: a type has {fewest} anomalies for training; give more with --train-share")
-    return found
+        return cases.in_order(asked.shots)
+    counts = [len(records) for records in by_type(asked.real.few).values()]
+    found = [number for number in SHOTS if number <= min(counts)]
+    if lost := set(SHOTS) - set(found):
+        log(f"{cases.spoken(*lost)} are left out: a type has {min(counts)} anomalies for training; give more with --train-share")
+    return cases.in_order(found if max(counts) in found else [*found, ALL])
 
 
 def _few(real: Real, shots: int, asked: Request) -> frozenset[Record]:
+    if shots == ALL:
+        return frozenset(real.few)
     learnable = dataclasses.replace(real.product, anomalies=real.few)
     return frozenset(layouts.split(learnable, order=asked.order, seed=asked.seed, shots=shots).train)
 

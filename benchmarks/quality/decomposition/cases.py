@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
@@ -29,6 +29,8 @@ OF_THE_GENERATOR = (OURS, JUDGED, AGREED, ALONE)
 OF_A_JUDGE = (JUDGED, AGREED, PERFECT)
 UNMIXED = (FEW, ALONE)
 """Methods of one origin, which no share or order changes."""
+ALL = 0
+"""Shots: every anomaly that is for training."""
 REAL = "real"
 """Normal images that are the real ones alone."""
 Order = Literal["mixed", "in-turn"]
@@ -40,7 +42,7 @@ class Case:
     """One way to learn; trained once for each seed.
 
     Attributes:
-        shots: Real anomalies of each type.
+        shots: Real anomalies of each type, or `ALL`.
         method: A key of `LEGEND`.
         normals: `REAL`, or the name of those that half of the normal images are.
         share: Of a batch's anomalies, those that are not the few real ones.
@@ -63,8 +65,18 @@ class Case:
     def name(self) -> str:
         """Of files; what is learned without the few real anomalies is the same for all numbers of them."""
         parts = [] if self.method in UNMIXED else [f"{float(self.share):g}", self.order]
-        shots = [] if self.method == ALONE else [str(self.shots)]
+        shots = [] if self.method == ALONE else [str(self.shots or "all")]
         return "_".join([self.method, self.normals, *parts, *shots])
+
+
+def spoken(*shots: int) -> str:
+    """Numbers of real anomalies of a type in words, such as "3, 5 shots"."""
+    return f"{', '.join(str(number or 'all') for number in in_order(shots))} shots"
+
+
+def in_order(shots: Iterable[int]) -> tuple[int, ...]:
+    """From few to many, each once."""
+    return tuple(sorted(set(shots), key=lambda number: (number == ALL, number)))
 
 
 @dataclass(frozen=True)

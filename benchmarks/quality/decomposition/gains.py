@@ -31,7 +31,7 @@ def table(found: Found) -> Table:
         "Above: in how many seeds, each compared with the same seed of few real anomalies (or Crop&Paste) of the same shots, real "
         "normal images alone, and the first share and order.",
         "Headroom: what perfect pairs gain over few real anomalies in the mean (without a judge: the other real anomalies for "
-        f"training); at {NEARLY:.0%}: in how many seeds a gain is that share of it.",
+        f"training); at {NEARLY:.0%}: in how many seeds a gain is more than that share of it.",
         *(f"{method}: {text}." for method, text in cases.LEGEND.items() if any(case.method == method for case in found)),
     )
     return Table("What segmenters gain", (*columns, *SHOWN), rows, notes)
@@ -57,7 +57,7 @@ def headroom(found: Found, case: Case, score: str) -> float | None:
 
 def _row(case: Case, found: Found) -> tuple[Cell, ...]:
     numbers = [kept["pairs"] for kept in found[case].values()]
-    cells: list[Cell] = [case.shots, case.method, case.how, max(numbers)]
+    cells: list[Cell] = [case.shots or "all", case.method, case.how, max(numbers)]
     for score in COMPARED.values():
         cells += [of(found, case, score), *_gains(case, found, score)]
     return (*cells, *(of(found, case, score) for score in SHOWN.values()))
@@ -70,7 +70,7 @@ def _gains(case: Case, found: Found, score: str) -> tuple[Cell, ...]:
     if not over_few or room is None:
         return (_above(over_few, 0.0), _above(over_crop, 0.0), None, None)
     share = 100 * sum(over_few.values()) / len(over_few) / room
-    return (_above(over_few, 0.0), _above(over_crop, 0.0), share, _above(over_few, NEARLY * room, or_equal=True))
+    return (_above(over_few, 0.0), _above(over_crop, 0.0), share, _above(over_few, NEARLY * room))
 
 
 def _base(found: Found, case: Case, method: str) -> Case | None:
@@ -86,8 +86,8 @@ def _differences(found: Found, case: Case, other: Case | None, score: str) -> Ma
     return {seed: 100 * (own[seed]["scores"][score] - its[seed]["scores"][score]) for seed in own if seed in its}
 
 
-def _above(differences: Mapping[int, float], least: float, or_equal: bool = False) -> str | None:
+def _above(differences: Mapping[int, float], least: float) -> str | None:
     if not differences:
         return None
-    held = sum(value > least or (or_equal and value == least) for value in differences.values())
+    held = sum(value > least for value in differences.values())
     return f"{held} of {len(differences)}"

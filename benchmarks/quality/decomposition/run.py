@@ -80,7 +80,7 @@ def possible(axes: Axes, stock: Stock, log: Log) -> list[Case]:
         if not stock.has(case):
             missing.setdefault(case.method, set()).add(case.shots)
     for method, shots in missing.items():
-        log(f"{method} is left out at {', '.join(map(str, sorted(shots)))} shots: it has no pairs here")
+        log(f"{method} is left out at {cases.spoken(*shots)}: it has no pairs here")
     found = [case for case in planned if stock.has(case)]
     if not found:
         raise SettingsError("no method has pairs to learn from, expected one at least; add --engine or --pairs, or --judge")

@@ -45,7 +45,7 @@ def run(planned: Sequence[Case], seed: int, stock: Stock, settings: SegmenterSet
     for index, case in enumerate(trained, start=1):
         found[case] = {seed: _kept(case, seed, stock, settings, folder)}
         scores, took = (found[case][seed][key] for key in ("scores", "seconds"))
-        what = ", ".join(filter(None, (f"{case.shots} shots", case.method, case.how)))
+        what = ", ".join(filter(None, (cases.spoken(case.shots), case.method, case.how)))
         reached = f"AP {100 * scores['pixel_ap']:.2f}, IoU {100 * scores['pixel_iou_half']:.2f}"
         log(f"seed {seed} [{index}/{len(trained)}] {what}: {reached}, {took:.0f} s")
     return found

@@ -80,7 +80,7 @@ class SegmenterSettings(FitSettings):
 
 
 def segment(tasks: Mapping[str, Task], settings: SegmenterSettings, seed: int) -> dict[str, Maps]:
-    """Train as the settings' scope says and predict the test images of every product.
+    """Train as the settings' scope says and predict the test images of every product: maps (t, s, s) in [0, 1].
 
     In a unified network every product is drawn with the same chance, its sources by their weights.
 
@@ -97,7 +97,7 @@ def segment(tasks: Mapping[str, Task], settings: SegmenterSettings, seed: int) -
 
 
 def evaluate(tasks: Mapping[str, Task], maps: Mapping[str, Maps]) -> dict[str, Scores]:
-    """Scores of each product's maps on its test images; the paper averages them over products.
+    """Scores of each product's maps (t, s, s) on its test images; the paper averages them over products.
 
     Raises:
         DataError: a product's test images are of one class only; it is named.

@@ -103,9 +103,9 @@ def evaluate(
     """Score the generated images of one product and defect type.
 
     Args:
-        generated: Generated images, `settings.side` pixels a side.
-        training: The anomaly images that the generator has seen, which are the clusters of IC-LPIPS.
-        real: Anomaly images for the two distances, best those that it has not seen.
+        generated: Generated images (n, side, side, 3), `settings.side` pixels a side.
+        training: The anomaly images (k, side, side, 3) that the generator has seen, which are the clusters of IC-LPIPS.
+        real: Anomaly images (r, side, side, 3) for the two distances, best those that it has not seen.
         backbones: What sees the images.
         settings: What `GenerationSettings` says.
 
@@ -161,7 +161,7 @@ def inception_score(logits: Floats, splits: int, seed: int) -> Spread:
 
 
 def intra_cluster(perceptual: Perceptual, generated: Images, training: Images, settings: GenerationSettings) -> Clusters:
-    """IC-LPIPS (Ojha et al. 2021): the mean distance of generated images with the same nearest training anomaly.
+    """IC-LPIPS (Ojha et al. 2021): the mean distance of images (n, H, W, 3) with the same nearest training anomaly.
 
     Of a cluster at most `cluster_limit` images are drawn and compared, each pair once; the mean is over clusters.
     A generator that copies its training images scores 0.
@@ -187,7 +187,7 @@ def intra_cluster(perceptual: Perceptual, generated: Images, training: Images, s
 
 
 def assign(perceptual: Perceptual, generated: Images, training: Images, batch: int) -> npt.NDArray[np.intp]:
-    """The nearest training image (n,) of each generated one."""
+    """Number (n,) of the training image (k, H, W, 3) that is nearest to each generated one (n, H, W, 3)."""
     centres = perceptual.layers(training, batch)
     parts = [
         distances(perceptual.layers(generated[i : i + batch], batch), centres).argmin(dim=1).numpy()
@@ -197,7 +197,7 @@ def assign(perceptual: Perceptual, generated: Images, training: Images, batch: i
 
 
 def mean_pairwise(layers: Layers) -> float:
-    """Mean distance of all pairs of two or more images, each pair once."""
+    """Mean distance of all pairs of two or more embedded images, each pair once."""
     count = len(layers[0])
     rows = [distances(select(layers, [i]), [x[i + 1 :] for x in layers]).flatten() for i in range(count - 1)]
     return float(torch.cat(rows).mean())

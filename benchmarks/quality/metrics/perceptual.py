@@ -61,7 +61,7 @@ def distances(first: Layers, second: Layers) -> Tensor:
 
 
 def select(layers: Layers, indices: Iterable[int]) -> Layers:
-    """Some of the images."""
+    """Those of the embedded images that `indices` name."""
     return [layer[list(indices)] for layer in layers]
 
 
@@ -84,7 +84,7 @@ class Vgg16(nn.Module):
         self.eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Maps of 64, 128, 256, 512 and 512 channels, each half the side of the one before."""
+        """Maps (n, c, h, w) of 64, 128, 256, 512 and 512 channels, each half the side of the one before."""
         x = images.float() / 127.5 - 1
         x = (x - x.new_tensor(_SHIFT)[:, None, None]) / x.new_tensor(_SCALE)[:, None, None]
         maps = []

@@ -128,7 +128,7 @@ def pro(maps: Maps, masks: Masks, limit: float = PRO_LIMIT) -> float:
     """Area under the per-region overlap against the false positive rate, up to `limit` and divided by it.
 
     Each component of the masks (8-connected) counts the same, however large; every distinct value of the maps is a
-    threshold. The false positive rate is that of all normal pixels of all images.
+    threshold. The false positive rate is that of all normal pixels of all images. Maps and masks are (n, H, W).
 
     Raises:
         DataError: Maps and masks do not fit, a value is not finite, or all pixels are of one class.
@@ -149,7 +149,7 @@ def pro(maps: Maps, masks: Masks, limit: float = PRO_LIMIT) -> float:
 
 
 def _overlap_shares(masks: Masks) -> npt.NDArray[np.float64]:
-    """What finding a pixel adds to the mean overlap: 1 / (its component's area * the number of components)."""
+    """What finding a pixel of masks (n, H, W) adds to the mean overlap: 1 / (its component's area * the number of components)."""
     shares = np.zeros(masks.shape)
     components = 0
     for share, mask in zip(shares, masks, strict=True):
@@ -161,7 +161,7 @@ def _overlap_shares(masks: Masks) -> npt.NDArray[np.float64]:
 
 
 def _precision_recall(labels: npt.NDArray[np.bool_], values: Maps) -> tuple[float, float, float]:
-    """Average precision, largest F1, and its threshold (the highest where several have it)."""
+    """Average precision, largest F1 and its threshold (the highest where several have it), of labels and values (m,)."""
     precision, recall, thresholds = precision_recall_curve(labels, values)
     ap = float(-np.sum(np.diff(recall) * precision[:-1]))  # as scikit-learn's average_precision_score
     precision, recall = precision[:-1], recall[:-1]  # the last point has no threshold

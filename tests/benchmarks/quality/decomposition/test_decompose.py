@@ -147,8 +147,10 @@ def test_each_number_of_shots_may_have_its_own_generator(quality, data, generate
 def test_shots_that_there_are_not_are_left_out_unless_asked_for(quality, data, tmp_path):
     words = ("decompose", "--data", data / "nut", "--work", tmp_path, *QUICK, "--seeds", 1, "--methods", "few-real")
     result = ok(quality(*words, "--train-share", 0.5))
-    assert [row["shots"] for row in rows_of(tmp_path)] == [3]
-    assert "5 shots are left out: a type has 3 anomalies for training" in result.stderr
+    assert [row["shots"] for row in rows_of(tmp_path)] == [3]  # which are all
+    assert "5, 15 shots are left out: a type has 3 anomalies for training" in result.stderr
+    ok(quality(*words, "--train-share", 0.7))
+    assert [row["shots"] for row in rows_of(tmp_path)] == [3, "all"]
     result = quality(*words, "--shots", 5)
     assert result.exit_code == DataError.exit_code
     assert "expected at least 5" in result.stderr
