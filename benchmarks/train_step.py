@@ -12,18 +12,21 @@ train_step_GEOMETRY_DEVICE.json and .md.
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import resource
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from benchmarks.export_sd14 import RESULTS, machine
+from benchmarks import common
+
+if TYPE_CHECKING:
+    from seas_train.training.batches import Drawn
 
 
 @dataclass(frozen=True)
@@ -52,15 +55,16 @@ def measure(case: Case) -> dict[str, Any]:
         torch.set_num_threads(case.threads)
     torch.manual_seed(0)
     model = components.build(components.GEOMETRIES[case.geometry], ["an object with a defect"])
-    stage, losses_of = (_tune if case.stage == "tune" else _masks)(case, model)
-    seconds, last = [], {}
+    stage = (_tune if case.stage == "tune" else _masks)(case, model)
+    on_gpu = stage.machine.device.type == "cuda"
+    seconds, loss = [], 0.0
     for step in range(case.steps):
         began = time.perf_counter()
-        last = loop.optimise(stage, losses_of, step)
-        if stage.accelerator.device.type == "cuda":
+        losses, _ = loop.optimise(stage, step)
+        if on_gpu:
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - began)
-    on_gpu = stage.accelerator.device.type == "cuda"
+        loss = float(losses["loss"])
     peak = torch.cuda.max_memory_allocated() if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {
         "stage": case.stage,
@@ -68,33 +72,29 @@ def measure(case: Case) -> dict[str, Any]:
         "learning_parameters": sum(p.numel() for p in stage.parameters),
         "seconds": seconds,
         "peak_gib": peak / 2**30,
-        "loss": float(last["loss"]),
+        "loss": loss,
         "torch": torch.__version__,
     }
 
 
-def _batch(side: int, defect: str) -> Any:
+def _batch(model: Any, defect: str, timesteps: int) -> Callable[[int], Drawn]:
+    """The same images at every step, with other noise."""
     import torch
 
-    from seas_train.training.batches import Batch
+    from seas_train.data.dataset import step_generator
+    from seas_train.training import batches
 
+    side = model.image_size
     masks = torch.zeros(2, 1, side, side)
     masks[:, :, side // 4 : side // 2, side // 4 : side // 2] = 1
-    return Batch(torch.rand(4, 3, side, side) * 2 - 1, masks, (defect, defect))
+    batch = batches.Batch(torch.rand(4, 3, side, side) * 2 - 1, masks, (defect, defect))
+    return lambda index: (batch, batches.draws(batch, model.latent_shape, timesteps, step_generator(0, index)))
 
 
-def _stage(case: Case, settings: Any, modules: Any, optimizer: Any) -> Any:
-    from seas_train.training import compute, loop
-
-    task = {"stage": case.stage}
-    accelerator = compute.accelerator(settings)
-    return loop.Stage(Path(), task, case.steps, modules, optimizer, 1, 1, accelerator=accelerator)
-
-
-def _tune(case: Case, model: Any) -> tuple[Any, Any]:
+def _tune(case: Case, model: Any) -> Any:
     from seas_train import prompts, tune
     from seas_train.config import TuneSettings
-    from seas_train.data.dataset import step_generator
+    from seas_train.training import compute, loop
 
     settings = TuneSettings(
         device=case.device,
@@ -104,42 +104,56 @@ def _tune(case: Case, model: Any) -> tuple[Any, Any]:
         optimizer=case.optimizer,
     )
     learner = tune.prepare(model, prompts.compose(["defect"], settings), settings)
-    stage = _stage(case, settings, None, None)
+    machine = compute.machine(settings)
     for network in model.networks.values():
-        network.to(stage.accelerator.device)
-    stage.modules, stage.optimizer = learner.modules, tune.optimizer_for(learner, settings)
-    batch = _batch(model.image_size, "defect")
-    return stage, lambda index: tune.losses(learner, batch, settings, step_generator(0, index))
+        network.to(machine.device)
+    return loop.Stage(
+        Path(),
+        {"stage": case.stage},
+        case.steps,
+        learner.modules,
+        tune.optimizer_for(learner, settings),
+        _batch(model, "defect", model.scheduler.config.num_train_timesteps),
+        lambda drawn: tune.losses(learner, *drawn, settings),
+        settings,
+        machine=machine,
+    )
 
 
-def _masks(case: Case, model: Any) -> tuple[Any, Any]:
+def _masks(case: Case, model: Any) -> Any:
     import torch
 
     from seas_train import masks, prompts, run_folder
     from seas_train.config import MaskSettings, TuneSettings, resolve
-    from seas_train.data.dataset import step_generator
     from seas_train.models import components
     from seas_train.models.rmp import RefinedMaskPredictor
-    from seas_train.training import compute
+    from seas_train.training import compute, loop
 
     preset = "paper" if case.geometry == "sd14" else "tiny"
     how = {"device": case.device, "precision": case.precision, "optimizer": case.optimizer}
     settings = resolve(MaskSettings, preset, None, how)
-    ua = TuneSettings()
-    texts = prompts.compose(["defect"], ua)
+    tuned = TuneSettings()
+    texts = prompts.compose(["defect"], tuned)
     prompts.add_tokens(model.tokenizer, texts)
-    prompts.attach_rows(model.text_encoder, prompts.initial_rows(model.tokenizer, model.text_encoder, texts, ua))
-    facts = run_folder.Facts(product="random", prompts=texts, tune=ua, provenance={}, train=(), held_out=(), normals=())
+    prompts.attach_rows(model.text_encoder, prompts.initial_rows(model.tokenizer, model.text_encoder, texts, tuned))
+    facts = run_folder.Facts(product="random", prompts=texts, tune=tuned, provenance={}, train=(), held_out=(), normals=())
     frozen = run_folder.Run(Path(), facts, model, torch.empty(0), torch.empty(0))
-    stage = _stage(case, settings, None, None)
+    machine = compute.machine(settings)
     components.freeze(*model.networks.values())
     for network in model.networks.values():
-        network.to(stage.accelerator.device)
-    rmp = RefinedMaskPredictor(masks.config_for(frozen, settings)).to(stage.accelerator.device)
-    stage.modules = {"rmp": rmp}
-    stage.optimizer = compute.optimizer([{"params": list(rmp.parameters()), "lr": settings.lr}], settings)
-    batch = _batch(model.image_size, "defect")
-    return stage, lambda index: masks.losses(rmp, frozen, batch, settings, step_generator(0, index))
+        network.to(machine.device)
+    rmp = RefinedMaskPredictor(masks.config_for(frozen, settings)).to(machine.device)
+    return loop.Stage(
+        Path(),
+        {"stage": case.stage},
+        case.steps,
+        {"rmp": rmp},
+        compute.optimizer([{"params": list(rmp.parameters()), "lr": settings.lr}], settings),
+        _batch(model, "defect", settings.max_timestep),
+        lambda drawn: masks.losses(rmp, frozen, *drawn, settings),
+        settings,
+        machine=machine,
+    )
 
 
 def table(found: list[dict[str, Any]], how: str) -> str:
@@ -167,7 +181,7 @@ def table(found: list[dict[str, Any]], how: str) -> str:
 @click.option("--unet", type=click.Choice(["full", "lora", "frozen"]), default="full")
 @click.option("--optimizer", type=click.Choice(["adamw", "adamw8bit"]), default="adamw")
 @click.option("--threads", type=click.IntRange(0), default=0, help="PyTorch's threads, 0 for its own choice.")
-@click.option("--out", type=click.Path(path_type=Path), default=RESULTS, help="Folder of the tables.")
+@click.option("--out", type=click.Path(path_type=Path), default=common.RESULTS, help="Folder of the tables.")
 def main(geometry: str, stages: tuple[str, ...], steps: int | None, gradient_checkpointing: bool, out: Path, **how: Any) -> None:
     """Measure one training step after another and save the table."""
     steps = steps or (10 if geometry == "tiny" else 1)
@@ -179,16 +193,14 @@ def main(geometry: str, stages: tuple[str, ...], steps: int | None, gradient_che
     words = ", ".join(f"{key} {value}" for key, value in how.items() if key != "threads")
     options = {**how, "steps": steps, **({"stage": stages[0]} if len(stages) == 1 else {})}
     shown = " ".join([f"--{key} {value}" for key, value in options.items()] + ["--gradient-checkpointing"] * gradient_checkpointing)
-    where = {**machine(), "command": f"python -m benchmarks.train_step --geometry {geometry} {shown}"}
+    where = {**common.machine(), "command": f"python -m benchmarks.train_step --geometry {geometry} {shown}"}
     checkpointing = "on" if gradient_checkpointing else "off"
     text = table(found, f"{geometry}, {words}, gradient checkpointing {checkpointing}.")
-    text += "".join(["\n", *(f"- {key}: {json.dumps(value)}\n" for key, value in where.items())])
-    print(text)
-    out.mkdir(parents=True, exist_ok=True)
+    text += "\n".join(["", *common.listed(where, *where), ""])
+    click.echo(text)
     name = f"train_step_{geometry}_{'cpu' if found[0]['device'].startswith('CPU') else 'gpu'}"
     facts = {"geometry": geometry, "gradient_checkpointing": gradient_checkpointing, **how, **where, "stages": found}
-    (out / f"{name}.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    (out / f"{name}.md").write_text(text, encoding="utf-8")
+    common.save(out / name, facts, text)
 
 
 if __name__ == "__main__":

@@ -13,19 +13,21 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from weakref import WeakSet
 
 from seas_runtime.backends import Backend, open_backend
 from seas_runtime.backends.registry import BACKENDS, OF_CORE
+from seas_runtime.bundle.photographs import read_photographs
 from seas_runtime.bundle.reader import Bundle, read_bundle
 from seas_runtime.errors import SettingsError
 from seas_runtime.options import Options
 from seas_runtime.sampling.pairs import Pair
 from seas_runtime.sampling.recipe import Plan, Sampling
 from seas_runtime.sampling.sampler import Batches, Model, generate
-from seas_runtime.settings import recipe
+from seas_runtime.settings import recipe, resolve
 
 Log = Callable[[str], None]
 
@@ -108,7 +110,11 @@ class Generator:
         guidance: float | None = None,
         threshold: float | None = None,
         mask_steps: int | None = None,
-        min_area: int = 1,
+        clean: int = 0,
+        background: str = "generated",
+        strength: float = 1.0,
+        min_area: int | None = None,
+        min_agreement: float | None = None,
         max_area: float = 0.8,
         retries: int = 3,
         shard: tuple[int, int] = (0, 1),
@@ -128,7 +134,11 @@ class Generator:
             guidance: weight of the defect's prompt; 1 is none and twice as fast.
             threshold: mask probability above which a pixel is anomalous.
             mask_steps: last steps whose masks are averaged.
+            clean: pieces of a mask, and holes in it, of fewer pixels are removed and filled.
+            background: "real" for pictures that are, outside their masks, the photographs they started from.
+            strength: how much noise a photograph starts from then, as a share of the schedule.
             min_area: a mask of fewer pixels is made again.
+            min_agreement: a pair whose last steps' masks have a smaller IoU is made again.
             max_area: a mask above this share of the image is made again.
             retries: more attempts, 3 at most, at a pair whose mask is refused; then it is left out, see `Pairs.refused`.
             shard: (k, n) for the batches with number mod n = k alone.
@@ -145,12 +155,41 @@ class Generator:
             guidance=guidance,
             threshold=threshold,
             mask_steps=mask_steps,
+            clean=clean,
+            background=background,
+            strength=strength,
             min_area=min_area,
+            min_agreement=min_agreement,
             max_area=max_area,
             retries=retries,
             shard=shard,
         )
         return Pairs(self.batches(*self.recipe(options, start)))
+
+    def normals(
+        self,
+        count: int,
+        *,
+        seed: int = 0,
+        batch: int = 4,
+        steps: int | None = None,
+        guidance: float | None = None,
+        background: str = "generated",
+        strength: float = 1.0,
+    ) -> Pairs:
+        """Normal images, from the normal prompt, with empty masks: what `seas-gen --normals` writes.
+
+        Normal image i depends on (seed, i) alone. The arguments are those of `pairs`; with a real background, a normal image is its
+        photograph but for a patch that is joined with it as an anomaly is.
+
+        Raises:
+            SettingsError: as `pairs`.
+        """
+        options = Options(
+            normals=count, seed=seed, batch=batch, steps=steps, guidance=guidance, background=background, strength=strength
+        )
+        settings = resolve(self.bundle.manifest, self.backend.name, options)
+        return Pairs(self.batches(settings.normal_plan(), settings.sampling(self.bundle.manifest)))
 
     def recipe(self, options: Options, start: int = 0) -> tuple[Plan, Sampling]:
         """Which pairs `options` ask for, and how to make them; with neither count there is no end.
@@ -162,8 +201,15 @@ class Generator:
         return recipe(self.bundle.manifest, options, start)
 
     def batches(self, plan: Plan, sampling: Sampling, chosen: Iterable[tuple[int, ...]] | None = None) -> Batches:
-        """The batches of a plan, or those chosen of them, with the pairs that the gate refused; see `sampler.generate`."""
-        batches = generate(self._opened(), plan, sampling, chosen, self._log)
+        """The batches of a plan, or those chosen of them, with the pairs that the gate refused; see `sampler.generate`.
+
+        Raises:
+            BundleError: backgrounds are to be kept and the bundle's photographs cannot be read.
+        """
+        model = self._opened()
+        if sampling.first_step is not None and model.photographs is None:
+            self._model = model = replace(model, photographs=read_photographs(self.bundle))
+        batches = generate(model, plan, sampling, chosen, self._log)
         self._begun.add(batches)
         return batches
 

@@ -14,6 +14,7 @@ import click
 from seas_runtime import options
 from seas_runtime.backends.registry import BACKENDS, OF_CORE
 from seas_runtime.backends.tensorrt.library import VARIANTS, Variant
+from seas_runtime.dataset.exporters import FORMATS
 from seas_runtime.errors import INTERRUPTED
 
 BUNDLE = click.Path(path_type=Path)
@@ -54,6 +55,13 @@ def _words(_ctx: click.Context, _param: click.Parameter, value: str | None) -> l
     return [word.strip() for word in value.split(",")] if value else []
 
 
+def _formats(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str]:
+    names = _words(ctx, param, value)
+    if strange := [name for name in names if name not in FORMATS]:
+        raise click.BadParameter(f"{strange[0]!r} found, {', '.join(FORMATS)} expected, with commas between")
+    return names
+
+
 def _numbers(_ctx: click.Context, _param: click.Parameter, value: str) -> list[int]:
     try:
         return [int(word) for word in value.split(",")]
@@ -84,6 +92,7 @@ Examples:
   seas-gen --engine tile.plan --per-type 1000 --out data/tile --seed 7
   seas-gen --engine tile.plan --defect crack --count 100 --guidance 5
   seas-gen --engine tile.plan --count 4000 --shard 0/4 --out part0
+  seas-gen --engine tile.plan --count 100 --out data/tile --also coco,yolo
 
 The same command again continues an interrupted run; a larger --count extends it. Give each shard its own
 --out.
@@ -125,6 +134,12 @@ Exit codes: 0 done, 2 usage, 3 bad bundle, 4 engine not usable, 5 output problem
 )
 @click.option("--expect", metavar="DIGEST", help="Refuse a bundle with another digest.")
 @click.option("--sheet", is_flag=True, help="Also write OUT/sheet.png: the first pairs of each type, for a look.")
+@click.option(
+    "--also",
+    callback=_formats,
+    metavar="FORMAT[,FORMAT...]",
+    help="Also export all pairs, to OUT-FORMAT beside OUT: coco, yolo and others of seas-data export.",
+)
 @click.option("--quiet", is_flag=True, help="No progress bar, no summary, no word on what auto takes.")
 @VERSION
 @click.pass_context
@@ -138,6 +153,7 @@ def generate(
     threads: int,
     expect: str | None,
     sheet: bool,
+    also: list[str],
     quiet: bool,
     **asked: Any,
 ) -> None:
@@ -154,6 +170,15 @@ def generate(
         path = write(summary.out)
         if not quiet:
             click.echo(f"contact sheet: {path}")
+    if also and summary.types:
+        from tqdm import tqdm
+
+        from seas_runtime.dataset.export import also as export_also
+
+        with tqdm(unit="picture", disable=quiet or None, leave=False) as bar:
+            exports = export_also(summary.out, also, bar.update)
+        if not quiet:
+            click.echo("\n".join(exported.line() for exported in exports))
     summary.raise_if_refused()
 
 

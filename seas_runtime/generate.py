@@ -15,8 +15,9 @@ from tqdm import tqdm
 from seas_runtime import api
 from seas_runtime.backends.registry import BACKENDS, OF_CORE
 from seas_runtime.bundle.reader import read_bundle
-from seas_runtime.dataset.records import Line, RunRecord, read_record
-from seas_runtime.dataset.writer import METADATA, RUN, Writer
+from seas_runtime.dataset.records import Journal, Line, RunRecord, read_record
+from seas_runtime.dataset.series import NORMALS, PAIRS, SERIES
+from seas_runtime.dataset.writer import RUN, Writer
 from seas_runtime.errors import GateError, OutputError
 from seas_runtime.options import Options
 from seas_runtime.settings import Settings, resolve
@@ -49,6 +50,7 @@ class Summary:
     refused: list[Line]
     made: int
     seconds: float
+    normals: int = 0
 
     def line(self) -> str:
         """The run in one line."""
@@ -56,7 +58,8 @@ class Summary:
         new = "none was left to make"
         if self.made:
             new = f"{self.made} made in {self.seconds:.1f} s, {self.made / self.seconds:.2f} pairs/s"
-        return f"{self.types.total()} pairs in {self.out} ({each}); {new}; {self.retries} retries"
+        normals = f" and {self.normals} normal images" if self.normals else ""
+        return f"{self.types.total()} pairs{normals} in {self.out} ({each}); {new}; {self.retries} retries"
 
     def raise_if_refused(self) -> None:
         """End with the gate's exit code where pairs were given up.
@@ -99,33 +102,44 @@ def run(request: Request, quiet: bool) -> Summary:
     backend = _backend(request, begun, log)
     with api.open(bundle, backend, threads=request.threads, expect=request.expect, log=log) as generator:
         settings = settings.model_copy(update={"backend": generator.backend.name})
-        facts = generator.backend.describe()
-        record = RunRecord(command=request.command, settings=settings, backend=facts, versions=run_versions())
-        with Writer(out, record) as writer:
-            made = sum(map(len, writer.todo))
-            if made and begun is not None and (changed := _changes(begun, record)):
-                log(f"{out} was begun with {changed}: its older pairs may differ by rounding from what is made now")
-            total = settings.plan().size()
-            batches = generator.batches(settings.plan(), settings.sampling(bundle.manifest), writer.todo)
-            bar = tqdm(total=total, initial=total - made, unit="pair", disable=quiet or None)
-            with bar, closing(batches):
-                for pairs in batches:
-                    writer.add(pairs)
-                    bar.update(len(pairs))
+        facts, licence = generator.backend.describe(), str(bundle.manifest.provenance.get("licence", ""))
+        record = RunRecord(command=request.command, settings=settings, backend=facts, versions=run_versions(), licence=licence)
+        changed = begun and _changes(begun, record)
+        note = f"{out} was begun with {changed}: its older pairs may differ by rounding from what is made now" if changed else ""
+        made = {series.asked: _make(generator, Writer(out, record, series), quiet, note) for series in SERIES}
     types: Counter[str] = Counter()
     retries = 0
-    for line in writer.metadata:
+    for line in Journal(out / PAIRS.metadata):
         types[line["defect"]] += 1
         retries += line["attempt"]
-    refused = list(writer.refused)
+    refused = list(Journal(out / PAIRS.refused))
     retries += sum(line["attempt"] for line in refused)
-    return Summary(out, settings, types, retries, refused, made, time.monotonic() - started)
+    normals = len(Journal(out / NORMALS.metadata).read())
+    return Summary(out, settings, types, retries, refused, made[PAIRS.asked], time.monotonic() - started, normals)
+
+
+def _make(generator: api.Generator, writer: Writer, quiet: bool, note: str) -> int:
+    """Make what a series lacks and write it; how many that were. The note is said before anything is added."""
+    if not writer.plan.count:
+        return 0
+    with writer:
+        made, total = sum(map(len, writer.todo)), writer.plan.size()
+        if made and note and not quiet:
+            _log(note)
+        sampling = writer.record.settings.sampling(generator.bundle.manifest)
+        batches = generator.batches(writer.plan, sampling, writer.todo)
+        bar = tqdm(total=total, initial=total - made, unit=writer.series.noun, disable=quiet or None)
+        with bar, closing(batches):
+            for pairs in batches:
+                writer.add(pairs)
+                bar.update(len(pairs))
+    return made
 
 
 def _begun(out: Path) -> RunRecord | None:
-    """The record of a run in `out` that has pairs already; the writer judges what cannot be read."""
+    """The record of a run in `out` that has made something already; the writer judges what cannot be read."""
     try:
-        return read_record(out / RUN) if (out / METADATA).exists() else None
+        return read_record(out / RUN) if any((out / series.metadata).exists() for series in SERIES) else None
     except (OSError, OutputError):
         return None
 

@@ -49,6 +49,7 @@ class Options:
 
     count: int | None = _option(None, click.IntRange(1), "Pairs in all; types take turns.", metavar="N")
     per_type: int | None = _option(None, click.IntRange(1), "Pairs of each type, instead of --count.", metavar="N")
+    normals: int = _option(0, click.IntRange(0, 1_000_000), "Normal images beside the pairs, in train/good.", metavar="N")
     defects: tuple[str, ...] = _option(
         (),
         click.STRING,
@@ -72,14 +73,41 @@ class Options:
     threshold: float | None = _option(
         None,
         click.FloatRange(0, 1, min_open=True, max_open=True),
-        "Mask probability above which a pixel is anomalous.",
+        "Mask probability above which a pixel is anomalous; a bundle may have one for each type.",
         metavar="P",
         show_default=FROM_BUNDLE,
     )
     mask_steps: int | None = _option(
         None, click.IntRange(1), "Last steps whose masks are averaged.", metavar="N", show_default=FROM_BUNDLE
     )
-    min_area: int = _option(1, click.IntRange(1), "A mask below this is made again.", metavar="PIXELS")
+    clean: int = _option(
+        0, click.IntRange(0), "Remove pieces of a mask and fill holes in it that have fewer pixels than this.", metavar="PIXELS"
+    )
+    background: str = _option(
+        "generated",
+        click.Choice(("generated", "real")),
+        "real: outside the mask the picture is the photograph it started from, which the bundle must hold.",
+    )
+    strength: float = _option(
+        1.0,
+        click.FloatRange(0, 1, min_open=True),
+        "With --background real: how much noise a photograph starts from, as a share of the schedule; less keeps more of it.",
+        metavar="SHARE",
+    )
+    min_area: int | None = _option(
+        None,
+        click.IntRange(1),
+        "A mask below this is made again; a bundle may know how small each type's masks can be.",
+        metavar="PIXELS",
+        show_default="from the bundle, else 1",
+    )
+    min_agreement: float | None = _option(
+        None,
+        click.FloatRange(0, 1),
+        "A pair whose last steps' masks have a smaller IoU is made again.",
+        metavar="IOU",
+        show_default="from the bundle, else 0",
+    )
     max_area: float = _option(
         0.8, click.FloatRange(0, 1, min_open=True), "A mask above this share of the image is made again.", metavar="SHARE"
     )

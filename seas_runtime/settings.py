@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from math import isfinite
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from seas_runtime.bundle.manifest import DefectName, FolderName, Manifest
 from seas_runtime.errors import SettingsError
 from seas_runtime.options import SEED_BELOW, Options
-from seas_runtime.sampling.masks import Gate
+from seas_runtime.sampling.background import first_step
+from seas_runtime.sampling.masks import Gate, MaskRule
+from seas_runtime.sampling.pairs import NORMAL
 from seas_runtime.sampling.recipe import Plan, Sampling
 from seas_runtime.sampling.solver import solver_table
 
 ENDLESS = SEED_BELOW  # pairs: more than anybody makes, and each has a random stream of its own
+Value = TypeVar("Value")
+Probability = Annotated[float, Field(gt=0, lt=1)]
+Area = Annotated[int, Field(ge=0)]
+Overlap = Annotated[float, Field(ge=0, le=1)]
 
 
 class Settings(BaseModel):
@@ -30,15 +36,20 @@ class Settings(BaseModel):
     digest: str
     backend: str
     defects: Annotated[tuple[DefectName, ...], Field(min_length=1)]
-    count: Annotated[int, Field(ge=1)]
+    count: Annotated[int, Field(ge=0)]
+    normals: Annotated[int, Field(ge=0)] = 0
     seed: Annotated[int, Field(ge=0, lt=SEED_BELOW)]
     batch: Annotated[int, Field(ge=1)]
     shard: tuple[int, int]
     steps: Annotated[int, Field(ge=1)]
     guidance: Annotated[FiniteFloat, Field(ge=1)]
-    threshold: Annotated[float, Field(gt=0, lt=1)]
+    threshold: Probability | dict[DefectName, Probability]  # one for each type where they differ
     mask_steps: Annotated[int, Field(ge=1)]
-    min_area: Annotated[int, Field(ge=0)]
+    clean: Annotated[int, Field(ge=0)] = 0
+    background: Literal["generated", "real"] = "generated"
+    strength: Annotated[float, Field(gt=0, le=1)] = 1.0
+    min_area: Area | dict[DefectName, Area]
+    min_agreement: Overlap | dict[DefectName, Overlap] = 0.0
     max_area: Annotated[float, Field(gt=0, le=1)]
     retries: Annotated[int, Field(ge=0)]
 
@@ -52,16 +63,30 @@ class Settings(BaseModel):
         """The pairs to make."""
         return Plan(self.defects, self.seed, self.count, self.batch, self.shard)
 
+    def normal_plan(self) -> Plan:
+        """The normal images to make."""
+        return Plan((NORMAL,), self.seed, self.normals, self.batch, self.shard)
+
     def sampling(self, manifest: Manifest) -> Sampling:
         """How to make them."""
-        return Sampling(
-            table=solver_table(manifest.schedule, self.steps),
-            guidance=self.guidance,
-            mask_steps=self.mask_steps,
-            threshold=self.threshold,
-            gate=Gate(self.min_area, self.max_area),
-            retries=self.retries,
-        )
+        table = solver_table(manifest.schedule, self.steps)
+        first = first_step(table, self.strength) if self.background == "real" else None
+        rules = {name: self._rule(name) for name in self.defects}
+        return Sampling(table, self.guidance, self.mask_steps, rules, self.retries, first)
+
+    def _rule(self, defect: str) -> MaskRule:
+        gate = Gate(_of(self.min_area, defect), self.max_area, _of(self.min_agreement, defect))
+        return MaskRule(_of(self.threshold, defect), gate, self.clean)
+
+
+def _of(value: Value | dict[str, Value], defect: str) -> Value:
+    return value[defect] if isinstance(value, dict) else value
+
+
+def _together(values: dict[str, Value]) -> Value | dict[str, Value]:
+    """One value where all types have the same."""
+    first, *others = values.values()
+    return first if all(other == first for other in others) else values
 
 
 def recipe(manifest: Manifest, options: Options, start: int = 0) -> tuple[Plan, Sampling]:
@@ -87,13 +112,13 @@ def resolve(manifest: Manifest, backend: str, options: Options) -> Settings:
         options: what was asked for; defect types take turns in the bundle's order, whatever order they are asked for in.
 
     Raises:
-        SettingsError: an unknown type, both or none of the counts, steps that the schedule does not have, or
-            mask steps above the steps.
+        SettingsError: an unknown type, both or none of the counts, steps that the schedule does not have, mask steps above the
+            steps, or a real background of a bundle without photographs.
     """
     known = manifest.defect_names
     if unknown := [name for name in options.defects if name not in known]:
         raise SettingsError(f"--defect {unknown[0]!r} found, one of {', '.join(known)} expected ({manifest.product})")
-    if (options.count is None) == (options.per_type is None):
+    if (options.count is None) == (options.per_type is None) and (options.count or not options.normals):
         raise SettingsError("give the number of pairs: either --count N (in all) or --per-type N (of each type)")
     defects = tuple(name for name in known if not options.defects or name in options.defects)
     values = {name: value for name, value in asdict(options).items() if value is not None and name != "per_type"}
@@ -107,4 +132,24 @@ def resolve(manifest: Manifest, backend: str, options: Options) -> Settings:
         raise SettingsError(f"--{wrong[0].replace('_', '-')} {values[wrong[0]]} found, a number expected")
     if values["mask_steps"] > steps:
         raise SettingsError(f"--mask-steps {values['mask_steps']} found, at most the {steps} steps expected")
+    if values["background"] == "real":
+        if not manifest.photographs:
+            raise SettingsError(
+                "--background real needs photographs of the normal images, and the bundle has none; "
+                "export it with seas-export --photographs"
+            )
+        first_step(solver_table(manifest.schedule, steps), values["strength"])
+    values |= _masking(manifest, options, defects)
     return Settings(product=manifest.product, digest=manifest.digest, backend=backend, **values)
+
+
+def _masking(manifest: Manifest, options: Options, defects: tuple[str, ...]) -> dict[str, object]:
+    """Threshold and limits: what was asked for, else what the bundle knows of each type, else what it says of all."""
+    known = {defect.name: defect for defect in manifest.defects if defect.name in defects}
+    pixels = manifest.geometry.image_size**2
+    threshold, area, agreement = options.threshold, options.min_area, options.min_agreement
+    return {
+        "threshold": _together({n: threshold or d.threshold or manifest.defaults.threshold for n, d in known.items()}),
+        "min_area": _together({n: area or max(1, round((d.min_area or 0) * pixels)) for n, d in known.items()}),
+        "min_agreement": _together({n: (d.agreement or 0.0) if agreement is None else agreement for n, d in known.items()}),
+    }

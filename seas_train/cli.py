@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from seas_runtime.errors import DataError, SettingsError
+from seas_runtime.files import write_atomic
 from seas_runtime.sampling.defaults import PAPER
 from seas_train.config import BaseSettings, MaskSettings, TuneSettings
-from seas_train.data.source import Source, data_source
+from seas_train.folders import data_source
 from seas_train.options import LICENCE, NOT_STATED, OUT, output, require_same, settings_options, writing
 
 if TYPE_CHECKING:
     from seas_train.data.layouts import Product
+    from seas_train.data.source import Source
 
 INTERRUPTED = 130
 PATH = click.Path(path_type=Path)
@@ -111,23 +113,31 @@ def check(source: Source) -> None:
 @click.argument("images", type=PATH, nargs=-1, required=True)
 @OUT
 @LICENCE
+@click.option(
+    "--keep-every",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    help="Steps of the U-Net after which what it would leave is kept in OUT/marks/STEP, 0 for never.",
+)
 @settings_options(BaseSettings)
-def base(images: tuple[Path, ...], out: Path, licence: str, settings: BaseSettings) -> None:
+def base(images: tuple[Path, ...], out: Path, licence: str, keep_every: int, settings: BaseSettings) -> None:
     """Train a small base model from scratch on folders of IMAGES, offline.
 
     A product's folder in a layout that `seas-train check` knows gives its normal images (--defects: its anomalies
     too), any other folder all images below it.
     """
     _hush()
-    from seas_train.base import train as bases
+    from seas_train.base.train import train
 
     provenance: dict[str, object] = {"data": [folder.resolve().name for folder in images], "licence": licence}
     if (out / "base.json").is_file():
         saved = _read_json(out / "base.json")
-        require_same(out, {**saved["settings"], **saved["provenance"]}, _asked(settings, provenance))
+        stated = {**_asked(BaseSettings(), {}), **saved["settings"]}  # an earlier version did not know all of them
+        require_same(out, {**stated, **saved["provenance"]}, _asked(settings, provenance))
         return click.echo(f"already done: the base model {out}")
     with output(out, "base"), _stopwatch(f"trained the base model {out}"):
-        bases.train(images, out, settings, provenance)
+        train(images, out, settings, provenance, keep_every)
     return None
 
 
@@ -141,8 +151,8 @@ def tune(*, source: Source, base: str, out: Path, licence: str, settings: TuneSe
     """Fine-tune a base model on the product in the folder DATA, or in --anomalies, --masks and --normals."""
     _hush()
     from seas_train import run_folder
-    from seas_train import tune as tuning
     from seas_train.models import components
+    from seas_train.tune import train
 
     product = _product(source)
     provenance: dict[str, object] = {
@@ -156,7 +166,7 @@ def tune(*, source: Source, base: str, out: Path, licence: str, settings: TuneSe
         require_same(out, saved, {**_asked(settings, provenance), "base": components.base_name(base)})
         return click.echo(f"already done: the run {out}")
     with output(out, "tune"), _stopwatch(f"tuned {product.name} ({len(product.defects)} types) into {out}"):
-        tuning.train(product, base, out, settings, provenance)
+        train(product, base, out, settings, provenance)
     return None
 
 
@@ -167,8 +177,8 @@ def tune(*, source: Source, base: str, out: Path, licence: str, settings: TuneSe
 def masks(run: Path, source: Source, settings: MaskSettings) -> None:
     """Train the mask branch of a fine-tuned RUN on the DATA it was tuned on."""
     _hush()
-    from seas_train import masks as branch
     from seas_train import run_folder
+    from seas_train.masks import train
 
     facts = run_folder.load_facts(run)
     if facts.masks is not None and (run / "rmp" / "config.json").is_file():
@@ -176,7 +186,7 @@ def masks(run: Path, source: Source, settings: MaskSettings) -> None:
         return click.echo(f"already done: the mask branch {run / 'rmp'}")
     product = _product(source)
     with writing(run), _stopwatch(f"trained the mask branch {run / 'rmp'}"):
-        branch.train(run, product, settings)
+        train(run, product, settings)
     return None
 
 
@@ -185,7 +195,7 @@ def masks(run: Path, source: Source, settings: MaskSettings) -> None:
 @OUT
 @click.option("--count", type=click.IntRange(1), default=8, metavar="N", help="Pairs; types take turns.")
 @click.option("--defect", "defects", multiple=True, metavar="NAME", show_default="all", help="A type; may be repeated.")
-@click.option("--seed", type=click.IntRange(0), default=0, metavar="N", help="Pair i depends on (seed, i).")
+@click.option("--seed", type=click.IntRange(0), default=0, metavar="N", help="Pair i depends on (seed, i), as in seas-gen.")
 @click.option("--steps", type=click.IntRange(1, 999), default=PAPER.steps, metavar="N", help="Solver steps.")
 @click.option("--guidance", type=click.FloatRange(1, 100), default=PAPER.guidance, metavar="X", help="Prompt weight.")
 @click.option(
@@ -216,7 +226,7 @@ def sample(run: Path, out: Path, defects: tuple[str, ...], **given: Any) -> None
     settings = SampleSettings(steps, guidance, mask_steps=min(PAPER.mask_steps, steps))
     with output(out, "sample"), _stopwatch(f"sampled {given['count']} pairs into {out}"):
         out.mkdir(parents=True, exist_ok=True)
-        record.write_text(json.dumps(asked, indent=2) + "\n", encoding="utf-8")
+        write_atomic(record, json.dumps(asked, indent=2) + "\n")
         samples.write(tuned, out, samples.Order(types, **given), settings)
 
 

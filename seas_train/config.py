@@ -93,6 +93,9 @@ class BaseSettings(LoopSettings):
     steps: int = Field(10000, ge=1, description="Steps of U-Net and text encoder.")
     batch: int = Field(16, ge=1, description="Images per U-Net step.")
     lr: float = Field(4e-4, gt=0, description="Peak learning rate of U-Net and text encoder.")
+    lr_schedule: Literal["cosine", "constant"] = Field(
+        "cosine", description="Learning rate of U-Net and text encoder after its warm-up: half a cosine down to 2 %, or the peak."
+    )
     ema: float = Field(0.999, ge=0, lt=1, description="Decay of the weight average that is saved.")
     anomaly_weight: float = Field(0.0, ge=0, description="How much more cells of an anomaly weigh in the U-Net's loss.")
     max_noise_weight: float = Field(
@@ -194,8 +197,8 @@ class MaskSettings(FineSettings):
     """`seas-train masks`: the Refined Mask Prediction branch (paper sec. 3.3)."""
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "paper": {},
-        "published": {"fuse": False},
+        "paper": {"calibrate": "off"},
+        "published": {"fuse": False, "calibrate": "off"},
         "tiny": _SMALL_BRANCH,
         "demo": {**_SMALL_BRANCH, "anomaly_batch": 4, "max_timestep": 150, "cache_latents": True},
     }
@@ -229,6 +232,10 @@ class MaskSettings(FineSettings):
     lr: float = Field(5e-4, gt=0, description="Learning rate.")
     gamma: float = Field(2.0, ge=0, description="Focusing exponent of the focal loss.")
     max_timestep: int = Field(1000, ge=1, le=1000, description="Timesteps are drawn below this one.")
+    calibrate: Literal["off", "iou", "area"] = Field(
+        "iou",
+        description="Threshold and limits of each type from the training anomalies: best overlap, equal area, or off (the paper).",
+    )
     augment: bool = Field(True, description="Random quarter-turns and flips.")
 
     @field_validator("taps")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from diffusers import DDPMScheduler
 from PIL import Image
 from torch import Tensor
@@ -15,6 +15,7 @@ from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
 from seas_runtime.errors import DataError, SettingsError
 from seas_train import run_folder
+from seas_train.calibrate import calibrate
 from seas_train.config import MaskSettings
 from seas_train.data import layouts
 from seas_train.data.dataset import ImageSet, step_generator
@@ -24,7 +25,7 @@ from seas_train.models import components, taps
 from seas_train.models.rmp import RefinedMaskPredictor, RmpConfig
 from seas_train.run_folder import Run
 from seas_train.training import batches, checkpoint, compute, loop, tensorboard
-from seas_train.training.batches import Batch, sample_batch
+from seas_train.training.batches import Batch, Drawn, Draws, sample_batch
 from seas_train.training.compute import Encoder
 
 
@@ -54,16 +55,19 @@ class Seen:
 
 
 @torch.no_grad()
-def features(frozen: Run, batch: Batch, settings: MaskSettings, generator: torch.Generator, encode: Encoder | None = None) -> Seen:
+def features(frozen: Run, batch: Batch, drawn: Draws, settings: MaskSettings, encode: Encoder | None = None) -> Seen:
     """Run the frozen networks at a random timestep."""
     model, a, n = frozen.model, len(batch.defects), len(batch.images)
-    mean, std = (encode or Encoder(model.vae))(batch.images)
-    drawn = batches.draws(batch, mean, settings.max_timestep, generator)
+    # z_t, the latents with noise
+    mean, std = (encode or Encoder(model.vae))(batch.images, batch.views)
+    drawn = drawn.to(mean.device)
     noisy = model.scheduler.add_noise(mean + std * drawn.posterior, drawn.noise, drawn.timesteps)
+    # eps_theta, and the U-Net's taps on the way
     prompts = frozen.facts.prompts
     prompt = frozen.embed([*(prompts.anomaly[d] for d in batch.defects), *[prompts.normal] * (n - a)])
     with taps.decoder_taps(model.unet) as tap:
         predicted = model.unet(noisy, drawn.timesteps, prompt).sample
+    # z_(t-1), and the VAE's features of it
     entering = previous_latents(model.scheduler, noisy, at_least_single(predicted), drawn.timesteps)
     with torch.autocast(entering.device.type, enabled=False):
         vae_features = taps.vae_features(model.vae, entering[:a], settings.features)
@@ -74,16 +78,17 @@ def losses(
     rmp: RefinedMaskPredictor,
     frozen: Run,
     batch: Batch,
+    drawn: Draws,
     settings: MaskSettings,
-    generator: torch.Generator,
     encode: Encoder | None = None,
 ) -> loop.Losses:
     """L_M, eq. 7: focal losses of coarse and refined masks, normal images against an empty mask."""
-    seen = features(frozen, batch, settings, generator, encode)
+    seen = features(frozen, batch, drawn, settings, encode)
     a = len(batch.defects)
     masks = batch.masks.to(seen.up2.device)
     coarse = rmp.coarse(seen.up2, seen.up3, *seen.more)
     logits = rmp.coarse_logits(coarse)
+    # The four terms of eq. 7
     terms: loop.Losses = {}
     if settings.coarse_supervision:
         terms["coarse"] = focal_loss(logits[:a], small_masks(masks, coarse.shape[-1]), settings.gamma)
@@ -130,7 +135,7 @@ def train(folder: Path, product: Product, settings: MaskSettings) -> None:
     Raises:
         DataError: the run is not tuned, its images are not in this data set, or they are fewer than a batch.
     """
-    accelerator = compute.accelerator(settings)
+    machine = compute.machine(settings)
     frozen = run_folder.load(folder)
     by_name = {r.image.relative_to(product.root).as_posix(): r for r in (*product.anomalies, *product.normals)}
     anomalies, normals = (_find(names, by_name, product) for names in (frozen.facts.train, frozen.facts.normals))
@@ -142,63 +147,63 @@ def train(folder: Path, product: Product, settings: MaskSettings) -> None:
         "weights": components.fingerprint(*frozen.model.networks.values()),
     }
     torch.manual_seed(settings.seed)
-    rmp = RefinedMaskPredictor(config_for(frozen, settings)).to(accelerator.device)
+    rmp = RefinedMaskPredictor(config_for(frozen, settings)).to(machine.device)
     for network in frozen.model.networks.values():
-        network.to(accelerator.device)
+        network.to(machine.device)
     images = ImageSet(anomalies, frozen.model.image_size), ImageSet(normals, frozen.model.image_size)
-    _learn(rmp, frozen, images, task, settings, accelerator)
-    if accelerator.is_main_process:
-        run_folder.save_masks(folder, frozen.facts.model_copy(update={"masks": settings}), rmp)
+    loop.run(_stage(rmp, frozen, images, task, settings, machine))
+    if machine.main:
+        known = (
+            {} if settings.calibrate == "off" else calibrate(dataclasses.replace(frozen, rmp=rmp), images[0], settings.calibrate)
+        )
+        run_folder.save_masks(folder, frozen.facts.model_copy(update={"masks": settings, "calibration": known}), rmp)
         checkpoint.clear(folder)
 
 
-def _learn(
+def _stage(
     rmp: RefinedMaskPredictor,
     frozen: Run,
     images: tuple[ImageSet, ImageSet],
     task: dict[str, Any],
     settings: MaskSettings,
-    accelerator: Accelerator,
-) -> None:
-    """The steps of `train`."""
-    optimizer = compute.optimizer([{"params": list(rmp.parameters()), "lr": settings.lr}], settings)
-    counts = (settings.anomaly_batch, settings.normal_batch)
-    encode = Encoder(frozen.model.vae, settings.cache_latents)
-    seen: list[Batch] = []
+    machine: compute.Machine,
+) -> loop.Stage[Drawn]:
+    """What `train` runs."""
+    model, counts = frozen.model, (settings.anomaly_batch, settings.normal_batch)
+    encode = Encoder(model.vae, settings.cache_latents)
 
-    def losses_of(index: int) -> loop.Losses:
+    def batch_of(index: int) -> Drawn:
         generator = step_generator(settings.seed, index)
-        batch = sample_batch(*images, counts, settings.augment, generator, batches.Share.of(accelerator))
-        seen[:] = [batch]
-        return losses(rmp, frozen, batch, settings, generator, encode)
+        batch = sample_batch(*images, counts, settings.augment, generator, machine.rank, machine.processes)
+        return batch, batches.draws(batch, model.latent_shape, settings.max_timestep, generator)
 
-    def picture() -> Image.Image:
-        return tensorboard.mask_sheet(*_predicted(rmp, frozen, seen[0], settings))
+    def picture(drawn: Drawn) -> Image.Image:
+        return _predicted(rmp, frozen, *drawn, settings)
 
-    stage = loop.Stage(
+    return loop.Stage(
         frozen.folder,
         task,
         settings.steps or settings.steps_per_type * len(frozen.facts.defects),
         {"rmp": rmp},
-        optimizer,
-        settings.checkpoint_every,
-        settings.log_every,
+        compute.optimizer([{"params": list(rmp.parameters()), "lr": settings.lr}], settings),
+        batch_of,
+        lambda drawn: losses(rmp, frozen, *drawn, settings, encode),
+        settings,
         accumulation=settings.accumulation,
-        accelerator=accelerator,
-        batch=lambda: ", ".join(seen[0].names),
-        watch=tensorboard.watcher(frozen.folder, "masks", settings, accelerator, picture),
+        machine=machine,
+        describe=batches.named,
+        watch=tensorboard.watcher(frozen.folder, "masks", settings, machine, picture),
         watch_every=settings.watch_every,
     )
-    loop.run(stage, losses_of)
 
 
 @torch.no_grad()
-def _predicted(rmp: RefinedMaskPredictor, frozen: Run, batch: Batch, settings: MaskSettings) -> tuple[Tensor, Tensor, Tensor]:
-    """Images, masks and probabilities of a batch's anomaly images, at timesteps of their own."""
+def _predicted(rmp: RefinedMaskPredictor, frozen: Run, batch: Batch, drawn: Draws, settings: MaskSettings) -> Image.Image:
+    """A batch's anomaly images, their masks and what the branch makes of them."""
     a = len(batch.defects)
-    seen = features(frozen, batch, settings, step_generator(settings.seed, 0))
+    seen = features(frozen, batch, drawn, settings)
     more = [x[:a] for x in seen.more]
-    return batch.images[:a], batch.masks, rmp(seen.up2[:a], seen.up3[:a], *seen.features, more=more)
+    return tensorboard.mask_sheet(batch.images[:a], batch.masks, rmp(seen.up2[:a], seen.up3[:a], *seen.features, more=more))
 
 
 def _find(names: tuple[str, ...], records: dict[str, Record], product: Product) -> list[Record]:

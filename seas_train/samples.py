@@ -1,4 +1,4 @@
-"""Pairs of the reference sampler as pictures: pair i depends on the seed and i alone, whatever the batch."""
+"""Pairs of the reference sampler as pictures: pair i depends on the seed and i alone, and begins as pair i of `seas-gen` does."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from PIL import Image
 from torch import Tensor
 
 from seas_runtime.dataset import sheet
+from seas_runtime.files import write_atomic
+from seas_runtime.sampling.noise import Stream, draw_latents, draw_normal
 from seas_train import reference
-from seas_train.data.dataset import draw, step_generator
+from seas_train.data.images import png
 from seas_train.reference import SampleSettings
 from seas_train.run_folder import Run
 
@@ -31,6 +33,17 @@ class Order:
 
 
 @dataclass(frozen=True)
+class Draw:
+    """What a pair is made of: its defect type, its normal image's number, that image's scaled latent and noise (C, h, w)."""
+
+    index: int
+    defect: str
+    normal: int
+    latent: Tensor
+    noise: Tensor
+
+
+@dataclass(frozen=True)
 class Pair:
     """image RGB; mask grey, 0 or 255, same size."""
 
@@ -45,6 +58,7 @@ def write(run: Run, out: Path, order: Order, settings: SampleSettings) -> None:
 
     Raises:
         DataError: the run has no mask branch.
+        OSError: a file cannot be written.
     """
     rows: dict[str, list[tuple[Image.Image, Image.Image]]] = {defect: [] for defect in order.defects}
     for pair in pairs(run, order, settings):
@@ -61,26 +75,23 @@ def pairs(run: Run, order: Order, settings: SampleSettings) -> Iterator[Pair]:
         DataError: the run has no mask branch.
     """
     for first in range(0, order.count, order.batch):
-        indices = range(first, min(first + order.batch, order.count))
-        defects = [order.defects[i % len(order.defects)] for i in indices]
-        normal, noise = (torch.stack(part) for part in zip(*(_start(run, order.seed, i) for i in indices), strict=True))
-        made = reference.sample(run, defects, normal, noise, settings)
+        drawn = [draw(run, order, index) for index in range(first, min(first + order.batch, order.count))]
+        normal, noise = (torch.stack(part) for part in zip(*((d.latent, d.noise) for d in drawn), strict=True))
+        made = reference.sample(run, [d.defect for d in drawn], normal, noise, settings)
         pixels = ((made.images.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
         levels = ((made.probability[:, 0] > order.threshold).byte() * 255).numpy()
-        for k, i in enumerate(indices):
-            yield Pair(i, defects[k], Image.fromarray(pixels[k]), Image.fromarray(levels[k]))
+        for d, picture, mask in zip(drawn, pixels, levels, strict=True):
+            yield Pair(d.index, d.defect, Image.fromarray(picture), Image.fromarray(mask))
 
 
-def _start(run: Run, seed: int, index: int) -> tuple[Tensor, Tensor]:
-    """Latents (C, h, w) of a random normal image, and noise of the same shape."""
-    generator = step_generator(seed, index)
-    (chosen,) = draw(len(run.normal_mean), 1, generator)
-    posterior, noise = torch.randn(2, *run.normal_mean.shape[1:], generator=generator)
-    return run.normal_mean[chosen] + run.normal_std[chosen] * posterior, noise
+def draw(run: Run, order: Order, index: int) -> Draw:
+    """Draw pair `index` by the runtime's rules: the first attempt of `seas-gen` at it, with the same seed and types."""
+    stream = Stream(order.seed, index)
+    normal = draw_normal(stream, len(run.normal_mean))
+    latent, noise = draw_latents(stream, run.normal_mean[normal].numpy(), run.normal_std[normal].numpy())
+    return Draw(index, order.defects[index % len(order.defects)], normal, torch.from_numpy(latent), torch.from_numpy(noise))
 
 
 def _save(image: Image.Image, path: Path) -> None:
     path.parent.mkdir(exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    image.save(temporary, "PNG")
-    temporary.replace(path)
+    write_atomic(path, png(image))

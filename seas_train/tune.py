@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
+from PIL import Image
 from torch import Tensor, nn
 
 from seas_runtime.errors import SettingsError
-from seas_train import prompts as ua
 from seas_train import run_folder
 from seas_train.config import TuneSettings
 from seas_train.data import layouts
@@ -24,11 +23,9 @@ from seas_train.losses import da_loss, na_loss
 from seas_train.models import components, lora, taps
 from seas_train.models.components import Components
 from seas_train.models.taps import AttentionMaps
-from seas_train.prompts import ExtendedEmbedding, Prompts
+from seas_train.prompts import ExtendedEmbedding, Prompts, add_tokens, attach_rows, compose, initial_rows, positions, tokenize
 from seas_train.training import batches, checkpoint, compute, loop, tensorboard
-from seas_train.training.batches import Batch, sample_batch
-
-__all__ = ["Batch", "Learner", "losses", "optimizer_for", "prepare", "sample_batch", "train"]
+from seas_train.training.batches import Batch, Drawn, Draws, sample_batch
 
 
 @dataclass
@@ -64,8 +61,8 @@ def prepare(model: Components, prompts: Prompts, settings: TuneSettings) -> Lear
     Raises:
         SettingsError: a prompt does not fit the text encoder, a level has no attention, peft is missing.
     """
-    ua.add_tokens(model.tokenizer, prompts)
-    rows = ua.attach_rows(model.text_encoder, ua.initial_rows(model.tokenizer, model.text_encoder, prompts, settings))
+    add_tokens(model.tokenizer, prompts)
+    rows = attach_rows(model.text_encoder, initial_rows(model.tokenizer, model.text_encoder, prompts, settings))
     components.freeze(model.vae)
     model.text_encoder.eval()
     model.unet.train().requires_grad_(settings.unet == "full")
@@ -79,26 +76,32 @@ def prepare(model: Components, prompts: Prompts, settings: TuneSettings) -> Lear
     return Learner(
         model,
         rows,
-        ids={key: ua.tokenize(model.tokenizer, [text])[0] for key, text in texts.items()},
-        anomaly_positions={d: ua.positions(model.tokenizer, t, tokens[d]) for d, t in prompts.anomaly.items()},
-        product_positions={d: ua.positions(model.tokenizer, t, prompts.product_tokens) for d, t in prompts.anomaly.items()},
+        ids={key: tokenize(model.tokenizer, [text])[0] for key, text in texts.items()},
+        anomaly_positions={d: positions(model.tokenizer, t, tokens[d]) for d, t in prompts.anomaly.items()},
+        product_positions={d: positions(model.tokenizer, t, prompts.product_tokens) for d, t in prompts.anomaly.items()},
         maps=taps.record_attention(model.unet, settings.levels, settings.attention),
         encode=compute.Encoder(model.vae, settings.cache_latents),
     )
 
 
-def losses(learner: Learner, batch: Batch, settings: TuneSettings, generator: torch.Generator) -> loop.Losses:
+def losses(learner: Learner, batch: Batch, drawn: Draws, settings: TuneSettings) -> loop.Losses:
     """L = L_df + L_ob (eq. 3 to 6) of one batch; a part of the batch that is empty has loss 0."""
     model, a = learner.model, len(batch.defects)
-    mean, std = learner.encode(batch.images)
-    drawn = batches.draws(batch, mean, model.scheduler.config.num_train_timesteps, generator)
+    # z_t, the latents with noise
+    mean, std = learner.encode(batch.images, batch.views)
+    drawn = drawn.to(mean.device)
     noisy = model.scheduler.add_noise(mean + std * drawn.posterior, drawn.noise, drawn.timesteps)
+    # eps_theta, and the attention maps of eq. 2 on the way
     prompt = learner.prompt([*batch.defects, *[None] * (len(batch.images) - a)])
     predicted = model.unet(noisy, drawn.timesteps, prompt).sample
     none = mean.new_zeros(())
+    # L_DA, eq. 3
     da = _alignment(learner, batch, settings, mean.shape[-1]) if a else none
+    # L_df, eq. 4
     anomaly = na_loss(drawn.noise[:a], predicted[:a]) if a else none
+    # L_ob, eq. 5
     normal = na_loss(drawn.noise[a:], predicted[a:]) if a < len(batch.images) else none
+    # L, eq. 6
     loss = settings.da_weight * da + anomaly + settings.na_weight * normal
     return {"loss": loss, "da": da, "df": anomaly, "ob": normal}
 
@@ -179,94 +182,103 @@ def train(product: Product, source: str, out: Path, settings: TuneSettings, prov
     Raises:
         DataError, SettingsError, OutputError, TrainError: see the parts.
     """
-    accelerator = compute.accelerator(settings)
+    machine = compute.machine(settings)
     product = chosen(product, settings)
     split = layouts.split(product, settings.train_share, settings.split, settings.seed, settings.shots)
-    normal_records = layouts.pick_normals(product, settings.normals, settings.seed)
+    normals = layouts.pick_normals(product, settings.normals, settings.seed)
     layouts.require_batch(split.train, settings.anomaly_batch, "anomaly")
-    layouts.require_batch(normal_records, settings.normal_batch, "normal")
+    layouts.require_batch(normals, settings.normal_batch, "normal")
+    facts = run_folder.Facts(
+        product=product.name,
+        prompts=compose(product.defects, settings),
+        tune=settings,
+        provenance={**provenance, "base": components.base_name(source)},
+        train=_names(split.train, product),
+        held_out=_names(split.held_out, product),
+        normals=_names(normals, product),
+    )
+    components.inspect(source)
     model = components.load(source)
-    prompts = ua.compose(product.defects, settings)
     task: dict[str, Any] = {
         "stage": "tune",
         "settings": settings.model_dump(mode="json"),
-        "base": components.base_name(source),
+        "base": facts.provenance["base"],
         "weights": components.fingerprint(*model.networks.values()),
-        "train": _names(split.train, product),
-        "normals": _names(normal_records, product),
+        "train": facts.train,
+        "normals": facts.normals,
     }
-    learner = prepare(model, prompts, settings)
+    learner = prepare(model, facts.prompts, settings)
     for network in model.networks.values():
-        network.to(accelerator.device)
-    images = ImageSet(split.train, model.image_size), ImageSet(normal_records, model.image_size)
-    _learn(learner, images, out, task, settings, accelerator)
-    if not accelerator.is_main_process:
-        return
-    rows = learner.rows.rows.detach()
+        network.to(machine.device)
+    images = ImageSet(split.train, model.image_size), ImageSet(normals, model.image_size)
+    stage = _stage(learner, images, out, task, settings, machine)
+    out.mkdir(parents=True, exist_ok=True)
+    loop.run(stage)
+    if machine.main:
+        _save(learner, images[1], out, facts)
+        checkpoint.clear(out)
+
+
+def _save(learner: Learner, normals: ImageSet, out: Path, facts: run_folder.Facts) -> None:
+    """Write the run, its text encoder the base's own again."""
+    model, rows = learner.model, learner.rows.rows.detach()
     model.text_encoder.set_input_embeddings(learner.rows.table)
-    if settings.unet == "lora":
+    if facts.tune.unet == "lora":
         lora.merge(model.unet)
-    facts = run_folder.Facts(
-        product=product.name,
-        prompts=prompts,
-        tune=settings,
-        provenance={**provenance, "base": task["base"]},
-        train=_names(split.train, product),
-        held_out=_names(split.held_out, product),
-        normals=_names(normal_records, product),
-    )
-    normals = (images[1][i][0] for i in range(len(images[1])))
-    run_folder.save_tuned(out, facts, model, rows, components.encode_each(model.vae, normals))
-    checkpoint.clear(out)
+    images = [normals[i][0] for i in range(len(normals))]
+    run_folder.save_tuned(out, facts, model, rows, components.encode_each(model.vae, images), images)
 
 
-def _learn(
+def _stage(
     learner: Learner,
     images: tuple[ImageSet, ImageSet],
     out: Path,
     task: dict[str, Any],
     settings: TuneSettings,
-    accelerator: Accelerator,
-) -> None:
-    """The steps of `train`: weights in `learner` are the learned ones afterwards."""
-    optimizer = optimizer_for(learner, settings)
+    machine: compute.Machine,
+) -> loop.Stage[Drawn]:
+    """What `train` runs; weights in `learner` are the learned ones afterwards."""
+    model, optimizer = learner.model, optimizer_for(learner, settings)
     steps = settings.steps or settings.steps_per_type * len(learner.anomaly_positions)
-    modules = learner.modules
-    seen: list[Batch] = []
+    timesteps = model.scheduler.config.num_train_timesteps
+    weights = nn.ParameterList(parameter for group in optimizer.param_groups for parameter in group["params"])
 
-    def losses_of(index: int) -> loop.Losses:
+    def batch_of(index: int) -> Drawn:
         generator = step_generator(settings.seed, index)
         counts = counts_of(index // settings.accumulation, steps, settings)
-        batch = sample_batch(*images, counts, settings.augment, generator, batches.Share.of(accelerator))
-        seen[:] = [batch]
-        return losses(learner, batch, settings, generator)
+        batch = sample_batch(*images, counts, settings.augment, generator, machine.rank, machine.processes)
+        return batch, batches.draws(batch, model.latent_shape, timesteps, generator)
 
-    weights = nn.ParameterList(parameter for group in optimizer.param_groups for parameter in group["params"])
-    average = loop.average(weights, settings.ema) if settings.ema else None
-    if average is not None:
-        modules["average"] = average
-    out.mkdir(parents=True, exist_ok=True)
-    stage = loop.Stage(
+    def picture(drawn: Drawn) -> Image.Image | None:
+        return _attention(learner, drawn[0], settings)
+
+    return loop.Stage(
         out,
         task,
         steps,
-        modules,
+        learner.modules,
         optimizer,
-        settings.checkpoint_every,
-        settings.log_every,
+        batch_of,
+        lambda drawn: losses(learner, *drawn, settings),
+        settings,
         accumulation=settings.accumulation,
-        accelerator=accelerator,
-        batch=lambda: ", ".join(seen[0].names),
-        watch=tensorboard.watcher(
-            out, "tune", settings, accelerator, lambda: tensorboard.attention_sheet(learner, seen[0], settings)
-        ),
+        machine=machine,
+        average=loop.Average(weights, settings.ema) if settings.ema else None,
+        describe=batches.named,
+        watch=tensorboard.watcher(out, "tune", settings, machine, picture),
         watch_every=settings.watch_every,
     )
-    loop.run(stage, losses_of, None if average is None else lambda _: average.update_parameters(weights))
-    if average is not None:
-        with torch.no_grad():
-            for parameter, mean in zip(weights.parameters(), average.module.parameters(), strict=True):
-                parameter.copy_(mean)
+
+
+def _attention(learner: Learner, batch: Batch, settings: TuneSettings) -> Image.Image | None:
+    """Where the tokens looked in the latest forward pass, which was this batch's."""
+    return tensorboard.attention_sheet(
+        batch.images,
+        batch.masks,
+        {level: learner.maps.level(level) for level in settings.levels},
+        [learner.product_positions[defect] for defect in batch.defects],
+        [learner.anomaly_positions[defect] for defect in batch.defects],
+    )
 
 
 def _names(records: Sequence[layouts.Record], product: Product) -> tuple[str, ...]:

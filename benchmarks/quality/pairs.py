@@ -25,7 +25,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from seas_runtime.dataset.records import Journal
-from seas_runtime.dataset.writer import REFUSED
+from seas_runtime.dataset.series import PAIRS
 from seas_runtime.errors import DataError, SettingsError
 from seas_train.data.dataset import resize_mask
 from seas_train.data.images import MaskKind, read_levels, read_mask, read_rgb
@@ -112,7 +112,7 @@ def read_refused(records: Sequence[Record]) -> dict[str, Counter[str]]:
     place = records[0].image.parent
     found: dict[str, Counter[str]] = {}
     if place.parent.name == "test":
-        for line in Journal(place / "../../.." / REFUSED):
+        for line in Journal(place / "../../.." / PAIRS.refused):
             found.setdefault(line["defect"], Counter())[line["verdict"]] += 1
     return found
 

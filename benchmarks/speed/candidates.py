@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.experiments.turns import random_feeds
+from benchmarks.common import random_feeds
 from benchmarks.speed.job import GUIDANCE, MASK_STEPS, STEPS, THRESHOLD, Candidate, Job
 from benchmarks.speed.torch_candidates import Compiled, Product, Reference, Rounded, Torch, TorchWorkers
 from seas_runtime import Generator, Options, Pair
@@ -41,7 +41,7 @@ class Timed:
         self._backend, self._lock = backend, Lock()
 
     def run(self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]) -> dict[str, NDArray[np.float32]]:
-        """Run one graph."""
+        """Run one graph; feeds and results (rows, ...) as the manifest says."""
         began = time.perf_counter()
         try:
             return self._backend.run(graph, feeds, outputs)
@@ -59,7 +59,7 @@ class Canned:
         self.workers, self.describe, self._graphs = backend.workers, backend.describe, bundle.manifest.graphs
 
     def run(self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]) -> dict[str, NDArray[np.float32]]:
-        """Zeros."""
+        """Zeros (rows, ...) as the manifest says."""
         specs = self._graphs[graph]
         rows = len(feeds[specs.inputs[0].name])
         shapes = {spec.name: (rows, *map(int, spec.shape[1:])) for spec in specs.outputs}

@@ -56,7 +56,8 @@ class BatchJob:
 
     latents (n, C, h, w) float32, those the sampler starts from; prompts (n, length, width) float32, or (2n, length,
     width) with the empty prompt second where there is guidance; table (s, 6) float32, see
-    `sampling.solver.step_table`; timesteps (s,) int64; mask_steps, the last steps that give masks; threshold.
+    `sampling.solver.step_table`; timesteps (s,) int64; mask_steps, the last steps that give masks;
+    thresholds (n,) float32, of each pair's mean probability.
     """
 
     latents: NDArray[np.float32]
@@ -64,15 +65,17 @@ class BatchJob:
     table: NDArray[np.float32]
     timesteps: NDArray[np.int64]
     mask_steps: int
-    threshold: float
+    thresholds: NDArray[np.float32]
 
 
 @runtime_checkable
 class BatchBackend(Backend, Protocol):
     """A backend that runs the sampler's loop itself, so that nothing leaves the device before the pixels."""
 
-    def sample_batch(self, job: BatchJob) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Images (n, H, W, 3) and masks (n, H, W) of 0 and 255: what the sampler's own loop gives with this backend.
+    def sample_batch(self, job: BatchJob) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
+        """What the sampler's own loop gives with this backend.
+
+        Images (n, H, W, 3); masks (n, H, W) of 0 and 255; the masks (s, n, H, W) of each of the last s steps by itself.
 
         Raises:
             BackendError: the engine refuses or fails, or numbers are not finite.

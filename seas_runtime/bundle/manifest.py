@@ -6,9 +6,19 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from seas_runtime.bundle.names import defect_name, folder_name
 
@@ -59,11 +69,30 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Defect(_Model):
-    """One defect type and the prompt whose embedding the conditioning holds."""
+class _Optional(_Model):
+    """A model whose fields that say nothing are left out, so that what was sealed before they were thought of stays as it is."""
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in dump(self).items() if value is not None or name not in self._later}
+
+    _later: ClassVar[frozenset[str]] = frozenset()
+
+
+class Defect(_Optional):
+    """One defect type and the prompt whose embedding the conditioning holds.
+
+    What the training anomalies taught of its masks, where that was asked for: the threshold of the mean probability, the least IoU
+    of the masks of the last steps, and the least area as a share of the image.
+    """
+
+    _later: ClassVar[frozenset[str]] = frozenset({"threshold", "agreement", "min_area"})
 
     name: DefectName
     prompt: str
+    threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
+    agreement: Annotated[float, Field(ge=0, le=1)] | None = None
+    min_area: Annotated[float, Field(ge=0, le=1)] | None = None
 
 
 class Geometry(_Model):
@@ -138,8 +167,14 @@ class FileEntry(_Model):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class Facts(_Model):
-    """What a manifest says before there are graphs."""
+class Facts(_Optional):
+    """What a manifest says before there are graphs.
+
+    `photographs` are files of the normal images (PNG, RGB, of the geometry's side), in the conditioning's order, where they are
+    there.
+    """
+
+    _later: ClassVar[frozenset[str]] = frozenset({"photographs"})
 
     product: FolderName
     defects: Annotated[tuple[Defect, ...], Field(min_length=1)]
@@ -149,6 +184,7 @@ class Facts(_Model):
     start: Start
     defaults: Defaults
     provenance: dict[str, JsonValue]
+    photographs: tuple[CorePath, ...] | None = None
 
     @property
     def defect_names(self) -> tuple[str, ...]:
@@ -181,7 +217,7 @@ class Manifest(Facts):
     def _complete(self) -> Self:
         if missing := [name for name in REQUIRED_GRAPHS if name not in self.graphs]:
             raise ValueError(f"graphs: {', '.join(missing)} missing")
-        named = {CONDITIONING}.union(*(graph.files.values() for graph in self.graphs.values()))
+        named = {CONDITIONING, *(self.photographs or ())}.union(*(graph.files.values() for graph in self.graphs.values()))
         if unlisted := sorted(named - self.files.keys()):
             raise ValueError(f"files: {', '.join(unlisted)} not listed")
         _check_tensors(self.graphs, self.geometry)

@@ -1,1 +1,1 @@
-"""The data set on disk: writing it so that a run can be continued, its records, its contact sheet."""
+"""Data sets on disk: imported from annotation tools, written so that a run can be continued, reviewed, exported."""

@@ -26,6 +26,7 @@ class RunRecord(BaseModel):
     settings: Settings
     backend: dict[str, str]
     versions: dict[str, str]
+    licence: str = ""  # of what the bundle learned from
 
 
 class Journal:
@@ -94,14 +95,14 @@ def write_record(path: Path, record: RunRecord) -> None:
 
 
 def check_same_run(out: Path, begun: Settings, settings: Settings) -> None:
-    """Refuse to continue the run in `out` where its settings are not these; the count may differ.
+    """Refuse to continue the run in `out` where its settings are not these; the counts may differ.
 
     Raises:
         OutputError: other settings.
     """
     before = begun.model_dump()
     for name, now in settings.model_dump().items():
-        if name != "count" and before[name] != now:
+        if name not in ("count", "normals") and before[name] != now:
             raise OutputError(
                 f"{out}: holds a run with {name} {_show(before[name])}, not {_show(now)}; "
                 "use the same settings to continue it, or give another --out"

@@ -2,7 +2,7 @@
 
 A pair counts only when its image, its mask and its line in `metadata.jsonl` are in place. A pair that the
 quality gate gave up has a line in `refused.jsonl` and no files. Batches are whole: one with a pair missing is
-made again.
+made again. Normal images are a series of their own, see `series`.
 """
 
 from __future__ import annotations
@@ -22,19 +22,21 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from seas_runtime.dataset.records import Journal, Line, RunRecord, check_same_run, read_record, write_record
+from seas_runtime.dataset.review.decisions import REVIEW
+from seas_runtime.dataset.series import PAIRS, SERIES, Series
 from seas_runtime.errors import OutputError
 from seas_runtime.files import LOCK, TEMPORARY_SUFFIX, flush_folder, inside, locked, write_atomic
 from seas_runtime.sampling.pairs import Pair
 from seas_runtime.settings import Settings
 
-METADATA, REFUSED, RUN = "metadata.jsonl", "refused.jsonl", "run.json"
+RUN = "run.json"
 THREADS = 2
 PENDING_BATCHES = 4
 _OURS = re.compile(rf"(\d{{6,}})(_mask)?\.png({re.escape(TEMPORARY_SUFFIX)})?")
 
 
 class Writer:
-    """Writes a run to `out`; a context manager that holds the folder's lock.
+    """Writes one series of a run to `out`; a context manager that holds the folder's lock.
 
     Leaving the block writes what is still pending, also after an interrupt or an engine's failure.
 
@@ -42,12 +44,13 @@ class Writer:
         OutputError: `out` is a file, holds something else or another run, or cannot be written.
     """
 
-    def __init__(self, out: Path, record: RunRecord) -> None:
+    def __init__(self, out: Path, record: RunRecord, series: Series = PAIRS) -> None:
         self.out = out
         self.record = record
-        self.metadata = Journal(out / METADATA)
-        self.refused = Journal(out / REFUSED)
-        self.plan = record.settings.plan()
+        self.series = series
+        self.metadata = Journal(out / series.metadata)
+        self.refused = Journal(out / series.refused)
+        self.plan = series.plan(record.settings)
         self.todo: list[tuple[int, ...]] = []
         self._pending: deque[list[tuple[Pair, Future[None]]]] = deque()
         self._stack = ExitStack()
@@ -82,20 +85,15 @@ class Writer:
 
     def _resume(self) -> None:
         """Keep whole batches, forget the rest, clear what a killed run left, and note what is to do."""
-        for name in (RUN, METADATA, REFUSED):
+        for name in (RUN, *(journal for series in SERIES for journal in (series.metadata, series.refused))):
             inside(self.out, name)
         begun = read_record(self.out / RUN)
-        done, refused = self.metadata.read(), self.refused.read()
-        if begun is not None and (done or refused):
+        if begun is not None and (self._check_counts() or (self.out / REVIEW).exists()):
             check_same_run(self.out, begun.settings, self.record.settings)
-        elif begun is not None:  # it made no pair, so any settings may follow
-            self._clear(begun.settings, {})
-        top = max(done.keys() | refused.keys(), default=-1)
-        if top >= self.plan.count:
-            raise OutputError(
-                f"{self.out}: holds pair {top}, more than count {self.plan.count} asks for; "
-                "ask for more pairs or give another --out"
-            )
+        elif begun is not None:  # it made nothing that anyone decided on, so any settings may follow
+            for series in SERIES:
+                self._clear(series, begun.settings, {})
+        done, refused = self.metadata.read(), self.refused.read()
         done = {index: text for index, text in done.items() if self._in_place(index, text)}
         refused = {index: text for index, text in refused.items() if self._given_up(index, text)}
         known = done.keys() | refused.keys()
@@ -107,31 +105,43 @@ class Writer:
         if self.todo or begun is None:  # else the record stays that of the run that made the pairs
             write_record(self.out / RUN, self.record)
 
+    def _check_counts(self) -> bool:
+        """Whether the folder holds anything of any series; no more of it may be there than is asked for."""
+        found = False
+        for series in SERIES:
+            known = Journal(self.out / series.metadata).read().keys() | Journal(self.out / series.refused).read().keys()
+            top, count = max(known, default=-1), series.plan(self.record.settings).count
+            if top >= count:
+                raise OutputError(
+                    f"{self.out}: holds {series.noun} {top}, more than {series.asked} {count} asks for; "
+                    "ask for more or give another --out"
+                )
+            found = found or bool(known)
+        return found
+
     def _tidy(self, done: Mapping[int, bytes], refused: Mapping[int, bytes]) -> None:
         """Hold exactly these lines; remove our images without a line, and temporaries."""
         self.metadata.replace(done)
         self.refused.replace(refused)
         for file in self.out.glob(f"*{TEMPORARY_SUFFIX}"):
             file.unlink()
-        self._clear(self.record.settings, done)
+        self._clear(self.series, self.record.settings, done)
 
-    def _clear(self, settings: Settings, done: Mapping[int, bytes]) -> None:
-        """Remove images of a run with these settings that are not of pairs that are done."""
-        for defect in settings.defects:
-            for folder in ("test", "ground_truth"):
-                place = f"{settings.product}/{folder}/{defect}"
-                for file in inside(self.out, place).glob("*.png*"):
-                    ours = _OURS.fullmatch(file.name)
-                    if ours is None:
-                        continue
-                    index = int(ours[1])
-                    if index not in done or f"{place}/{file.name}" not in _paths(settings, index):
-                        file.unlink()
+    def _clear(self, series: Series, settings: Settings, done: Mapping[int, bytes]) -> None:
+        """Remove images of a run with these settings that are not of what is done."""
+        for place in series.folders(settings):
+            for file in inside(self.out, place).glob("*.png*"):
+                ours = _OURS.fullmatch(file.name)
+                if ours is None:
+                    continue
+                index = int(ours[1])
+                if index not in done or f"{place}/{file.name}" not in series.files(settings, index):
+                    file.unlink()
 
     def _in_place(self, index: int, text: bytes) -> bool:
         """Whether a line is that of this run's pair, whose files are there."""
-        line, names = json.loads(text), _paths(self.record.settings, index)
-        told = (line.get("file_name"), line.get("mask_file_name"))
+        line, names = json.loads(text), self.series.files(self.record.settings, index)
+        told = tuple(line[key] for key in ("file_name", "mask_file_name") if key in line)
         return self._ours(index, line) and told == names and all((self.out / name).is_file() for name in names)
 
     def _given_up(self, index: int, text: bytes) -> bool:
@@ -139,14 +149,14 @@ class Writer:
         return self._ours(index, line) and isinstance(line.get("verdict"), str)
 
     def _ours(self, index: int, line: Line) -> bool:
-        defects = self.record.settings.defects
+        defects = self.plan.defects
         return line.get("defect") == defects[index % len(defects)] and isinstance(line.get("attempt"), int)
 
     def _write(self, pair: Pair) -> None:
         if not pair.good:
             return
-        image, mask = _paths(self.record.settings, pair.index)
-        for name, pixels in ((image, pair.image), (mask, pair.mask)):
+        names = self.series.files(self.record.settings, pair.index)
+        for name, pixels in zip(names, (pair.image, pair.mask), strict=False):  # a normal image has no mask
             path = inside(self.out, name)
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(path, _png(pixels))
@@ -157,36 +167,12 @@ class Writer:
         for _, written in batch:
             written.result()
         good = [pair for pair, _ in batch if pair.good]
-        names = [name for pair in good for name in _paths(self.record.settings, pair.index)]
+        names = [name for pair in good for name in self.series.files(self.record.settings, pair.index)]
         for folder in {(self.out / name).parent for name in names}:
             flush_folder(folder)
-        self.metadata.append(self._line(pair) for pair in good)
+        self.metadata.append(self.series.line(self.record.settings, pair) for pair in good)
         self.refused.append(_refusal(pair) for pair, _ in batch if not pair.good)
         self._pending.popleft()
-
-    def _line(self, pair: Pair) -> Line:
-        image, mask = _paths(self.record.settings, pair.index)
-        return {
-            "index": pair.index,
-            "defect": pair.defect,
-            "file_name": image,
-            "mask_file_name": mask,
-            "seed": pair.seed,
-            "attempt": pair.attempt,
-            "normal": pair.normal,
-            "area": pair.area,
-            "bbox": pair.bbox,
-            "verdict": pair.verdict,
-        }
-
-
-def _paths(settings: Settings, index: int) -> tuple[str, str]:
-    """Image and mask of a pair, relative to the run's folder."""
-    product, defect = settings.product, settings.defects[index % len(settings.defects)]
-    return (
-        f"{product}/test/{defect}/{index:06d}.png",
-        f"{product}/ground_truth/{defect}/{index:06d}_mask.png",
-    )
 
 
 def _arrived(batch: list[tuple[Pair, Future[None]]]) -> bool:

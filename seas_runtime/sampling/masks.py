@@ -14,25 +14,52 @@ Mask = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Gate:
-    """Limits on a mask: at least `min_area` pixels, at most the share `max_area` (0 to 1) of the image."""
+    """Limits on a mask: at least `min_area` pixels, at most the share `max_area` (0 to 1) of the image.
+
+    The masks of the last steps, taken together, must have at least the IoU `agreement` (0 to 1).
+    """
 
     min_area: int
     max_area: float
+    agreement: float = 0.0
 
-    def verdict(self, mask: Mask) -> str:
-        """Say "ok", or why the mask (H, W) of 0 and 255 is refused: "empty", "too small", "too large"."""
+    def verdict(self, mask: Mask, agreement: float = 1.0) -> str:
+        """Say "ok", or why the mask (H, W) of 0 and 255 is refused: "empty", "too small", "too large", "unsure"."""
         pixels = area(mask)
         if pixels == 0:
             return "empty"
         if pixels < self.min_area:
             return "too small"
-        return "too large" if pixels > self.max_area * mask.size else GOOD
+        if pixels > self.max_area * mask.size:
+            return "too large"
+        return "unsure" if agreement < self.agreement else GOOD
+
+
+@dataclass(frozen=True)
+class MaskRule:
+    """How the masks of a defect type are made and judged.
+
+    Attributes:
+        threshold: of the mean probability.
+        gate: what is kept.
+        smallest: pieces and holes of fewer pixels are cleaned away, see `cleaning.clean`.
+    """
+
+    threshold: float
+    gate: Gate
+    smallest: int = 0
 
 
 def threshold_mask(probabilities: list[NDArray[np.float32]], threshold: float) -> Mask:
     """Mask (..., H, W) uint8: 255 where the mean of the probabilities (..., H, W) is above `threshold`."""
     mean = np.mean(probabilities, axis=0, dtype=np.float32)
     return np.where(mean > threshold, np.uint8(255), np.uint8(0))
+
+
+def agreement(masks: NDArray[np.uint8]) -> float:
+    """IoU of masks (s, H, W) of 0 and 255 all together: what all of them mark over what any of them marks; 1 if none does."""
+    some = np.count_nonzero(masks.any(axis=0))
+    return float(np.count_nonzero(masks.all(axis=0)) / some) if some else 1.0
 
 
 def area(mask: Mask) -> int:

@@ -18,7 +18,7 @@ from seas_runtime.errors import SettingsError
 WORD = 1 << 64
 
 # The counter's top word keeps the draws of one pair apart, whatever their order and length.
-NORMAL_IMAGE, POSTERIOR, START = 0, 1, 2
+NORMAL_IMAGE, POSTERIOR, START, PATCH = 0, 1, 2, 3
 
 
 @dataclass(frozen=True)
@@ -65,3 +65,24 @@ class Stream:
         angle = words[:, 1].astype(np.float64) * (2.0 * np.pi * 2.0**-53)
         values = np.stack((radius * np.cos(angle), radius * np.sin(angle)), axis=1)
         return values.reshape(-1)[:size].reshape(shape).astype(np.float32)
+
+
+def draw_normal(stream: Stream, normals: int) -> int:
+    """The number of the normal image that a pair starts from, out of `normals`."""
+    return stream.integer(NORMAL_IMAGE, normals)
+
+
+def draw_latents(
+    stream: Stream, mean: NDArray[np.float32], std: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """A pair's normal image as a latent, mean + std * eps', and the noise eps that its start is made with.
+
+    Args:
+        stream: of the pair.
+        mean: (C, h, w), scaled, of its normal image's posterior.
+        std: same shape.
+
+    Returns:
+        Both (C, h, w) float32; eps' and eps are two draws of standard normals (`POSTERIOR`, `START`).
+    """
+    return mean + std * stream.normals(POSTERIOR, mean.shape), stream.normals(START, mean.shape)

@@ -10,8 +10,13 @@ from numpy.typing import NDArray
 from seas_runtime.bundle.conditioning import Conditioning
 from seas_runtime.bundle.manifest import Start
 from seas_runtime.sampling.masks import GOOD, Mask, area, bounding_box
-from seas_runtime.sampling.noise import NORMAL_IMAGE, POSTERIOR, START, Stream
+from seas_runtime.sampling.noise import Stream, draw_latents, draw_normal
 from seas_runtime.sampling.recipe import Plan
+
+NORMAL = "good"
+"""What stands for a defect type where a normal image is made: MVTec AD's folder, which no type can be called."""
+NORMALS_FROM = 1 << 63
+"""The random stream of normal image i is that of the index `NORMALS_FROM` + i, so that no pair shares it."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +31,16 @@ class Draw:
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """A generated pair: image (H, W, 3) uint8 RGB, mask (H, W) uint8 of 0 and 255, the gate's verdict on it, see `Gate`."""
+    """A generated pair: image (H, W, 3) uint8 RGB, mask (H, W) uint8 of 0 and 255, the gate's verdict on it, see `Gate`.
+
+    `agreement` is the IoU of the masks of the last steps. A normal image has the type `NORMAL` and an empty mask.
+    """
 
     draw: Draw
     image: NDArray[np.uint8]
     mask: Mask
     verdict: str
+    agreement: float = 1.0
 
     @property
     def index(self) -> int:
@@ -76,19 +85,16 @@ class Pair:
 
 def draw_pair(plan: Plan, index: int, attempt: int, normals: int) -> Draw:
     """Pair `index` of a plan: types take turns, the normal image is drawn from all `normals`."""
-    stream = Stream(plan.seed, index, attempt)
     defect = plan.defects[index % len(plan.defects)]
-    return Draw(index, defect, stream.integer(NORMAL_IMAGE, normals), stream)
+    stream = Stream(plan.seed, index + NORMALS_FROM * (defect == NORMAL), attempt)
+    return Draw(index, defect, draw_normal(stream, normals), stream)
 
 
 def start_latent(draw: Draw, conditioning: Conditioning, start: Start) -> NDArray[np.float32]:
     """Start latent (C, h, w) float32, scaled: signal * z + noise * eps, z = mean + std * eps'.
 
-    mean and std belong to the pair's normal image; eps' and eps are two draws of standard normals of the
-    pair's stream (`POSTERIOR`, `START`).
+    mean and std belong to the pair's normal image; eps' and eps come from the pair's stream (`draw_latents`).
     """
-    mean, std = conditioning.mean[draw.normal], conditioning.std[draw.normal]
-    latent = mean + std * draw.stream.normals(POSTERIOR, mean.shape)
-    noise = draw.stream.normals(START, mean.shape)
+    latent, noise = draw_latents(draw.stream, conditioning.mean[draw.normal], conditioning.std[draw.normal])
     started: NDArray[np.float32] = np.float32(start.signal) * latent + np.float32(start.noise) * noise
     return started

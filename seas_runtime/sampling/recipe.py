@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from seas_runtime.sampling.masks import Gate
+from seas_runtime.sampling.masks import MaskRule
 from seas_runtime.sampling.solver import Table
 
 
@@ -39,11 +39,14 @@ class Plan:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to sample: solver table, guidance (>= 1), last steps that give masks, threshold, gate, retries."""
+    """How to sample: solver table, guidance (>= 1), last steps that give masks, the rule of each defect type's masks, retries.
+
+    With a `first_step`, pictures keep the background of the photograph they start from, at that step's noise level.
+    """
 
     table: Table
     guidance: float
     mask_steps: int
-    threshold: float
-    gate: Gate
+    rules: Mapping[str, MaskRule]
     retries: int
+    first_step: int | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -16,22 +16,32 @@ from seas_runtime.bundle.conditioning import Conditioning
 from seas_runtime.bundle.manifest import GraphName, Start
 from seas_runtime.errors import BackendError, DeviceMemoryError
 from seas_runtime.kernels.reference import guided_update, to_pixels
-from seas_runtime.sampling.masks import threshold_mask
-from seas_runtime.sampling.pairs import Draw, Pair, draw_pair, start_latent
+from seas_runtime.sampling.background import at_latent, blend, edge, grow, paste, patch, soft
+from seas_runtime.sampling.cleaning import clean
+from seas_runtime.sampling.masks import GOOD, Mask, agreement, threshold_mask
+from seas_runtime.sampling.noise import draw_latents
+from seas_runtime.sampling.pairs import NORMAL, Draw, Pair, draw_pair, start_latent
 from seas_runtime.sampling.recipe import Plan, Sampling
-from seas_runtime.sampling.solver import step_table
+from seas_runtime.sampling.solver import begun_at, step_table
 
 Array = NDArray[np.float32]
+Pixels = NDArray[np.uint8]
+Keep = Callable[[Array, int, list[Array]], Array]
+NO_MASK = 2.0  # a threshold that no probability is above
 Batches = Generator[list[Pair]]
 
 
 @dataclass(frozen=True)
 class Model:
-    """A bundle's graphs in an engine, with its conditioning and start coefficients."""
+    """A bundle's graphs in an engine, with its conditioning and start coefficients.
+
+    `photographs` (P, H, W, 3) of the normal images, in the conditioning's order, are there where backgrounds are kept.
+    """
 
     backend: Backend
     conditioning: Conditioning
     start: Start
+    photographs: Pixels | None = None
 
 
 class PromptedUnet:
@@ -145,33 +155,65 @@ class _Maker:
 
 
 def sample_batch(model: Model, sampling: Sampling, draws: list[Draw], workers: Workers) -> list[Pair]:
-    """One attempt at each of the pairs."""
-    latents = np.stack([start_latent(draw, model.conditioning, model.start) for draw in draws])
-    prompts = np.stack([model.conditioning.prompts[draw.defect] for draw in draws])
-    unet = PromptedUnet(model.backend, prompts, model.conditioning.empty, sampling.guidance)
+    """One attempt at each of the pairs, or of the normal images."""
+    conditioning = model.conditioning
+    prompts = np.stack([conditioning.normal if draw.defect == NORMAL else conditioning.prompts[draw.defect] for draw in draws])
+    unet = PromptedUnet(model.backend, prompts, conditioning.empty, sampling.guidance)
+    if sampling.first_step is not None and model.photographs is not None:
+        over = replace(sampling, table=begun_at(sampling.table, sampling.first_step))
+        return _over_photographs(model, over, model.photographs, draws, unet, workers)
+    latents = np.stack([start_latent(draw, conditioning, model.start) for draw in draws])
     if isinstance(model.backend, BatchBackend):
-        pixels, masks = model.backend.sample_batch(_job(unet, latents, sampling))
-    else:
-        latents, masking = solve(model.backend, unet, latents, sampling, workers)
-        (images,) = _run(model.backend, "decoder", {"latent": latents}, ("image",))
-        probabilities = [probability for mask in masking for probability in mask()]
-        pixels, masks = to_pixels(images), threshold_mask(probabilities, sampling.threshold)[:, 0]
-    return [Pair(draw, image, mask, sampling.gate.verdict(mask)) for draw, image, mask in zip(draws, pixels, masks, strict=True)]
+        pixels, masks, steps = model.backend.sample_batch(_job(unet, latents, sampling, draws))
+        return [_pair(sampling, *of_pair) for of_pair in zip(draws, pixels, masks, steps.swapaxes(0, 1), strict=True)]
+    latents, masking = solve(model.backend, unet, latents, sampling, workers)
+    pixels = _decode(model.backend, latents)
+    probabilities = [mask()[0] for mask in masking]
+    return [_masked(sampling, draw, pixels[i], [p[i, 0] for p in probabilities]) for i, draw in enumerate(draws)]
 
 
-def _job(unet: PromptedUnet, latents: Array, sampling: Sampling) -> BatchJob:
+def _masked(sampling: Sampling, draw: Draw, image: Pixels, probabilities: list[Array]) -> Pair:
+    """A pair of an image (H, W, 3) and the mask probabilities (H, W) of its last steps."""
+    if draw.defect == NORMAL:
+        return Pair(draw, image, np.zeros(image.shape[:2], np.uint8), GOOD)
+    limit = sampling.rules[draw.defect].threshold
+    steps = np.stack([threshold_mask([probability], limit) for probability in probabilities])
+    return _pair(sampling, draw, image, threshold_mask(probabilities, limit), steps)
+
+
+def _pair(sampling: Sampling, draw: Draw, image: Pixels, mask: Mask, steps: NDArray[np.uint8]) -> Pair:
+    """A pair of an image (H, W, 3), its mask (H, W) and those of the last steps (s, H, W), judged by the gate of its type."""
+    if draw.defect == NORMAL:
+        return Pair(draw, image, mask, GOOD)
+    rule, agreed = sampling.rules[draw.defect], agreement(steps)
+    mask = clean(mask, rule.smallest)
+    return Pair(draw, image, mask, rule.gate.verdict(mask, agreed), agreed)
+
+
+def _decode(backend: Backend, latents: Array) -> Pixels:
+    """Images (n, H, W, 3) uint8 of scaled latents (n, C, h, w)."""
+    return to_pixels(_run(backend, "decoder", {"latent": latents}, ("image",))[0])
+
+
+def _job(unet: PromptedUnet, latents: Array, sampling: Sampling, draws: list[Draw]) -> BatchJob:
     table = step_table(sampling.table, sampling.guidance)
-    timesteps = sampling.table.timesteps
-    return BatchJob(latents, unet.prompts, table, timesteps, sampling.mask_steps, sampling.threshold)
+    limits = [NO_MASK if draw.defect == NORMAL else sampling.rules[draw.defect].threshold for draw in draws]
+    return BatchJob(latents, unet.prompts, table, sampling.table.timesteps, sampling.mask_steps, np.array(limits, np.float32))
 
 
 def solve(
-    backend: Backend, unet: PromptedUnet, latents: Array, sampling: Sampling, workers: Workers
+    backend: Backend,
+    unet: PromptedUnet,
+    latents: Array,
+    sampling: Sampling,
+    workers: Workers,
+    keep: Keep | None = None,
 ) -> tuple[Array, list[Callable[[], list[Array]]]]:
     """DPM-Solver++ (2M) from the start latents (n, C, h, w) to the final ones.
 
     Also gives, as functions to be called for them, the mask probabilities (n, 1, H, W) of the last `mask_steps` steps, each
-    from the latent that enters the step and the taps of that step: nothing in the loop waits for them.
+    from the latent that enters the step and the taps of that step: nothing in the loop waits for them, but for `keep`, which
+    makes of the latents that leave a step, its number and the probabilities so far those that go on.
 
     Raises:
         CancelledError: `workers` have been left.
@@ -190,7 +232,44 @@ def solve(
             masking.append(workers.beside(_run, backend, "mask_branch", feeds, ("probability",)))
         sample, before = guided_update(noise, latents, before, step)
         latents = sample[: len(latents)]
+        if keep is not None and masking:
+            latents = keep(latents, index, [mask()[0] for mask in masking])
+            sample = np.concatenate([latents] * unet.copies)
     return latents, masking
+
+
+def _over_photographs(
+    model: Model, sampling: Sampling, photographs: Pixels, draws: list[Draw], unet: PromptedUnet, workers: Workers
+) -> list[Pair]:
+    """Pairs whose pictures are photographs but for the anomaly, see `background`; normal images likewise, but for a patch."""
+    table = sampling.table
+    moments = model.conditioning.mean, model.conditioning.std
+    drawn = [draw_latents(draw.stream, *(moment[draw.normal] for moment in moments)) for draw in draws]
+    normals, noise = np.stack([latent for latent, _ in drawn]), np.stack([noise for _, noise in drawn])
+    side, height = normals.shape[-1], photographs.shape[1]
+    width = edge(height)
+    patches = {draw.index: patch(draw.stream, height) for draw in draws if draw.defect == NORMAL}
+
+    def at_level(step: int) -> Array:
+        level: Array = np.float32(table.alpha[step]) * normals + np.float32(table.sigma[step]) * noise
+        return level
+
+    def inside(draw: Draw, probabilities: list[Array]) -> Mask:
+        if draw.defect == NORMAL:
+            return patches[draw.index]
+        return threshold_mask(probabilities, sampling.rules[draw.defect].threshold)
+
+    def keep(latents: Array, step: int, probabilities: list[Array]) -> Array:
+        grown = [grow(inside(draw, [p[i, 0] for p in probabilities]), width) for i, draw in enumerate(draws)]
+        return blend(latents, at_level(step + 1), np.stack([at_latent(mask, side) for mask in grown]))
+
+    latents, masking = solve(model.backend, unet, at_level(0), sampling, workers, keep)
+    pairs, probabilities = [], [mask()[0] for mask in masking]
+    for i, (draw, image) in enumerate(zip(draws, _decode(model.backend, latents), strict=True)):
+        pair = _masked(sampling, draw, image, [p[i, 0] for p in probabilities])
+        amount = soft(patches[draw.index] if draw.defect == NORMAL else pair.mask, width)
+        pairs.append(replace(pair, image=paste(image, photographs[draw.normal], amount)))
+    return pairs
 
 
 def _run(backend: Backend, graph: GraphName, feeds: dict[str, NDArray[Any]], outputs: tuple[str, ...]) -> list[Array]:

@@ -62,6 +62,13 @@ def solver_table(schedule: Schedule, steps: int) -> Table:
     return Table(timesteps, alpha, sigma, a, b - c, c)
 
 
+def begun_at(table: Table, step: int) -> Table:
+    """The table of a run that begins at a step of another; its first step is of first order, since no x0 comes before it."""
+    b, c = table.b[step:].copy(), table.c[step:].copy()
+    b[0], c[0] = b[0] + c[0], 0.0
+    return Table(table.timesteps[step:], table.alpha[step:], table.sigma[step:], table.a[step:], b, c)
+
+
 def step_table(table: Table, guidance: float) -> NDArray[np.float32]:
     """What `kernels.reference.guided_update` works from, (s, 6) float32: alpha, sigma, a, b, c of each step, and the guidance."""
     steps = len(table.timesteps)

@@ -5,6 +5,7 @@ The encoder stays as it is, and with it the latents that the U-Net has learned.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -13,11 +14,12 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
-from seas_train.base.vae import crop, reconstruction, whole_images
+from seas_train.base.vae import Window, reconstruction, whole_images, window
 from seas_train.config import BaseSettings
 from seas_train.data.dataset import ImageSet, draw, step_generator
 from seas_train.models import components
 from seas_train.training import loop
+from seas_train.training.compute import Machine
 
 CROPS = 2
 """Crops of each image that the discriminator sees."""
@@ -42,37 +44,46 @@ class Discriminator(nn.Sequential):
         )
 
 
-def losses(
-    vae: AutoencoderKL,
-    judge: Discriminator,
-    images: Tensor,
-    masks: Tensor,
-    step: int,
-    settings: BaseSettings,
-    generator: torch.Generator,
-) -> loop.Losses:
+@dataclass(frozen=True)
+class Batch:
+    """What decoder and discriminator see.
+
+    images (n, 3, H, W) in [-1, 1]; masks (n, 1, H, W), 1 on anomalies; noise (n, C, h, w) standard normal, for the posterior
+    sample; windows, the crops of each image; trust in 0..1, how much the discriminator's word counts.
+    """
+
+    images: Tensor
+    masks: Tensor
+    noise: Tensor
+    windows: tuple[tuple[Window, ...], ...]
+    trust: float
+
+
+def losses(vae: AutoencoderKL, judge: Discriminator, batch: Batch, settings: BaseSettings) -> loop.Losses:
     """Reconstruction, and hinge losses of decoder and discriminator, balanced as by Esser et al. (2021, sec. 3.1).
 
     Args:
         vae: the autoencoder, whose encoder is frozen.
         judge: the discriminator, whose weights only its own loss moves.
-        images: (n, 3, H, W) in [-1, 1].
-        masks: (n, 1, H, W), 1 on anomalies.
-        step: counted from 0; the discriminator's word counts more from step to step at first.
+        batch: what both see.
         settings: weights of the terms.
-        generator: draws posterior samples and crops.
     """
-    mean, std = components.encode_moments(vae, images)
-    latents = mean + std * torch.randn(mean.shape, generator=generator)
+    # Reconstruction.
+    mean, std = components.encode_moments(vae, batch.images)
+    latents = mean + std * batch.noise
     decoded = vae.decode(latents / vae.config.scaling_factor).sample.float()
-    _, rebuilt = reconstruction(decoded, images, masks, settings)
-    both = torch.cat([decoded, images, masks], dim=1)
-    crops = torch.stack([crop(x, settings.vae_crop, settings.vae_focus, generator) for x in both for _ in range(CROPS)])
-    made, real = crops[:, :3], crops[:, 3:6]
+    _, rebuilt = reconstruction(decoded, batch.images, batch.masks, settings)
+    # Crops, made and real.
+    both = torch.cat([decoded, batch.images], dim=1)
+    crops = torch.stack([each.cut(x) for x, windows in zip(both, batch.windows, strict=True) for each in windows])
+    made, real = crops[:, :3], crops[:, 3:]
+    # The decoder's loss: the discriminator is fooled.
     fixed = {name: weight.detach() for name, weight in judge.named_parameters()}
     fooled = -functional_call(judge, fixed, (made,)).float().mean()
+    # The discriminator's own.
     caught = F.relu(1 - judge(real).float()).mean() + F.relu(1 + judge(made.detach()).float()).mean()
-    weight = balance(rebuilt, fooled, vae.decoder.conv_out.weight) * settings.sharpen_weight * min(1.0, step / RAMP)
+    # Balance.
+    weight = balance(rebuilt, fooled, vae.decoder.conv_out.weight) * settings.sharpen_weight * batch.trust
     return {"loss": rebuilt + weight * fooled + caught, "rebuilt": rebuilt, "fooled": fooled, "caught": caught}
 
 
@@ -82,30 +93,47 @@ def balance(first: Tensor, second: Tensor, weights: Tensor) -> Tensor:
     return (norms[0] / (norms[1] + 1e-6)).clamp(max=1000).detach()
 
 
+def batch_of(step: int, images: ImageSet, latent_channels: int, settings: BaseSettings) -> Batch:
+    """What step `step` sees: as many whole images as the autoencoder's steps had pixels.
+
+    Args:
+        step: counted from 0; the discriminator's word counts more from step to step at first.
+        images: to draw from.
+        latent_channels: C.
+        settings: the seed, and the crops.
+    """
+    generator = step_generator(settings.seed + 2, step)
+    chosen = [images[i] for i in draw(len(images), whole_images(images.size, settings), generator)]
+    pictures, masks = (torch.stack(part) for part in zip(*chosen, strict=True))
+    noise = torch.randn(len(pictures), latent_channels, images.size // 8, images.size // 8, generator=generator)
+    windows = tuple(
+        tuple(window(mask[0], settings.vae_crop, settings.vae_focus, generator) for _ in range(CROPS)) for mask in masks
+    )
+    return Batch(pictures, masks, noise, windows, min(1.0, step / RAMP))
+
+
 def train(vae: AutoencoderKL, images: ImageSet, out: Path, settings: BaseSettings) -> None:
     """Train decoder and discriminator for `sharpen_steps`; the decoder becomes the average of its weights on the way."""
     decoder = nn.ModuleDict({"decoder": vae.decoder, "post_quant_conv": vae.post_quant_conv}).requires_grad_(True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         judge = Discriminator()
-    average = loop.average(decoder, settings.ema)
-    rates = [settings.sharpen_lr, 2 * settings.sharpen_lr]
-    groups = [{"params": list(decoder.parameters()), "lr": rates[0]}, {"params": list(judge.parameters()), "lr": rates[1]}]
-    optimizer = torch.optim.AdamW(groups, betas=(0.5, 0.9), weight_decay=settings.weight_decay, fused=True)
-    count = whole_images(images[0][0].shape[-1], settings)
-
-    def losses_of(step: int) -> loop.Losses:
-        generator = step_generator(settings.seed + 2, step)
-        for group, rate in zip(optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate * loop.cosine(step, settings.sharpen_steps)
-        chosen = [images[i] for i in draw(len(images), count, generator)]
-        pictures, masks = (torch.stack(part) for part in zip(*chosen, strict=True))
-        with torch.autocast("cpu", torch.bfloat16, enabled=settings.vae_precision == "bf16"):
-            return losses(vae, judge, pictures, masks, step, settings, generator)
-
-    task = {"stage": "base-decoder", "settings": settings.model_dump(mode="json"), "images": len(images)}
-    modules: dict[str, nn.Module] = {"decoder": decoder, "judge": judge, "average": average}
-    stage = loop.Stage(out, task, settings.sharpen_steps, modules, optimizer, settings.checkpoint_every, settings.log_every)
-    loop.run(stage, losses_of, after=lambda _: average.update_parameters(decoder))
-    decoder.load_state_dict(average.module.state_dict())
+    groups = [
+        {"params": list(decoder.parameters()), "lr": settings.sharpen_lr},
+        {"params": list(judge.parameters()), "lr": 2 * settings.sharpen_lr},
+    ]
+    stage = loop.Stage(
+        out,
+        {"stage": "base-decoder", "settings": settings.model_dump(mode="json"), "images": len(images)},
+        settings.sharpen_steps,
+        {"decoder": decoder, "judge": judge},
+        torch.optim.AdamW(groups, betas=(0.5, 0.9), weight_decay=settings.weight_decay, fused=True),
+        lambda step: batch_of(step, images, vae.config.latent_channels, settings),
+        lambda batch: losses(vae, judge, batch, settings),
+        settings,
+        lr=lambda step: loop.cosine(step, settings.sharpen_steps),
+        machine=Machine(precision=settings.vae_precision),
+        average=loop.Average(decoder, settings.ema),
+    )
+    loop.run(stage)
     components.freeze(vae)

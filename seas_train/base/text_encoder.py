@@ -7,6 +7,8 @@ is left of them: the words would decide nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -36,47 +38,70 @@ def contrastive(images: Tensor, texts: Tensor, captions: Sequence[str]) -> Tenso
     return (F.cross_entropy(scores, target) + F.cross_entropy(scores.T, target)) / 2
 
 
-def train(model: Components, latents: Tensor, caption: Callable[[int, list[float]], str], settings: BaseSettings) -> list[float]:
+@dataclass(frozen=True)
+class Batch:
+    """Latents (n, C, h, w), scaled; the caption of each."""
+
+    latents: Tensor
+    captions: list[str]
+
+
+def losses(model: Components, eye: nn.Module, batch: Batch) -> loop.Losses:
+    """The contrastive loss of what the text encoder says at each caption's end, and of what `eye` sees, (n, D) both."""
+    ids = tokenize(model.tokenizer, batch.captions)
+    read = model.text_encoder(ids).last_hidden_state
+    first_end = (ids == model.tokenizer.eos_token_id).int().argmax(dim=1)
+    said = read[torch.arange(len(ids)), first_end]
+    return {"loss": contrastive(eye(batch.latents), said, batch.captions)}
+
+
+def train(
+    model: Components, latents: Tensor, caption: Callable[[int, list[float]], str], out: Path, settings: BaseSettings
+) -> None:
     """Train the text encoder beside a small encoder of latents, which is not kept.
 
     Args:
         model: whose text encoder learns.
         latents: (n, C, h, w), scaled.
         caption: of image i, from three numbers in 0..1 that decide which words of it are generic.
+        out: the base's folder.
         settings: `align_steps` and the seed.
-
-    Returns:
-        The loss of every step.
     """
-    width = model.text_encoder.config.hidden_size
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        eye = nn.Sequential(
-            nn.Conv2d(latents.shape[1], 64, 3, padding=1),
-            nn.SiLU(),
-            nn.Conv2d(64, 128, 3, stride=2, padding=1),
-            nn.SiLU(),
-            nn.Conv2d(128, 128, 3, stride=2, padding=1),
-            nn.SiLU(),
-            nn.AdaptiveMaxPool2d(1),
-            nn.Flatten(),
-            nn.Linear(128, width),
-        )
-    weights = [*eye.parameters(), *model.text_encoder.parameters()]
-    optimizer = torch.optim.AdamW(weights, PEAK_LR, weight_decay=settings.weight_decay, fused=True)
-    end, found = model.tokenizer.eos_token_id, []
-    for step in range(settings.align_steps):
+        eye = _eye(latents.shape[1], model.text_encoder.config.hidden_size)
+
+    def batch_of(step: int) -> Batch:
         generator = step_generator(settings.seed + 3, step)
-        optimizer.param_groups[0]["lr"] = PEAK_LR * loop.cosine(step, settings.align_steps)
         chosen = draw(len(latents), BATCH, generator)
         chance = torch.rand(BATCH, 3, generator=generator).tolist()
-        texts = [caption(i, c) for i, c in zip(chosen, chance, strict=True)]
-        ids = tokenize(model.tokenizer, texts)
-        read = model.text_encoder(ids).last_hidden_state
-        first_end = (ids == end).int().argmax(dim=1)
-        loss = contrastive(eye(latents[chosen]), read[torch.arange(BATCH), first_end], texts)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        found.append(float(loss.detach()))
-    return found
+        return Batch(latents[chosen], [caption(i, c) for i, c in zip(chosen, chance, strict=True)])
+
+    weights = [*eye.parameters(), *model.text_encoder.parameters()]
+    stage = loop.Stage(
+        out,
+        {"stage": "base-text", "settings": settings.model_dump(mode="json"), "images": len(latents)},
+        settings.align_steps,
+        {"eye": eye, "text_encoder": model.text_encoder},
+        torch.optim.AdamW(weights, PEAK_LR, weight_decay=settings.weight_decay, fused=True),
+        batch_of,
+        lambda batch: losses(model, eye, batch),
+        settings,
+        lr=lambda step: loop.cosine(step, settings.align_steps),
+    )
+    loop.run(stage)
+
+
+def _eye(channels: int, width: int) -> nn.Sequential:
+    """An encoder of latents (n, channels, h, w) -> (n, width)."""
+    return nn.Sequential(
+        nn.Conv2d(channels, 64, 3, padding=1),
+        nn.SiLU(),
+        nn.Conv2d(64, 128, 3, stride=2, padding=1),
+        nn.SiLU(),
+        nn.Conv2d(128, 128, 3, stride=2, padding=1),
+        nn.SiLU(),
+        nn.AdaptiveMaxPool2d(1),
+        nn.Flatten(),
+        nn.Linear(128, width),
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from seas_train.config import BaseSettings
 from seas_train.data.dataset import ImageSet, draw, step_generator
 from seas_train.training import loop
+from seas_train.training.compute import Machine
 
 
 def losses(vae: AutoencoderKL, images: Tensor, masks: Tensor, noise: Tensor, settings: BaseSettings) -> loop.Losses:
@@ -42,22 +44,29 @@ def reconstruction(decoded: Tensor, images: Tensor, masks: Tensor, settings: Bas
 
 def train(vae: AutoencoderKL, images: ImageSet, out: Path, settings: BaseSettings) -> None:
     """Train it for `vae_steps`."""
-    optimizer = torch.optim.AdamW(vae.parameters(), settings.vae_lr, weight_decay=settings.weight_decay, fused=True)
 
-    def losses_of(step: int) -> loop.Losses:
+    def batch_of(step: int) -> tuple[Tensor, Tensor, Tensor]:
         generator = step_generator(settings.seed, step)
-        optimizer.param_groups[0]["lr"] = settings.vae_lr * loop.cosine(step, settings.vae_steps)
-        side, count = crop_of(step, images[0][0].shape[-1], settings)
+        side, count = crop_of(step, images.size, settings)
         crops = torch.stack(
             [crop(torch.cat(images[i]), side, settings.vae_focus, generator) for i in draw(len(images), count, generator)]
         )
         noise = torch.randn(count, vae.config.latent_channels, side // 8, side // 8, generator=generator)
-        with torch.autocast("cpu", torch.bfloat16, enabled=settings.vae_precision == "bf16"):
-            return losses(vae, crops[:, :3], crops[:, 3:], noise, settings)
+        return crops[:, :3], crops[:, 3:], noise
 
-    task = {"stage": "base-vae", "settings": settings.model_dump(mode="json"), "images": len(images)}
-    stage = loop.Stage(out, task, settings.vae_steps, {"vae": vae}, optimizer, settings.checkpoint_every, settings.log_every)
-    loop.run(stage, losses_of)
+    stage = loop.Stage(
+        out,
+        {"stage": "base-vae", "settings": settings.model_dump(mode="json"), "images": len(images)},
+        settings.vae_steps,
+        {"vae": vae},
+        torch.optim.AdamW(vae.parameters(), settings.vae_lr, weight_decay=settings.weight_decay, fused=True),
+        batch_of,
+        lambda batch: losses(vae, *batch, settings),
+        settings,
+        lr=lambda step: loop.cosine(step, settings.vae_steps),
+        machine=Machine(precision=settings.vae_precision),
+    )
+    loop.run(stage)
 
 
 def crop_of(step: int, whole: int, settings: BaseSettings) -> tuple[int, int]:
@@ -72,13 +81,32 @@ def whole_images(side: int, settings: BaseSettings) -> int:
     return max(1, settings.vae_batch * settings.vae_crop**2 // side**2)
 
 
-def crop(image: Tensor, side: int, focus: float, generator: torch.Generator) -> Tensor:
-    """A square of (C, H, W), whose last channel is a mask: anywhere, or with the chance `focus` around a pixel of the anomaly."""
-    room = image.shape[-1] - side + 1
+@dataclass(frozen=True)
+class Window:
+    """A square of an image, and whether it is flipped."""
+
+    top: int
+    left: int
+    side: int
+    flip: bool
+
+    def cut(self, image: Tensor) -> Tensor:
+        """(C, H, W) -> (C, side, side)."""
+        image = image[:, self.top : self.top + self.side, self.left : self.left + self.side]
+        return image.flip(-1) if self.flip else image
+
+
+def window(mask: Tensor, side: int, focus: float, generator: torch.Generator) -> Window:
+    """Draw a square: anywhere, or with the chance `focus` around a pixel that the mask (H, W) marks."""
+    room = mask.shape[-1] - side + 1
     top, left = torch.randint(room, (2,), generator=generator).tolist()
-    marked = image[-1].nonzero()
+    marked = mask.nonzero()
     if len(marked) and float(torch.rand((), generator=generator)) < focus:
         at = marked[int(torch.randint(len(marked), (), generator=generator))]
         top, left = (at - side // 2).clamp(0, room - 1).tolist()
-    image = image[:, top : top + side, left : left + side]
-    return image.flip(-1) if int(torch.randint(2, (), generator=generator)) else image
+    return Window(top, left, side, bool(torch.randint(2, (), generator=generator)))
+
+
+def crop(image: Tensor, side: int, focus: float, generator: torch.Generator) -> Tensor:
+    """A square of (C, H, W), whose last channel is the mask that `window` asks."""
+    return window(image[-1], side, focus, generator).cut(image)

@@ -62,15 +62,21 @@ def _overlaps(side: int, size: int) -> npt.NDArray[np.float64]:
     return np.asarray(np.maximum(end - start, 0), dtype=np.float64)
 
 
+def draw_symmetry(generator: torch.Generator) -> int:
+    """Draw one of the square's 8 symmetries."""
+    return int(torch.randint(8, (), generator=generator))
+
+
+def view(x: Tensor, symmetry: int) -> Tensor:
+    """Turn and flip (..., s, s) by a symmetry of the square, 0 to 7: `symmetry // 2` quarter-turns, and a flip where it is odd."""
+    turned = torch.rot90(x, symmetry // 2, (-2, -1))
+    return turned.flip(-1) if symmetry % 2 else turned
+
+
 def augment(image: Tensor, mask: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Turn and flip image (..., s, s) and mask (..., s, s) alike, by any of the square's 8 symmetries."""
-    turns, flip = divmod(int(torch.randint(8, (), generator=generator)), 2)
-
-    def move(x: Tensor) -> Tensor:
-        x = torch.rot90(x, turns, (-2, -1))
-        return x.flip(-1) if flip else x
-
-    return move(image), move(mask)
+    """Turn and flip image (..., s, s) and mask (..., s, s) alike, by any of the square's symmetries."""
+    symmetry = draw_symmetry(generator)
+    return view(image, symmetry), view(mask, symmetry)
 
 
 class ImageSet:

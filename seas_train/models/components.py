@@ -8,24 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from pydantic import BaseModel, ConfigDict
-from safetensors import SafetensorError
 from tokenizers import pre_tokenizers
 from tokenizers.trainers import BpeTrainer
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from seas_runtime.errors import DataError
+from seas_train.models import stored
 
-PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+PARTS = stored.PARTS
+inspect = stored.inspect
+
 WORD_END = "</w>"  # of CLIP: what marks the last symbol of a word
 
 
@@ -100,6 +99,12 @@ class Components:
     def image_size(self) -> int:
         """Side H = W of the images this model makes, pixels."""
         return int(self.unet.config.sample_size) * 2 ** (len(self.vae.config.block_out_channels) - 1)
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """(C, h, w) of one image's latents."""
+        side = int(self.unet.config.sample_size)
+        return int(self.vae.config.latent_channels), side, side
 
     @property
     def networks(self) -> dict[str, nn.Module]:
@@ -205,52 +210,21 @@ def load(source: str | Path, vae: str | Path | None = None) -> Components:
         vae: the model whose autoencoder to take; None, the same.
 
     Raises:
-        DataError: the folder lacks a part, a part cannot be read, or the hub name is not to be had.
+        DataError: the folder lacks a part, a part cannot be read, the hub name is not to be had, or see `inspect`.
     """
-    if vae is None:
-        _check_source(source, PARTS)
-    else:
-        _check_source(source, [part for part in PARTS if part != "vae"])
-        _check_source(vae, ["vae"])
+    inspect(source, vae, added=None)
     return Components(
-        unet=_read(UNet2DConditionModel, source, "unet", torch_dtype=torch.float32),
-        vae=_read(AutoencoderKL, source if vae is None else vae, "vae", torch_dtype=torch.float32),
-        text_encoder=_read(CLIPTextModel, source, "text_encoder", dtype=torch.float32),
-        tokenizer=_read(CLIPTokenizer, source, "tokenizer"),
-        scheduler=_read(DDPMScheduler, source, "scheduler"),
+        unet=stored.read(UNet2DConditionModel.from_pretrained, source, "unet", torch_dtype=torch.float32),
+        vae=stored.read(AutoencoderKL.from_pretrained, source if vae is None else vae, "vae", torch_dtype=torch.float32),
+        text_encoder=stored.read(CLIPTextModel.from_pretrained, source, "text_encoder", dtype=torch.float32),
+        tokenizer=stored.read(CLIPTokenizer.from_pretrained, source, "tokenizer"),
+        scheduler=stored.read(DDPMScheduler.from_pretrained, source, "scheduler"),
     )
 
 
 def base_name(source: str) -> str:
     """What a run calls its base: a hub name as it is, a folder by its own name, not by where it lies."""
     return Path(source).resolve().name if Path(source).is_dir() else source
-
-
-def _check_source(source: str | Path, parts: Sequence[str]) -> None:
-    folder = Path(source)
-    if folder.is_dir():
-        missing = [part for part in parts if not (folder / part).is_dir()]
-        if missing:
-            raise DataError(
-                f"{folder}: found no {missing[0]}/ folder; expected a diffusers folder with {', '.join(parts)}. "
-                "Give the output folder of `seas-train base` or a Stable Diffusion v1-4 folder."
-            )
-    elif os.sep in str(source) and (str(source).startswith((".", os.sep)) or str(source).count("/") != 1):
-        raise DataError(f"{source}: no such folder. Give a base model's folder or a hub name like owner/model.")
-
-
-def _read(cls: Any, source: str | Path, part: str, **dtype: torch.dtype) -> Any:
-    local = Path(source).is_dir()
-    try:
-        return cls.from_pretrained(source, subfolder=part, local_files_only=local, **dtype)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
-        hint = (
-            "Make the base again with `seas-train base`, or give a whole Stable Diffusion v1-4 folder."
-            if local
-            else "Without a network give a local folder: one from `seas-train base`, or a copy of the hub model."
-        )
-        raise DataError(f"cannot load a base model from {source} ({reason}). {hint}") from error
 
 
 def fingerprint(*modules: nn.Module) -> str:

@@ -11,7 +11,6 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
 from torch import Tensor
-from torch.utils.hooks import RemovableHandle
 
 from seas_runtime.errors import SettingsError
 from seas_train.losses import at_least_single
@@ -103,9 +102,8 @@ class _Recorder:
         return attn.to_out[1](attn.to_out[0](attn.batch_to_head_dim(probabilities.to(value.dtype) @ value)))
 
 
-@contextmanager
-def cross_attention(unet: UNet2DConditionModel, levels: Sequence[int], softmax: Softmax = "paper") -> Iterator[AttentionMaps]:
-    """Record the cross-attention of encoder levels during every forward pass inside the block.
+def record_attention(unet: UNet2DConditionModel, levels: Sequence[int], softmax: Softmax = "paper") -> AttentionMaps:
+    """Record the cross-attention of encoder levels during every forward pass from here on.
 
     Only the layers of these levels compute their probabilities; all others keep fused attention.
 
@@ -117,28 +115,14 @@ def cross_attention(unet: UNet2DConditionModel, levels: Sequence[int], softmax: 
     Raises:
         SettingsError: a level without attention.
     """
-    stock = dict(unet.attn_processors)
-    maps, hooks = _record(unet, levels, softmax)
-    try:
-        yield maps
-    finally:
-        for hook in hooks:
-            hook.remove()
-        unet.set_attn_processor(stock)
-
-
-def record_attention(unet: UNet2DConditionModel, levels: Sequence[int], softmax: Softmax = "paper") -> AttentionMaps:
-    """As `cross_attention`, for good: gradient checkpointing computes the forward pass again during the backward pass."""
-    return _record(unet, levels, softmax)[0]
-
-
-def _record(unet: UNet2DConditionModel, levels: Sequence[int], softmax: Softmax) -> tuple[AttentionMaps, list[RemovableHandle]]:
     layers = {level: _cross_attention_layers(unet, level) for level in levels}
     maps = AttentionMaps({level: [] for level in layers})
     for level, attentions in layers.items():
         for attention in attentions:
             attention.processor = _Recorder(maps, level, softmax)
-    return maps, [unet.register_forward_pre_hook(maps.begin), unet.register_forward_hook(maps.end)]
+    unet.register_forward_pre_hook(maps.begin)
+    unet.register_forward_hook(maps.end)
+    return maps
 
 
 def _cross_attention_layers(unet: UNet2DConditionModel, level: int) -> list[Attention]:

@@ -1,14 +1,13 @@
-"""Where and how a training step is computed: device, precision and processes (accelerate), optimiser, latent cache."""
+"""Where and how a training step is computed: device, precision and processes, optimiser, latent cache."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
+from accelerate import PartialState
 from accelerate.utils import reduce
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
@@ -16,22 +15,67 @@ from torch import Tensor, nn
 from seas_runtime.errors import SettingsError
 from seas_train.config import FineSettings
 from seas_train.models import components
+from seas_train.training.batches import View
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def accelerator(settings: FineSettings) -> Accelerator:
+@dataclass(frozen=True)
+class Machine:
+    """What a training computes on; as it stands, one CPU in fp32.
+
+    device; precision of the networks' arithmetic, weights stay fp32; scaler, the loss scale of fp16; rank of this process of
+    so many `processes`.
+    """
+
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    scaler: torch.amp.GradScaler | None = None
+    rank: int = 0
+    processes: int = 1
+
+    @property
+    def main(self) -> bool:
+        """Whether this is the process that writes."""
+        return self.rank == 0
+
+    def autocast(self) -> torch.autocast:
+        """The context that losses are computed in."""
+        return torch.autocast(self.device.type, _DTYPES[self.precision], enabled=self.precision != "fp32")
+
+    def mean(self, value: Tensor) -> Tensor:
+        """Mean of a tensor over all processes."""
+        return value if self.processes == 1 else reduce(value, "mean")
+
+    def wait(self) -> None:
+        """Until all processes have come here."""
+        if self.processes > 1:
+            PartialState().wait_for_everyone()
+
+
+def machine(settings: FineSettings) -> Machine:
     """The device, precision and processes of a training; under `torchrun` there are several processes.
 
+    accelerate joins the processes, once in the life of this one. Its `Accelerator` would fix the precision as well, which
+    differs from one training to the next; what we need of that, an autocast and a loss scale, is torch's.
+
     Raises:
-        SettingsError: fp16 without a GPU.
+        SettingsError: a precision that the device has not, or joined processes that compute elsewhere.
     """
     on_cpu = settings.device == "cpu" or not torch.cuda.is_available()
     if settings.precision == "fp16" and on_cpu:
         raise SettingsError("precision fp16 needs a GPU and this training runs on the CPU; use bf16 or fp32")
-    # accelerate keeps its state for the life of the process and has no public way to begin another training with another
-    # precision; the training arguments of transformers reset it so too.
-    AcceleratorState._reset_state(reset_partial_state=True)
-    precision = "no" if settings.precision == "fp32" else settings.precision
-    return Accelerator(cpu=on_cpu, mixed_precision=precision)
+    if settings.precision == "bf16" and not on_cpu and not torch.cuda.is_bf16_supported():
+        raise SettingsError(f"precision bf16 needs a newer GPU than {torch.cuda.get_device_name()}; use fp16 or fp32")
+    state = PartialState(cpu=on_cpu)
+    if state.num_processes == 1:  # alone, a process may train on one device and then on another
+        device = torch.device("cpu" if on_cpu else "cuda")
+    elif (state.device.type == "cpu") == on_cpu:
+        device = state.device
+    else:
+        raise SettingsError(f"device {settings.device} found, {state.device.type} expected: these processes were joined for it")
+    scaler = torch.amp.GradScaler(device.type) if settings.precision == "fp16" else None
+    return Machine(device, settings.precision, scaler, state.process_index, state.num_processes)
 
 
 def optimizer(groups: list[dict[str, Any]], settings: FineSettings) -> torch.optim.Optimizer:
@@ -63,24 +107,23 @@ def average_gradients(parameters: Iterable[nn.Parameter], processes: int) -> Non
 class Encoder:
     """The frozen VAE's encoder; with `cached`, every view of an image is encoded once, alone, and kept on the CPU.
 
-    An image is known by its pixels, so a cached training does the same whatever order its images come in.
+    So a cached training does the same whatever order its images come in.
     """
 
     def __init__(self, vae: AutoencoderKL, cached: bool = False) -> None:
         self.vae = vae
         self.cached = cached
-        self.kept: dict[bytes, tuple[Tensor, Tensor]] = {}
+        self.kept: dict[View, tuple[Tensor, Tensor]] = {}
 
-    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and spread of the scaled latents of images (n, 3, H, W): see `components.encode_moments`."""
+    def __call__(self, images: Tensor, views: Sequence[View]) -> tuple[Tensor, Tensor]:
+        """Mean and spread of the scaled latents of images (n, 3, H, W), which show these views: see `encode_moments`."""
         if not self.cached:
             return components.encode_moments(self.vae, images)
-        means, spreads = zip(*(self._one(image) for image in images), strict=True)
+        means, spreads = zip(*(self._one(*pair) for pair in zip(images, views, strict=True)), strict=True)
         return torch.stack(means).to(self.vae.device), torch.stack(spreads).to(self.vae.device)
 
-    def _one(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        key = hashlib.blake2b(image.contiguous().cpu().numpy().tobytes(), digest_size=16).digest()
-        if key not in self.kept:
+    def _one(self, image: Tensor, view: View) -> tuple[Tensor, Tensor]:
+        if view not in self.kept:
             mean, spread = components.encode_moments(self.vae, image[None])
-            self.kept[key] = mean[0].cpu(), spread[0].cpu()
-        return self.kept[key]
+            self.kept[view] = mean[0].cpu(), spread[0].cpu()
+        return self.kept[view]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -17,11 +17,10 @@ from seas_runtime.errors import SettingsError
 from seas_train.losses import min_max
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
+    from seas_train.config import FineSettings
+    from seas_train.training.compute import Machine
 
-    from seas_train.config import FineSettings, TuneSettings
-    from seas_train.training.batches import Batch
-    from seas_train.tune import Learner
+B = TypeVar("B")
 
 
 class Board:
@@ -53,34 +52,46 @@ class Board:
 
 
 def watcher(
-    run: Path, stage: str, settings: FineSettings, accelerator: Accelerator, picture: Callable[[], Image.Image | None]
-) -> Callable[[int, Mapping[str, float]], None] | None:
+    run: Path, stage: str, settings: FineSettings, machine: Machine, picture: Callable[[B], Image.Image | None]
+) -> Callable[[int, Mapping[str, float], B], None] | None:
     """What shows a step's losses and a picture of its batch; None where nothing is to be watched, and in all processes but one.
 
     Raises:
         SettingsError: tensorboard is not installed.
     """
-    if not settings.watch_every or not accelerator.is_main_process:
+    if not settings.watch_every or not machine.main:
         return None
     board = Board(run, stage)
-    return lambda step, values: board.show(step, values, picture())
+    return lambda step, values, batch: board.show(step, values, picture(batch))
 
 
-def attention_sheet(learner: Learner, batch: Batch, settings: TuneSettings) -> Image.Image | None:
-    """Each anomaly image of the latest batch: the image, its mask, and level by level where <ob> and <df> look.
+def attention_sheet(
+    images: Tensor,
+    masks: Tensor,
+    maps: Mapping[int, Tensor],
+    product_tokens: Sequence[Tensor],
+    anomaly_tokens: Sequence[Tensor],
+) -> Image.Image | None:
+    """Each anomaly image of a batch: the image, its mask, and level by level where <ob> and <df> look (eq. 2).
 
-    None where the batch has no anomaly.
+    Args:
+        images: (n, 3, H, W) in [-1, 1], the a anomaly images first.
+        masks: (a, 1, H, W).
+        maps: (n, r, r, L) attention by level.
+        product_tokens: positions (N',) of the product's tokens in each of the a prompts.
+        anomaly_tokens: positions (N,) of the anomaly's tokens.
+
+    Returns:
+        None where the batch has no anomaly.
     """
     rows = []
-    for i, defect in enumerate(batch.defects):
-        row = [_rgb(batch.images[i]), _grey(batch.masks[i, 0])]
-        places = learner.product_positions[defect], learner.anomaly_positions[defect]
-        for level in settings.levels:
-            maps = learner.maps.level(level)[i].detach().cpu()
-            both = (maps[..., tokens].mean(dim=-1) for tokens in places)
+    for i, places in enumerate(zip(product_tokens, anomaly_tokens, strict=True)):
+        row = [_rgb(images[i]), _grey(masks[i, 0])]
+        for level in maps.values():
+            both = (level[i].detach().cpu()[..., tokens].mean(dim=-1) for tokens in places)
             row += [_grey(min_max(attention[None])[0]) for attention in both]
         rows.append(row)
-    headings = ["image", "mask", *(f"{token} {level}" for level in settings.levels for token in ("<ob>", "<df>"))]
+    headings = ["image", "mask", *(f"{token} {level}" for level in maps for token in ("<ob>", "<df>"))]
     return sheet(rows, headings=headings) if rows else None
 
 

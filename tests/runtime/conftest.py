@@ -1,14 +1,14 @@
 """Bundles to read and to spoil, and `seas-gen` in this process."""
 
 import shutil
+from functools import partial
 
-import onnx
 import pytest
 from click.testing import CliRunner
 
 from seas_runtime.bundle.reader import read_bundle, write_manifest
 from seas_runtime.cli import generate
-from tests.runtime.small_bundle import manifest_fields, write_parts
+from tests.runtime.small_bundle import change_graph, manifest_fields, write_parts
 
 
 @pytest.fixture(scope="session")
@@ -34,14 +34,14 @@ def plan_folder(pristine, tmp_path):
 def edit_graph(plan_folder):
     """Change one ONNX file of `plan_folder` and seal the bundle again, as an attacker could."""
 
-    def edit(change, file="unet.onnx", **fields):
-        model = onnx.load(plan_folder / file, load_external_data=False)
-        change(model)
-        (plan_folder / file).write_bytes(model.SerializeToString())
-        (plan_folder / "manifest.json").unlink()
-        return write_manifest(plan_folder, manifest_fields() | fields)
+    return partial(change_graph, plan_folder)
 
-    return edit
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """The user's cache, empty."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
 
 
 @pytest.fixture

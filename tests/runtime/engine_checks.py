@@ -1,7 +1,7 @@
 """What every engine must do with the small bundle, checked against its arithmetic in numpy."""
 
-import subprocess
 import sys
+from importlib.metadata import version
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from seas_runtime.backends import open_backend
 from seas_runtime.errors import BackendError
 from tests.runtime import small_bundle
 
+MNN = version("MNN")
 TIMES = np.array([0, 50, 99])
 
 
@@ -92,8 +93,3 @@ def check_missing(name, module, hint, bundle, monkeypatch):
         open_backend(name, bundle)
     assert "\n" not in caught.value.message
     assert caught.value.exit_code == 4
-
-
-def in_a_new_process(code):
-    """Standard output of a process, what engines print from C included."""
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120).stdout

@@ -1,8 +1,11 @@
 """A bundle small enough to work out by hand: three linear graphs over one `weights.bin`."""
 
 import numpy as np
+import onnx
 from onnx import TensorProto, helper
 from safetensors.numpy import save_file
+
+from seas_runtime.bundle.reader import write_manifest
 
 CHANNELS, SIDE, IMAGE, LENGTH, WIDTH, NORMALS = 2, 4, 8, 3, 5, 6
 DEFECTS = ("crack", "hole", "stain")
@@ -181,3 +184,20 @@ def write_parts(folder):
     folder.mkdir(parents=True)
     write_graphs(folder)
     save_file(conditioning(), folder / "conditioning.safetensors")
+
+
+def change_graph(folder, change, file="unet.onnx", **fields):
+    """Change one ONNX file of a bundle and seal the bundle again, as an attacker could; fields of the manifest may change too."""
+    model = onnx.load(folder / file, load_external_data=False)
+    change(model)
+    (folder / file).write_bytes(model.SerializeToString())
+    (folder / "manifest.json").unlink()
+    return write_manifest(folder, manifest_fields() | fields)
+
+
+def two_sums(model):
+    """The U-Net's noise as a sum of a sum, the same numbers."""
+    (last,) = (node for node in model.graph.node if node.op_type == "Sum")
+    model.graph.node.append(helper.make_node("Add", ["mixed", "push"], ["both"]))
+    model.graph.node.append(helper.make_node("Add", ["both", "time"], ["noise"]))
+    model.graph.node.remove(last)

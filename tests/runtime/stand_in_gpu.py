@@ -26,7 +26,7 @@ from seas_runtime.device import Gpu
 from seas_runtime.kernels import reference
 from seas_runtime.kernels.loader import Kernels
 from tests.runtime import small_bundle
-from tests.runtime.backends.tensorrt.test_engine_set import CONTENTS, ROWS, description, write_set
+from tests.runtime.engine_sets import CONTENTS, ROWS, description, write_set
 from tests.runtime.strict import Strict, check_call
 
 DEVICE = Gpu("sm120", "NVIDIA GeForce RTX 5090")

@@ -23,7 +23,7 @@ def test_the_data_set_has_the_layout_of_mvtec_ad(gen, tmp_path, pristine):
     first = lines(out)[4]
     assert list(first) == [
         "index", "defect", "file_name", "mask_file_name", "seed",
-        "attempt", "normal", "area", "bbox", "verdict",
+        "attempt", "normal", "area", "bbox", "agreement", "verdict",
     ]  # fmt: skip
     assert first["file_name"] == "tile/test/hole/000004.png"
     assert first["mask_file_name"] == "tile/ground_truth/hole/000004_mask.png"

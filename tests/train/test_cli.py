@@ -2,6 +2,7 @@
 
 import functools
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -122,6 +123,16 @@ def test_a_finished_stage_says_so_and_refuses_other_settings(pipeline: Pipeline,
     assert "seed 0, now 9" in said
     assert said.count("\n") == 1
     assert {path: path.stat().st_mtime_ns for path in pipeline.root.rglob("*")} == before
+
+
+def test_a_base_of_a_version_that_knew_fewer_settings_is_done_too(pipeline: Pipeline, tmp_path: Path) -> None:
+    base = shutil.copytree(pipeline.base, tmp_path / "base")
+    facts = json.loads((base / "base.json").read_text())
+    del facts["settings"]["lr_schedule"]
+    (base / "base.json").write_text(json.dumps(facts))
+    words = [base if word == pipeline.base else word for word in pipeline.make_base]
+    assert "already done" in done(*words)
+    assert "lr_schedule 'cosine', now 'constant'" in refused(5, *words, "--lr-schedule", "constant")
 
 
 def test_out_that_is_a_file_or_foreign_is_refused_and_left_alone(pipeline: Pipeline, tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from seas_train.data.dataset import step_generator
 from seas_train.losses import focal_loss
 from seas_train.models import components
 from seas_train.models.rmp import RefinedMaskPredictor
-from seas_train.tune import sample_batch
+from seas_train.training.batches import sample_batch
+from tests.train.drawing import noise_for
 from tests.train.refusals import data_error
 
 
@@ -56,7 +57,7 @@ def test_true_noise_leads_from_t_0_to_the_clean_latent():
 
 
 def test_features_of_all_images_and_vae_features_of_the_anomalies(frozen, batch):
-    seen = masks.features(frozen, batch, MaskSettings(), step_generator(0, 0))
+    seen = masks.features(frozen, batch, noise_for(frozen.model, batch), MaskSettings())
     up2, up3, vae = seen.up2, seen.up3, seen.features
     assert up2.shape == (4, 24, 4, 4)
     assert up3.shape == (4, 16, 8, 8)
@@ -73,8 +74,8 @@ def test_sizes_are_read_off_the_model(frozen, mask_settings):
 def test_the_loss_is_the_sum_of_its_terms(frozen, batch, mask_settings):
     torch.manual_seed(0)
     rmp = RefinedMaskPredictor(masks.config_for(frozen, mask_settings))
-    terms = masks.losses(rmp, frozen, batch, mask_settings, step_generator(0, 0))
-    seen = masks.features(frozen, batch, mask_settings, step_generator(0, 0))
+    terms = masks.losses(rmp, frozen, batch, noise_for(frozen.model, batch), mask_settings)
+    seen = masks.features(frozen, batch, noise_for(frozen.model, batch), mask_settings)
     coarse = rmp.coarse(seen.up2, seen.up3)
     fine = focal_loss(rmp.refined_logits(coarse[:2], seen.features), batch.masks)
     torch.testing.assert_close(terms["fine"], fine)
@@ -90,7 +91,7 @@ def test_the_loss_is_the_sum_of_its_terms(frozen, batch, mask_settings):
 
 def test_only_the_branch_learns(frozen, batch, mask_settings):
     rmp = RefinedMaskPredictor(masks.config_for(frozen, mask_settings))
-    masks.losses(rmp, frozen, batch, mask_settings, step_generator(0, 0))["loss"].backward()
+    masks.losses(rmp, frozen, batch, noise_for(frozen.model, batch), mask_settings)["loss"].backward()
     for network in frozen.model.networks.values():
         assert [p for p in network.parameters() if p.grad is not None] == []
     assert [name for name, p in rmp.named_parameters() if p.grad is None] == []

@@ -9,9 +9,9 @@ from seas_runtime.errors import SettingsError
 from seas_train import cli, run_folder, tune
 from seas_train import prompts as ua
 from seas_train.config import MaskSettings, TuneSettings, resolve
-from seas_train.data.dataset import step_generator
 from seas_train.losses import da_loss, level_mask
 from seas_train.models import components
+from tests.train.drawing import drawn
 
 PAPER = TuneSettings()
 
@@ -23,9 +23,8 @@ def step(base, product, images):
     def losses(**switch):
         settings = TuneSettings(**switch)
         learner = tune.prepare(components.load(base), ua.compose(product.defects, settings), settings)
-        generator = step_generator(0, 0)
-        batch = tune.sample_batch(*images, tune.counts_of(0, 2, settings), True, generator)
-        return tune.losses(learner, batch, settings, generator), learner
+        seen = drawn(learner.model, images, tune.counts_of(0, 2, settings))
+        return tune.losses(learner, *seen, settings), learner
 
     return losses
 

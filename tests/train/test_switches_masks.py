@@ -12,6 +12,7 @@ from seas_train import masks, reference, run_folder, tune
 from seas_train.data.dataset import step_generator
 from seas_train.losses import focal_loss
 from seas_train.models.rmp import RefinedMaskPredictor
+from tests.train.drawing import noise_for
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 
@@ -34,8 +35,8 @@ def branch(frozen, images, mask_settings):
         torch.manual_seed(0)
         rmp = RefinedMaskPredictor(masks.config_for(frozen, settings))
         batch = tune.sample_batch(*images, (2, 2), True, step_generator(0, 0))
-        terms = masks.losses(rmp, frozen, batch, settings, step_generator(0, 1))
-        seen = masks.features(frozen, batch, settings, step_generator(0, 1))
+        terms = masks.losses(rmp, frozen, batch, noise_for(frozen.model, batch, 1), settings)
+        seen = masks.features(frozen, batch, noise_for(frozen.model, batch, 1), settings)
         return values(terms), rmp, seen, batch
 
     return losses
@@ -100,7 +101,7 @@ def test_encoder_features_are_those_of_the_stock_encoder(branch, frozen, mask_se
     shared = {k: v for k, v in paper.state_dict().items() if ".feature." not in k}
     assert not rmp.load_state_dict(shared, strict=False).unexpected_keys
     settings = mask_settings.model_copy(update={"features": "encoder"})
-    after = values(masks.losses(rmp, frozen, batch, settings, step_generator(0, 1)))
+    after = values(masks.losses(rmp, frozen, batch, noise_for(frozen.model, batch, 1), settings))
     assert (after["coarse"], after["normal_coarse"]) == (before["coarse"], before["normal_coarse"])
     assert after["fine"] != before["fine"]
     vae, given = frozen.model.vae, []

@@ -14,13 +14,12 @@ from seas_train.config import TuneSettings
 from seas_train.data.dataset import ImageSet, step_generator
 from seas_train.models import components
 from seas_train.training import loop
+from tests.train.drawing import drawn
 from tests.train.refusals import data_error
 
 
 def step_losses(learner, images, settings, step=0):
-    generator = step_generator(0, step)
-    batch = tune.sample_batch(*images, (2, 2), True, generator)
-    return tune.losses(learner, batch, settings, generator)
+    return tune.losses(learner, *drawn(learner.model, images, (2, 2), step), settings)
 
 
 @pytest.mark.parametrize("attention", ["paper", "published"])
@@ -41,9 +40,8 @@ def test_only_the_rows_of_the_batch_get_a_gradient(model, product, images):
     settings = TuneSettings()
     prompts = ua.compose(product.defects, settings)
     learner = tune.prepare(model, prompts, settings)
-    generator = step_generator(0, 0)
-    batch = tune.sample_batch(*images, (1, 1), True, generator)
-    tune.losses(learner, batch, settings, generator)["loss"].backward()
+    batch, noise = drawn(model, images, (1, 1))
+    tune.losses(learner, batch, noise, settings)["loss"].backward()
     used = {"<ob>", *prompts.anomaly_tokens[batch.defects[0]]}
     moved = learner.rows.rows.grad.any(dim=1).tolist()
     assert {t for t, m in zip(prompts.tokens, moved, strict=True) if m} == used
@@ -156,9 +154,7 @@ def test_accumulation_averages_losses_and_gradients(base, product, tune_settings
     learner = tune.prepare(model, ua.compose(product.defects, settings), settings)
     expected = 0.0
     for index in range(2):
-        generator = step_generator(settings.seed, index)
-        batch = tune.sample_batch(*images, (2, 2), True, generator)
-        half = tune.losses(learner, batch, settings, generator)["loss"] / 2
+        half = tune.losses(learner, *drawn(model, images, (2, 2), index), settings)["loss"] / 2
         half.backward()
         expected += float(half.detach())
     logged = json.loads((tmp_path / "run" / "log.jsonl").read_text())

@@ -124,6 +124,6 @@ class LoopBackend(TrtBackend):
         super().__init__(session, facts)
         self._loop = loop
 
-    def sample_batch(self, job: BatchJob) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """From start latents (n, C, h, w) to images (n, H, W, 3) and masks (n, H, W), see `BatchBackend`."""
+    def sample_batch(self, job: BatchJob) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
+        """From start latents (n, C, h, w) to images, masks and the masks of each step, see `BatchBackend`."""
         return self._loop.run(job)

@@ -54,31 +54,35 @@ class Loop:
         self._noise, self._probability = memory_of(unet.outputs[0]), memory_of(branch.outputs[0])
         self._height, self._width = (int(side) for side in self._image.shape[2:])
 
-    def run(self, job: BatchJob) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    def run(self, job: BatchJob) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
         """See `seas_runtime.backends.BatchBackend.sample_batch`."""
         n = len(job.latents)
         rows: dict[GraphName, int] = {"unet": len(job.prompts), "mask_branch": n, "decoder": n}
         with self._session.ready(rows, self._memory(job)) as engines:
             self._upload(job)
             for index in range(len(job.table)):
-                self._step(job, engines, with_mask=index >= len(job.table) - job.mask_steps)
+                self._step(job, engines, mask=index - (len(job.table) - job.mask_steps))
             engines["decoder"].launch()
             self._finish(job)
             results = self._session.gpu.download(
                 {
                     "pixels": ((n, self._height, self._width, 3), np.dtype(np.uint8)),
-                    "mask": ((n, self._height, self._width), np.dtype(np.uint8)),
+                    "mask": ((1 + job.mask_steps, n, self._height, self._width), np.dtype(np.uint8)),
                     "broken": ((1,), np.dtype(np.int32)),
                 }
             )
         if results["broken"][0]:
             raise BackendError("the sampler's loop on the GPU met NaN or infinity; try --backend cpu")
-        return results["pixels"], results["mask"]
+        return results["pixels"], results["mask"][0], results["mask"][1:]
 
     def _memory(self, job: BatchJob) -> dict[str, int]:
-        """What the kernels need beside the tensors of the graphs, in bytes."""
+        """What the kernels need beside the tensors of the graphs, in bytes.
+
+        `total` and `mask` hold those of all mask steps together, then those of each.
+        """
         n = len(job.latents)
         pixels = n * self._height * self._width
+        masked = (1 + job.mask_steps) * pixels
         return {
             "table": job.table.nbytes,
             "timesteps": job.timesteps.nbytes,
@@ -86,9 +90,9 @@ class Loop:
             "step": job.table[0].nbytes,
             "before": size_of(self._latent, n),
             "broken": 4,
-            "total": 4 * pixels,
+            "total": 4 * masked,
             "pixels": 3 * pixels,
-            "mask": pixels,
+            "mask": masked,
         }
 
     def _upload(self, job: BatchJob) -> None:
@@ -103,8 +107,11 @@ class Loop:
             if name in ("counter", "broken", "total"):
                 gpu.clear(name, size)
 
-    def _step(self, job: BatchJob, engines: Mapping[GraphName, Ready], *, with_mask: bool) -> None:
-        """One step; its mask is of the latents that enter it, and so comes before they are replaced."""
+    def _step(self, job: BatchJob, engines: Mapping[GraphName, Ready], *, mask: int) -> None:
+        """One step, and its mask if its number `mask` among those is none below 0.
+
+        A mask is of the latents that enter the step, and so comes before they are replaced.
+        """
         at, stream = self._session.gpu.address, self._session.gpu.stream
         n, rows = len(job.latents), len(job.prompts)
         with explained("starting a step on the GPU"):
@@ -119,16 +126,17 @@ class Loop:
                 rows=rows,
             )
         engines["unet"].launch()
-        if with_mask:
+        if mask >= 0:
             engines["mask_branch"].launch()
+        pixels = n * self._height * self._width
         with explained("ending a step on the GPU"):
-            if with_mask:
+            for place in (0, 1 + mask) if mask >= 0 else ():
                 self._kernels.accumulate(
                     stream,
                     probability=at(self._probability),
-                    total=at("total"),
+                    total=at("total") + 4 * place * pixels,
                     broken=at("broken"),
-                    count=n * self._height * self._width,
+                    count=pixels,
                 )
             self._kernels.update(
                 stream,
@@ -155,11 +163,12 @@ class Loop:
                 n=n,
                 plane=plane,
             )
-            self._kernels.threshold(
-                stream,
-                total=at("total"),
-                mask=at("mask"),
-                count=n * plane,
-                steps=job.mask_steps,
-                limit=job.threshold,
-            )
+            for place in range((1 + job.mask_steps) * n):
+                self._kernels.threshold(
+                    stream,
+                    total=at("total") + 4 * place * plane,
+                    mask=at("mask") + place * plane,
+                    count=plane,
+                    steps=1 if place >= n else max(job.mask_steps, 1),
+                    limit=float(job.thresholds[place % n]),
+                )

@@ -12,10 +12,7 @@ from seas_runtime.backends.registry import BACKENDS
 from seas_runtime.bundle.manifest import REQUIRED_GRAPHS
 from seas_runtime.bundle.reader import read_bundle
 from seas_runtime.errors import BackendError
-from tests.runtime.backends.test_mnn import VERSION, cache
-from tests.runtime.engine_checks import check_graphs, check_missing, check_parity, inputs, pairs
-
-__all__ = ["cache"]
+from tests.runtime.engine_checks import MNN, check_graphs, check_missing, check_parity, inputs, pairs
 
 ROOT = Path(__file__).parents[3]
 MIXES = ("openvino+mnn", "cpu+mnn")
@@ -83,7 +80,7 @@ def test_auto_mixes_and_says_what_runs_where(bundle, cache):
     assert backend.name == "cpu+mnn"
     assert said == [
         f"backend cpu+mnn: unet on onnxruntime {onnxruntime.__version__}; "
-        f"decoder, mask_branch on MNN {VERSION}, whose Winograd convolutions are faster there"
+        f"decoder, mask_branch on MNN {MNN}, whose Winograd convolutions are faster there"
     ]
 
 
@@ -101,7 +98,7 @@ def test_auto_prefers_openvino_for_the_unet_of_a_large_model(bundle, cache):
     on_cpu = [name for name in BACKENDS if name in {*MIXES, "openvino", "cpu"}]
     backend = open_backend("auto", bundle, 1, on_cpu, said.append)
     assert backend.name == "openvino+mnn"
-    assert f"unet on OpenVINO {openvino.__version__}; decoder, mask_branch on MNN {VERSION}" in said[0]
+    assert f"unet on OpenVINO {openvino.__version__}; decoder, mask_branch on MNN {MNN}" in said[0]
 
 
 @pytest.mark.usefixtures("large")

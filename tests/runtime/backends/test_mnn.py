@@ -1,4 +1,3 @@
-import importlib.metadata
 import shutil
 import sys
 from pathlib import Path
@@ -10,48 +9,24 @@ from onnx import TensorProto, helper, numpy_helper
 
 from seas_runtime.backends import backend_module, mnn_convert, open_backend
 from seas_runtime.bundle.onnx_inline import external_bytes, write_inline
-from seas_runtime.bundle.reader import read_bundle, write_manifest
+from seas_runtime.bundle.reader import read_bundle
 from seas_runtime.errors import BackendError
 from tests.runtime import small_bundle
 from tests.runtime.engine_checks import (
+    MNN,
     check_graphs,
     check_missing,
     check_parity,
     check_refuses_wrong_shapes,
-    in_a_new_process,
     pairs,
 )
-
-VERSION = importlib.metadata.version("MNN")
-
-
-@pytest.fixture(scope="module")
-def bundle(pristine, tmp_path_factory):
-    """The small bundle with two sums of two instead of a sum of three, which MNN gets wrong."""
-    folder = shutil.copytree(pristine, tmp_path_factory.mktemp("mnn") / "tile.plan")
-    seal(folder, two_sums)
-    return read_bundle(folder)
-
-
-def two_sums(model):
-    (last,) = (node for node in model.graph.node if node.op_type == "Sum")
-    model.graph.node.append(helper.make_node("Add", ["mixed", "push"], ["both"]))
-    model.graph.node.append(helper.make_node("Add", ["both", "time"], ["noise"]))
-    model.graph.node.remove(last)
-
-
-def seal(folder, change, file="unet.onnx"):
-    model = onnx.load(folder / file, load_external_data=False)
-    change(model)
-    (folder / file).write_bytes(model.SerializeToString())
-    (folder / "manifest.json").unlink()
-    write_manifest(folder, small_bundle.manifest_fields())
+from tests.runtime.own_process import printed
+from tests.runtime.small_bundle import change_graph, two_sums
 
 
 @pytest.fixture
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+def bundle(mnn_bundle):
+    return mnn_bundle
 
 
 def kept(cache):
@@ -73,8 +48,8 @@ def half_weights(folder):
         model.graph.initializer.extend([*rest, tensor])
         model.graph.node.insert(0, helper.make_node("Cast", ["rgb.half"], ["rgb"], to=TensorProto.FLOAT))
 
-    seal(folder, two_sums)
-    seal(folder, change, "decoder.onnx")
+    change_graph(folder, two_sums)
+    change_graph(folder, change, "decoder.onnx")
     return read_bundle(folder)
 
 
@@ -124,7 +99,7 @@ def test_weights_that_are_cut_short(plan_folder, tmp_path):
 def test_what_is_converted_is_kept_and_used_again(bundle, cache, monkeypatch):
     open_backend("mnn", bundle, 1)
     files = kept(cache)
-    folder = cache / "seas" / f"mnn-{VERSION}" / bundle.manifest.digest
+    folder = cache / "seas" / f"mnn-{MNN}" / bundle.manifest.digest
     assert [(file.parent, file.name.split("-")[0], file.suffix) for file in files] == [
         (folder, graph, ".mnn") for graph in ("decoder", "mask_branch", "unet")
     ]
@@ -147,7 +122,7 @@ def test_a_damaged_cache_is_made_again(bundle, cache, spoil):
 def test_another_bundle_gets_its_own(bundle, cache):
     open_backend("mnn", bundle, 1)
     other = shutil.copytree(bundle.path, cache.parent / "other.plan")
-    seal(other, lambda model: setattr(model.graph.node[-1], "op_type", "Neg"), "decoder.onnx")
+    change_graph(other, lambda model: setattr(model.graph.node[-1], "op_type", "Neg"), "decoder.onnx")
     latent = np.ones((1, 2, 4, 4), np.float32)
     (image,) = open_backend("mnn", read_bundle(other), 1).run("decoder", {"latent": latent}, ("image",)).values()
     np.testing.assert_allclose(image, -small_bundle.decoder(latent), rtol=1e-5)
@@ -223,7 +198,7 @@ from seas_runtime.bundle.reader import read_bundle
 open_backend("mnn", read_bundle({str(bundle.path)!r}), 1)
 print([name for name in sys.modules if name.startswith(("MNN.tools", "aliyun"))])
 """
-    assert in_a_new_process(code) == "[]\n"
+    assert printed(code) == "[]\n"
 
 
 def test_a_user_without_a_home(bundle, monkeypatch):
@@ -233,12 +208,12 @@ def test_a_user_without_a_home(bundle, monkeypatch):
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.setattr(Path, "home", homeless)
-    assert mnn_convert.cache_folder(VERSION, "0" * 64) is None
+    assert mnn_convert.cache_folder(MNN, "0" * 64) is None
     check_graphs(open_backend("mnn", bundle, 1))
 
 
 def test_the_cache_is_the_users_alone(bundle, cache):
     open_backend("mnn", bundle, 1)
-    (folder,) = (cache / "seas" / f"mnn-{VERSION}").iterdir()
+    (folder,) = (cache / "seas" / f"mnn-{MNN}").iterdir()
     assert folder.stat().st_mode & 0o077 == 0
     shutil.rmtree(folder)

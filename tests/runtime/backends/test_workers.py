@@ -14,12 +14,8 @@ from seas_runtime.backends.workers import CoreSplit, Workers, split_cores
 from seas_runtime.errors import BackendError, DeviceMemoryError
 from seas_runtime.sampling.recipe import Plan
 from seas_runtime.sampling.sampler import cut
-from tests.runtime.backends.test_mnn import bundle as mnn_bundle
-from tests.runtime.backends.test_mnn import cache
 from tests.runtime.engine_checks import Wide, inputs
 from tests.runtime.written import check_pairs, lines, tree
-
-__all__ = ["cache", "mnn_bundle"]
 
 
 @pytest.fixture
@@ -148,9 +144,9 @@ def test_leaving_stops_the_lanes_within_a_step(bundle):
 
     stream = made(Wide(bundle, 3, watch), bundle, 60, 1, steps=90)
     next(stream)
-    began = time.monotonic()
+    under_way = len(calls)
     stream.close()
-    assert time.monotonic() - began < 0.5
+    assert len(calls) - under_way <= 2 * 3  # each worker ends the step it is in, and may have begun one since
     assert own_threads() == []
     before = len(calls)
     time.sleep(0.05)

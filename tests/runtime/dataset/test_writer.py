@@ -13,7 +13,7 @@ from functools import partial
 
 import pytest
 
-from seas_runtime.files import locked
+from tests import disk
 from tests.runtime.written import check_pairs, lines, settings, tree
 
 RUN = "from seas_runtime.cli import generate; generate(prog_name='seas-gen')"
@@ -160,10 +160,18 @@ def test_two_runs_at_once_are_refused(gen, pristine, tmp_path):
     assert "another run is writing here" in said
 
 
-def test_the_lock_goes_with_its_run(tmp_path):
-    with locked(tmp_path):
-        assert [path.name for path in tmp_path.iterdir()] == [".seas-lock"]
-    assert list(tmp_path.iterdir()) == []
+def test_a_line_is_written_when_its_files_and_their_folders_are_on_the_disk(gen, tmp_path, monkeypatch):
+    order = disk.watch(monkeypatch)
+    gen("--count", 1)
+    sizes = {file.name: file.stat().st_size for file in (tmp_path / "out").rglob("*.*")}
+    pair, place = ("000000.png", "000000_mask.png"), {}
+    for event in order:
+        place.setdefault(event, len(place))
+    written = place[f"metadata.jsonl: {sizes['metadata.jsonl']}"]
+    for name in pair:
+        assert place[f"{name}.seas-tmp: {sizes[name]}"] < place[f"{name}.seas-tmp -> {name}"] < place["crack/"] < written
+    assert order.count("crack/") == 2  # test/crack and ground_truth/crack
+    assert place["run.json.seas-tmp -> run.json"] < place[f"000000.png.seas-tmp: {sizes['000000.png']}"]
 
 
 @pytest.mark.parametrize(

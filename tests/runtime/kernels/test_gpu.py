@@ -7,7 +7,7 @@ import pytest
 
 from seas_runtime.kernels import reference
 from seas_runtime.kernels.loader import load_kernels
-from tests.runtime.kernels.test_reference import DTYPES, same_bits, table_of
+from tests.runtime.kernels.cases import DTYPES, same_bits, table_of
 
 
 class OnDevice:

@@ -9,27 +9,10 @@ from diffusers import DPMSolverMultistepScheduler
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seas_runtime.bundle.manifest import Schedule
 from seas_runtime.kernels import reference
 from seas_runtime.sampling.masks import threshold_mask
-from seas_runtime.sampling.solver import solver_table, step_table
-from tests.runtime import kernels_on_host
-
-DTYPES = [np.float16, np.float32]
-BITS = {np.dtype(np.float16): np.uint16, np.dtype(np.float32): np.uint32, np.dtype(np.uint8): np.uint8}
-
-
-def table_of(steps, guidance, final="zero"):
-    schedule = Schedule(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        train_steps=1000,
-        spacing="linspace",
-        final=final,
-    )
-    table = solver_table(schedule, steps)
-    return step_table(table, guidance), table.timesteps
+from tests.runtime.kernels import on_host
+from tests.runtime.kernels.cases import BITS, DTYPES, same_bits, table_of
 
 
 def scheduler_of(steps, final):
@@ -106,16 +89,7 @@ def test_masks_are_those_of_a_loop_and_of_the_sampler(steps):
 def host(tmp_path_factory):
     if shutil.which("g++") is None:
         pytest.skip("needs g++")
-    return kernels_on_host.build(tmp_path_factory.mktemp("host"))
-
-
-def same_bits(found, expected):
-    assert found.dtype == expected.dtype
-    if found.dtype.kind == "f":
-        assert np.array_equal(np.isnan(found), np.isnan(expected))
-        found, expected = np.nan_to_num(found, posinf=np.inf), np.nan_to_num(expected, posinf=np.inf)
-    kind = BITS[found.dtype]
-    assert np.array_equal(found.view(kind), expected.view(kind))
+    return on_host.build(tmp_path_factory.mktemp("host"))
 
 
 def any_values(rng, shape, dtype, wild):

@@ -1,5 +1,6 @@
 """The contrastive start of a base's text encoder."""
 
+import json
 import math
 
 import torch
@@ -28,7 +29,7 @@ def test_contrastive_loss_by_loops():
     assert math.isclose(float(text_encoder.contrastive(images, texts, captions)), expected, rel_tol=1e-9)
 
 
-def test_captions_of_images_that_differ_come_apart(model):
+def test_captions_of_images_that_differ_come_apart(model, tmp_path):
     """Bright latents are called one thing and dark ones another: their captions end further apart than they began."""
     latents = torch.randn(40, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     latents[:20] += 1
@@ -43,7 +44,8 @@ def test_captions_of_images_that_differ_come_apart(model):
         return float(F.cosine_similarity(first[ends[0]], second[ends[1]], dim=0))
 
     before = likeness()
-    losses = text_encoder.train(model, latents, lambda i, _: captions[i // 20], BaseSettings(align_steps=40))
+    text_encoder.train(model, latents, lambda i, _: captions[i // 20], tmp_path, BaseSettings(align_steps=40, log_every=1))
+    losses = [json.loads(line)["loss"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert len(losses) == 40
     assert losses[-1] < losses[0] - 0.5
     assert likeness() < before - 0.2

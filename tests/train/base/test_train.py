@@ -12,7 +12,7 @@ from PIL import Image
 from torch.nn import functional as F  # noqa: N812
 
 from seas_runtime.errors import DataError
-from seas_train.base import decoder_gan
+from seas_train.base import decoder_gan, text_encoder, unet
 from seas_train.base import train as base_training
 from seas_train.base.train import Caption
 from seas_train.config import BaseSettings
@@ -147,7 +147,10 @@ def test_a_base_of_anomalies_needs_some(tmp_path):
     assert len(base_training.collect([tmp_path], False)[0]) == 1
 
 
-@pytest.mark.parametrize(("owner", "name", "aligned"), [(components.DDPMScheduler, "add_noise", 0), (decoder_gan, "balance", 2)])
+BREAKS = [(components.DDPMScheduler, "add_noise", 0), (decoder_gan, "balance", 2), (text_encoder, "contrastive", 3)]
+
+
+@pytest.mark.parametrize(("owner", "name", "aligned"), BREAKS)
 def test_a_base_model_from_scratch_is_the_same_after_a_break(owner, name, aligned, product, tmp_path, monkeypatch):
     monkeypatch.setitem(components.GEOMETRIES, "tiny", GEOMETRY)
     settings = BaseSettings(
@@ -167,15 +170,19 @@ def test_a_base_model_from_scratch_is_the_same_after_a_break(owner, name, aligne
     monkeypatch.setattr(owner, name, dying)
     with pytest.raises(KeyboardInterrupt):
         base_training.train([product.root], tmp_path / "broken", settings, {"licence": "CC0"})
-    monkeypatch.setattr(owner, name, kept)
+    again = []
+    monkeypatch.setattr(owner, name, lambda *arguments: again.append(1) or kept(*arguments))
     base_training.train([product.root], tmp_path / "broken", settings, {"licence": "CC0"})
+    assert len(again) == 2  # of three: the first was kept
 
     whole, broken = (components.load(tmp_path / folder) for folder in ("whole", "broken"))
     for part, network in whole.networks.items():
         again = broken.networks[part].state_dict()
         assert all(torch.equal(again[k], v) for k, v in network.state_dict().items())
     assert whole.vae.config.scaling_factor == broken.vae.config.scaling_factor
-    assert json.loads((tmp_path / "whole" / "base.json").read_text())
+    first, again = (json.loads((tmp_path / folder / "base.json").read_text()) for folder in ("whole", "broken"))
+    assert first["provenance"]["licence"] == "CC0"
+    assert first == again
     assert not (tmp_path / "whole" / "checkpoint").exists()
 
 
@@ -190,8 +197,8 @@ def test_latent_cells_of_an_anomaly_weigh_more():
                 heavy = 1 + 5 * float(masks[n, 0, row, column])
                 total += heavy * float(((predicted - noise)[n, :, row, column] ** 2).mean())
                 weight += heavy
-    torch.testing.assert_close(base_training.noise_loss(predicted, noise, masks, 5.0), torch.tensor(total / weight))
-    torch.testing.assert_close(base_training.noise_loss(predicted, noise, masks, 0.0), F.mse_loss(predicted, noise))
+    torch.testing.assert_close(unet.noise_loss(predicted, noise, masks, 5.0), torch.tensor(total / weight))
+    torch.testing.assert_close(unet.noise_loss(predicted, noise, masks, 0.0), F.mse_loss(predicted, noise))
 
 
 def test_noisy_timesteps_are_drawn_as_often_as_a_loss_on_v_weighs_them():
@@ -199,7 +206,7 @@ def test_noisy_timesteps_are_drawn_as_often_as_a_loss_on_v_weighs_them():
     generator = torch.Generator().manual_seed(0)
     clean, noise, predicted = torch.randn(3, 1, 3, 4, 4, generator=generator).double()
     alphas = torch.tensor([0.2, 0.01]).double()
-    weights = base_training.timestep_weights(alphas, 20)
+    weights = unet.timestep_weights(alphas, 20)
     assert weights[1] == 20  # and not 100
     alpha = alphas[0]
     noisy = alpha.sqrt() * clean + (1 - alpha).sqrt() * noise
@@ -208,7 +215,7 @@ def test_noisy_timesteps_are_drawn_as_often_as_a_loss_on_v_weighs_them():
         return alpha.sqrt() * eps - (1 - alpha).sqrt() * (noisy - (1 - alpha).sqrt() * eps) / alpha.sqrt()
 
     torch.testing.assert_close(weights[0] * F.mse_loss(predicted, noise), F.mse_loss(velocity(predicted), velocity(noise)))
-    assert base_training.timestep_weights(alphas, 1).tolist() == [1, 1]
+    assert unet.timestep_weights(alphas, 1).tolist() == [1, 1]
 
 
 def test_an_aligned_text_encoder_stays_as_it_is(product, tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ from seas_train.base import decoder_gan
 from seas_train.base import train as base_training
 from seas_train.base import vae as autoencoder
 from seas_train.config import BaseSettings
+from seas_train.data.dataset import ImageSet
 
 
 def test_autoencoder_loss_by_hand(model):
@@ -110,23 +111,26 @@ def test_sharpening_moves_the_decoder_by_both_losses_and_the_discriminator_by_it
     torch.manual_seed(0)
     judge = decoder_gan.Discriminator(8)
 
-    def gradients(step, pick):
+    noise = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(2))
+    windows = tuple((autoencoder.Window(i, 4, 32, False), autoencoder.Window(20, i, 32, True)) for i in range(2))
+
+    def gradients(trust, pick):
         vae, own = copy.deepcopy(model.vae), copy.deepcopy(judge)
         vae.requires_grad_(False)
         vae.decoder.requires_grad_(True)
-        terms = decoder_gan.losses(vae, own, images, masks, step, settings, torch.Generator().manual_seed(2))
+        terms = decoder_gan.losses(vae, own, decoder_gan.Batch(images, masks, noise, windows, trust), settings)
         pick(terms).backward()
         return [[p.grad for p in part.parameters()] for part in (vae.decoder, own, vae.encoder)]
 
     decoder, discriminator, encoder = gradients(0, lambda terms: terms["loss"])
     assert encoder == [None] * len(encoder)
-    alone = gradients(0, lambda terms: terms["rebuilt"])  # at step 0 the discriminator's word does not count
+    alone = gradients(0, lambda terms: terms["rebuilt"])
     for found, wanted in zip(decoder, alone[0], strict=True):
         torch.testing.assert_close(found, wanted)
     for found, wanted in zip(discriminator, gradients(0, lambda terms: terms["caught"])[1], strict=True):
         torch.testing.assert_close(found, wanted)
     assert gradients(0, lambda terms: terms["fooled"])[1] == [None] * len(discriminator)
-    later, same, _ = gradients(10_000, lambda terms: terms["loss"])
+    later, same, _ = gradients(1, lambda terms: terms["loss"])
     for found, wanted in zip(same, discriminator, strict=True):
         torch.testing.assert_close(found, wanted)
     *_, last_bias = fooled = gradients(0, lambda terms: terms["fooled"])[0]
@@ -135,6 +139,14 @@ def test_sharpening_moves_the_decoder_by_both_losses_and_the_discriminator_by_it
     at = next(i for i, gradient in enumerate(fooled) if gradient.shape == weight)
     added = later[at] - alone[0][at]
     torch.testing.assert_close(added.norm(), 0.5 * alone[0][at].norm(), rtol=1e-3, atol=0)
+
+
+def test_the_discriminator_s_word_comes_to_count_slowly(product):
+    images = ImageSet(product.anomalies, 64)
+    seen = [decoder_gan.batch_of(step, images, 4, BaseSettings(vae_crop=32, vae_batch=8)) for step in (0, 50, 200, 10_000)]
+    assert [batch.trust for batch in seen] == [0, 0.25, 1, 1]
+    assert [batch.images.shape for batch in seen] == [(2, 3, 64, 64)] * 4  # as many pixels as eight crops
+    assert all(len(windows) == decoder_gan.CROPS for batch in seen for windows in batch.windows)
 
 
 def test_the_discriminator_sees_patches():

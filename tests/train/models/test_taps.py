@@ -37,16 +37,16 @@ def sharp(model):
 @torch.no_grad()
 def test_recording_leaves_the_output_as_it_is(sharp, softmax):
     stock = sharp(*inputs(sharp)).sample
-    with taps.cross_attention(sharp, (1, 2, 3), softmax):
-        recorded = sharp(*inputs(sharp)).sample
+    taps.record_attention(sharp, (1, 2, 3), softmax)
+    recorded = sharp(*inputs(sharp)).sample
     torch.testing.assert_close(recorded, stock, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("softmax", "over"), [("paper", 3), ("published", (1, 2))])
 @torch.no_grad()
 def test_maps_sum_to_one(sharp, softmax, over):
-    with taps.cross_attention(sharp, (1, 2), softmax) as maps:
-        sharp(*inputs(sharp))
+    maps = taps.record_attention(sharp, (1, 2), softmax)
+    sharp(*inputs(sharp))
     for level, side in ((1, 8), (2, 4)):
         recorded = maps.level(level)
         assert recorded.shape == (2, side, side, 24)
@@ -62,8 +62,8 @@ def test_maps_are_attention_worked_out_by_hand(sharp):
     hook = layer.register_forward_pre_hook(
         lambda _m, args, kwargs: seen.append((args[0], kwargs["encoder_hidden_states"])), with_kwargs=True
     )
-    with taps.cross_attention(sharp, (2,)) as maps:
-        sharp(*inputs(sharp))
+    maps = taps.record_attention(sharp, (2,))
+    sharp(*inputs(sharp))
     hook.remove()
     (hidden, prompt), heads = seen[0], layer.heads
     queries, keys = (x.unflatten(-1, (heads, -1)) for x in (layer.to_q(hidden), layer.to_k(prompt)))
@@ -74,26 +74,17 @@ def test_maps_are_attention_worked_out_by_hand(sharp):
 
 @torch.no_grad()
 def test_maps_are_of_the_latest_forward_pass(sharp):
-    with taps.cross_attention(sharp, (2,)) as maps:
-        sharp(*inputs(sharp, 2))
-        sharp(*inputs(sharp, 1))
+    maps = taps.record_attention(sharp, (2,))
+    sharp(*inputs(sharp, 2))
+    sharp(*inputs(sharp, 1))
     assert len(maps.level(2)) == 1
 
 
 @pytest.mark.parametrize("level", [0, 5, -1])
 def test_a_level_without_attention_is_refused_and_changes_nothing(sharp, level):
     before = processors(sharp)
-    with pytest.raises(SettingsError, match="choose from 1, 2, 3, 4"), taps.cross_attention(sharp, (2, level)):
-        pass
-    assert all(a is b for a, b in zip(processors(sharp), before, strict=True))
-
-
-@pytest.mark.parametrize("levels", [(2, 3), (2, 2), ()])
-@torch.no_grad()
-def test_afterwards_the_stock_processors_are_back(sharp, levels):
-    before = processors(sharp)
-    with taps.cross_attention(sharp, levels):
-        sharp(*inputs(sharp))
+    with pytest.raises(SettingsError, match="choose from 1, 2, 3, 4"):
+        taps.record_attention(sharp, (2, level))
     assert all(a is b for a, b in zip(processors(sharp), before, strict=True))
 
 

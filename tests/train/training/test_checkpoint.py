@@ -1,5 +1,6 @@
 """Killed trainings continue to the same end; nothing half-written is taken for whole."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -10,51 +11,7 @@ from seas_runtime.errors import DataError, OutputError, TrainError
 from seas_train import tune
 from seas_train.training import checkpoint, loop
 from tests.limits import files_of_at_most
-
-
-class Killed(Exception):  # noqa: N818
-    """Stands for a kill: nothing catches it."""
-
-
-def learner(width: int = 3) -> tuple[dict[str, torch.nn.Module], torch.optim.Optimizer]:
-    torch.manual_seed(0)
-    module = torch.nn.Linear(width, 2)
-    return {"line": module}, torch.optim.AdamW(module.parameters(), lr=0.1)
-
-
-def stage(folder: Path, steps: int = 7, every: int = 2, task: dict[str, object] | None = None) -> loop.Stage:
-    modules, optimizer = learner()
-    return loop.Stage(folder, task or {"stage": "line", "rate": 1}, steps, modules, optimizer, every, 1)
-
-
-def losses_of(stage: loop.Stage, dies_at: int | None = None, loss_at: dict[int, float] | None = None):
-    def losses(step: int) -> loop.Losses:
-        if step == dies_at:
-            raise Killed
-        x = torch.randn(4, 3, generator=torch.Generator().manual_seed(step))
-        loss = stage.modules["line"](x).square().mean()
-        return {"loss": loss * (loss_at or {}).get(step, 1.0)}
-
-    return losses
-
-
-def killed_at(monkeypatch, module, dies_at: int, train) -> None:
-    whole, calls = module.losses, []
-
-    def dying(*arguments):
-        calls.append(1)
-        if len(calls) > dies_at:
-            raise Killed
-        return whole(*arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "losses", dying)
-        with pytest.raises(Killed):
-            train()
-
-
-def weights(stage: loop.Stage) -> list[list[float]]:
-    return stage.modules["line"].weight.tolist()
+from tests.train.small_stage import Killed, killed_at, learner, stage, weights
 
 
 @pytest.fixture
@@ -63,27 +20,26 @@ def unbroken(tmp_path) -> list[list[float]]:
     folder = tmp_path / "unbroken"
     folder.mkdir()
     whole = stage(folder)
-    loop.run(whole, losses_of(whole))
+    loop.run(whole)
     return weights(whole)
 
 
 @pytest.mark.parametrize("dies_at", range(7))
 def test_a_killed_loop_ends_bit_equal(tmp_path, unbroken, dies_at):
-    broken = stage(tmp_path)
     with pytest.raises(Killed):
-        loop.run(broken, losses_of(broken, dies_at))
+        loop.run(stage(tmp_path, dies_at=dies_at))
     again = stage(tmp_path)
-    loop.run(again, losses_of(again))
+    loop.run(again)
     assert weights(again) == unbroken
 
 
 def test_a_continued_loop_does_only_the_steps_that_are_left(tmp_path):
-    broken, done = stage(tmp_path), []
     with pytest.raises(Killed):
-        loop.run(broken, losses_of(broken, 5))
-    again = stage(tmp_path)
-    loop.run(again, losses_of(again), after=done.append)
-    assert done == [4, 5, 6]
+        loop.run(stage(tmp_path, dies_at=5))
+    again, done = stage(tmp_path), []
+    again.after = done.append
+    loop.run(again)
+    assert done == [5, 6, 7]
 
 
 @pytest.mark.parametrize("dies_at", [1, 2, 3])
@@ -100,9 +56,8 @@ def test_a_killed_tune_ends_bit_equal(base, product, tune_settings, tuned, tmp_p
 
 
 def saved(folder: Path, step: int) -> None:
-    broken = stage(folder, every=1)
     with pytest.raises(Killed):
-        loop.run(broken, losses_of(broken, step))
+        loop.run(stage(folder, every=1, dies_at=step))
 
 
 def load(folder: Path, task: dict[str, object] | None = None, width: int = 3) -> int:
@@ -125,7 +80,7 @@ def test_tune_with_other_settings_is_refused(base, product, tune_settings, tmp_p
     def die(*_):
         raise Killed
 
-    monkeypatch.setattr(tune.run, "save_tuned", die)
+    monkeypatch.setattr(tune.run_folder, "save_tuned", die)
     with pytest.raises(Killed):
         tune.train(product, str(base), tmp_path, tune_settings, {})
     other = tune_settings.model_copy(update={"seed": 1})
@@ -161,7 +116,7 @@ def test_a_half_written_next_is_ignored(tmp_path, unbroken):
     (tmp_path / "checkpoint.next" / "state.safetensors").write_bytes(b"half")
     assert load(tmp_path) == 3
     again = stage(tmp_path)
-    loop.run(again, losses_of(again))
+    loop.run(again)
     assert weights(again) == unbroken
     assert not (tmp_path / "checkpoint.next").exists()
 
@@ -171,7 +126,7 @@ def test_the_previous_one_is_used_where_the_current_is_missing(tmp_path, unbroke
     (tmp_path / "checkpoint").rename(tmp_path / "checkpoint.previous")
     assert load(tmp_path) == 3
     again = stage(tmp_path)
-    loop.run(again, losses_of(again))
+    loop.run(again)
     assert weights(again) == unbroken
     assert not (tmp_path / "checkpoint.previous").exists()
 
@@ -199,14 +154,13 @@ def test_a_full_disk_keeps_the_last_checkpoint(tmp_path):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(tmp_path, unbroken, value):
-    broken = stage(tmp_path)
     with pytest.raises(TrainError, match="loss of step 5 is") as caught:
-        loop.run(broken, losses_of(broken, loss_at={5: value}))
+        loop.run(stage(tmp_path, loss_at={5: value}))
     assert "\n" not in caught.value.format_message()
     assert load(tmp_path) == 4
     assert all(v.isfinite().all() for v in load_file(tmp_path / "checkpoint" / "state.safetensors").values())
     again = stage(tmp_path)
-    loop.run(again, losses_of(again))
+    loop.run(again)
     assert weights(again) == unbroken
 
 
@@ -224,3 +178,38 @@ def test_cosine_rises_falls_and_ends_low():
     assert rates[550] == pytest.approx(0.51)
     assert rates[-1] == pytest.approx(0.02, abs=1e-4)
     assert loop.cosine(0, 1) == 1
+
+
+def test_a_constant_rate_warms_up_and_stays_whatever_the_number_of_steps():
+    rates = [loop.warm_up(step) for step in range(1000)]
+    assert rates[0] == pytest.approx(0.01)
+    assert rates[49] == pytest.approx(0.5)
+    assert set(rates[99:]) == {1.0}
+
+
+@pytest.mark.parametrize("dies_at", [None, 4])
+def test_a_step_has_its_own_learning_rate_broken_or_not(tmp_path, dies_at):
+    """Every group's own rate times the factor: what plain AdamW does when it is given these rates one by one."""
+
+    def two_rates(**how) -> loop.Stage:
+        made, (modules, _) = stage(tmp_path, **how), learner()
+        made.modules = modules
+        groups = [{"params": [modules["line"].weight], "lr": 0.1}, {"params": [modules["line"].bias], "lr": 0.5}]
+        made.optimizer = torch.optim.AdamW(groups)
+        made.losses_of = lambda batch: {"loss": modules["line"](batch[1]).square().mean()}
+        return dataclasses.replace(made, lr=lambda step: 1 / (1 + step))
+
+    if dies_at is not None:
+        with pytest.raises(Killed):
+            loop.run(two_rates(dies_at=dies_at))
+    found = two_rates()
+    loop.run(found)
+    expected = two_rates()
+    for step in range(7):
+        for group, rate in zip(expected.optimizer.param_groups, (0.1, 0.5), strict=True):
+            group["lr"] = rate / (1 + step)
+        expected.optimizer.zero_grad()
+        expected.losses_of(expected.batch_of(step))["loss"].backward()
+        expected.optimizer.step()
+    for name, value in expected.modules["line"].state_dict().items():
+        torch.testing.assert_close(found.modules["line"].state_dict()[name], value, rtol=1e-6, atol=1e-7)

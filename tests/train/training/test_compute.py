@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from seas_runtime.errors import SettingsError
-from seas_train import cli, masks, run_folder, tune
+from seas_train import masks, run_folder, tune
 from seas_train import prompts as ua
 from seas_train.config import MaskSettings, TuneSettings
-from seas_train.data import layouts
 from seas_train.data.dataset import ImageSet, step_generator
 from seas_train.models import components
 from seas_train.training import compute, loop
-from tests.smallest import MASKS, TUNE
+from tests.train.drawing import drawn
+from tests.train.training import two_processes as two
 
 ROOT = Path(__file__).parents[3]
 UNET = "unet/diffusion_pytorch_model.safetensors"
@@ -33,9 +33,7 @@ def gradients(base, product, **switch):
         network.double()
     learner = tune.prepare(model, ua.compose(product.defects, settings), settings)
     images = ImageSet(product.anomalies, 64), ImageSet(product.normals, 64)
-    generator = step_generator(0, 0)
-    batch = tune.sample_batch(*images, (2, 2), True, generator)
-    tune.losses(learner, batch, settings, generator)["loss"].backward()
+    tune.losses(learner, *drawn(model, images, (2, 2)), settings)["loss"].backward()
     return {n: p.grad for n, p in model.unet.named_parameters()}, learner
 
 
@@ -55,21 +53,36 @@ def test_gradient_checkpointing_gives_the_same_gradients(base, product):
     block = learner.model.unet.down_blocks[1].resnets[0]
     block.register_forward_pre_hook(lambda *_: again.append(1))
     images = ImageSet(product.anomalies, 64), ImageSet(product.normals, 64)
-    batch = tune.sample_batch(*images, (1, 1), True, step_generator(0, 0))
-    tune.losses(learner, batch, TuneSettings(), step_generator(0, 0))["loss"].backward()
+    tune.losses(learner, *drawn(learner.model, images, (1, 1)), TuneSettings())["loss"].backward()
     assert len(again) == 2
 
 
 def test_cached_latents_are_the_encoder_s_and_are_encoded_once(model, product, monkeypatch):
     components.freeze(model.vae)
-    image, other = (ImageSet(product.anomalies, 64)[i][0] for i in (0, 1))
+    (image, other), (first, second) = (ImageSet(product.anomalies, 64)[i][0] for i in (0, 1)), product.anomalies[:2]
     plain, cached = compute.Encoder(model.vae), compute.Encoder(model.vae, cached=True)
     calls, whole = [], components.encode_moments
     monkeypatch.setattr(components, "encode_moments", lambda vae, x: calls.append(len(x)) or whole(vae, x))
-    for images in (torch.stack([image, other]), torch.stack([other, image.flip(-1), image])):
-        for found, expected in zip(cached(images), plain(images), strict=True):
+    for images, views in (
+        (torch.stack([image, other]), [(first, 0), (second, 0)]),
+        (torch.stack([other, image.flip(-1), image]), [(second, 0), (first, 1), (first, 0)]),
+    ):
+        for found, expected in zip(cached(images, views), plain(images, views), strict=True):
             torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     assert calls.count(1) == 3
+
+
+def test_equal_views_are_equal_images_and_others_are_not(product):
+    """What the cache takes for granted: a view of a batch says which pixels it shows, to the bit."""
+    images = ImageSet(product.anomalies, 64), ImageSet(product.normals, 64)
+    seen, equal = {}, 0
+    for step in range(40):
+        batch = tune.sample_batch(*images, (2, 2), True, step_generator(0, step))
+        for view, image in zip(batch.views, batch.images, strict=True):
+            equal += view in seen
+            assert torch.equal(seen.setdefault(view, image), image)
+    assert equal > 20
+    assert len({image.numpy().tobytes() for image in seen.values()}) == len(seen)
 
 
 def test_cached_latents_do_not_change_a_loss(base, product):
@@ -91,10 +104,10 @@ def test_bf16_is_near_fp32_and_keeps_fp32_weights(base, product, tune_settings, 
 def test_ema_is_the_average_of_the_weights(base, product, tune_settings, tmp_path, monkeypatch):
     whole, weights = loop.optimise, []
 
-    def keep(stage, *rest):
-        losses = whole(stage, *rest)
+    def keep(stage, step):
+        done = whole(stage, step)
         weights.append(stage.modules["unet"].conv_in.weight.detach().clone())
-        return losses
+        return done
 
     settings = tune_settings.model_copy(update={"steps": 3})
     with monkeypatch.context() as patch:
@@ -111,7 +124,6 @@ def test_ema_is_the_average_of_the_weights(base, product, tune_settings, tmp_pat
     assert (found - weights[-1]).abs().max() > 1e-5
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="fp16 works with a GPU")
 def test_fp16_without_a_gpu(base, product, tune_settings, tmp_path):
     settings = tune_settings.model_copy(update={"precision": "fp16"})
     with pytest.raises(SettingsError, match="fp16 needs a GPU") as caught:
@@ -131,63 +143,16 @@ def test_what_is_not_installed_is_named(base, product, tune_settings, tmp_path, 
 
 
 def test_another_precision_in_the_same_process():
-    assert compute.accelerator(TuneSettings(device="cpu", precision="bf16")).mixed_precision == "bf16"
-    assert compute.accelerator(MaskSettings(device="cpu")).mixed_precision == "no"
-
-
-def step_of_both(base: str, data: Path, folder: Path, out: Path, anomalies: int, normals: int) -> None:
-    """One step of tune and one of masks in fp64; the gradients that the optimiser is given go to `out`."""
-    seen, whole, load = {}, loop.average_gradients, components.load
-
-    def double(source):
-        model = load(source)
-        for network in model.networks.values():
-            network.double()
-        return model
-
-    def keep(parameters, processes):
-        whole(parameters, processes)
-        stage = "masks" if seen else "tune"
-        seen.update({f"{stage}/{i}": p.grad.clone() for i, p in enumerate(parameters)})
-
-    branch = masks.RefinedMaskPredictor
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "average_gradients", keep)
-        patch.setattr(components, "load", double)
-        patch.setattr(masks, "RefinedMaskPredictor", lambda config: branch(config).double())
-        one = {"steps": 1, "anomaly_batch": anomalies, "normal_batch": normals, "device": "cpu"}
-        product = layouts.read(data)
-        tune.train(product, base, out.with_suffix(".run"), TUNE.model_copy(update=one), {})
-        masks.train(folder, product, MASKS.model_copy(update=one))
-    save_file(seen, out)
-
-
-def tune_by_command(base: str, data: str, folder: Path, rank: int) -> None:
-    """`seas-train tune` into `folder`/run; what this process has learned goes to a file of its own."""
-    whole = loop.run
-
-    def keep(stage, *rest):
-        whole(stage, *rest)
-        parts = {f"{name}.{k}": v for name, module in stage.modules.items() for k, v in module.state_dict().items()}
-        save_file(parts, folder / f"learned{rank}.safetensors")
-
-    words = ["tune", data, "--base", base, "--out", str(folder / "run"), "--device", "cpu", "--unet-lr", "1e-3"]
-    words += ["--steps", "3", "--checkpoint-every", "2", "--log-every", "1", "--anomaly-batch", "1", "--normal-batch", "1"]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "run", keep)
-        cli.main(words, standalone_mode=False)
-
-
-TWO = """
-import os, sys, torch
-from pathlib import Path
-torch.set_num_threads(1)
-from tests.train.training.test_compute import step_of_both, tune_by_command
-base, data, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
-rank = int(os.environ["RANK"])
-step_of_both(base, Path(data), folder / "tuned", folder / f"{rank}.safetensors", 1, 1)
-tune_by_command(base, data, folder, rank)
-"""
+    x = torch.ones(2, 2)
+    for settings, dtype in (
+        (TuneSettings(device="cpu", precision="bf16"), torch.bfloat16),
+        (MaskSettings(device="cpu"), torch.float32),
+        (MaskSettings(device="cpu", precision="bf16"), torch.bfloat16),
+    ):
+        machine = compute.machine(settings)
+        with machine.autocast():
+            assert (x @ x).dtype == dtype
+        assert (machine.device.type, machine.rank, machine.processes, machine.main) == ("cpu", 0, 1, True)
 
 
 @pytest.fixture(scope="module")
@@ -195,9 +160,8 @@ def two_processes(base, product, tuned, tmp_path_factory):
     """What two processes under torchrun leave behind, and what they say: a step of both trainings, then `seas-train tune`."""
     folder = tmp_path_factory.mktemp("two")
     shutil.copytree(tuned, folder / "tuned", ignore=shutil.ignore_patterns("rmp"))
-    (folder / "two.py").write_text(TWO)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python"]
-    command = [*launch, sys.executable, str(folder / "two.py"), str(base), str(product.root), str(folder)]
+    command = [*launch, sys.executable, "-m", two.__name__, str(base), str(product.root), str(folder)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     ran = subprocess.run(command, check=False, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     assert ran.returncode == 0, ran.stderr[-8000:]
@@ -220,7 +184,7 @@ def test_two_processes_learn_the_same_and_one_writes_and_speaks(two_processes):
 def test_two_processes_are_one_with_the_doubled_batch(base, product, tuned, two_processes, tmp_path):
     folder, _ = two_processes
     shutil.copytree(tuned, tmp_path / "tuned", ignore=shutil.ignore_patterns("rmp"))
-    step_of_both(str(base), product.root, tmp_path / "tuned", tmp_path / "0.safetensors", 2, 2)
+    two.step_of_both(str(base), product.root, tmp_path / "tuned", tmp_path / "0.safetensors", 2, 2)
 
     first, second = (load_file(folder / f"{rank}.safetensors") for rank in (0, 1))
     alone = load_file(tmp_path / "0.safetensors")

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -16,10 +15,13 @@ from safetensors.torch import load_file
 
 from seas_runtime.errors import OutputError, TrainError
 from seas_train import masks, tune
+from seas_train.base import train as base_training
+from seas_train.config import BaseSettings
 from seas_train.models import components
 from seas_train.training import checkpoint, loop
-from tests.smallest import TUNE
-from tests.train.training.test_checkpoint import Killed, killed_at, losses_of, stage, weights
+from tests import disk
+from tests.smallest import GEOMETRY, TUNE
+from tests.train.small_stage import Killed, killed_at, stage, weights
 
 ROOT = Path(__file__).parents[3]
 FILES = ("unet/diffusion_pytorch_model.safetensors", "tokens.safetensors")
@@ -76,7 +78,7 @@ STEPS = {"rename": Path, "rmtree": checkpoint.shutil, "save_file": checkpoint, "
 def test_killed_inside_a_save_ends_bit_equal(tmp_path, monkeypatch, name, after):
     unbroken = stage(tmp_path / "whole")
     unbroken.folder.mkdir()
-    loop.run(unbroken, losses_of(unbroken))
+    loop.run(unbroken)
     call = 0
     while True:
         call += 1
@@ -97,43 +99,31 @@ def test_killed_inside_a_save_ends_bit_equal(tmp_path, monkeypatch, name, after)
         with monkeypatch.context() as patch:
             patch.setattr(STEPS[name], name, dying)
             try:
-                loop.run(broken, losses_of(broken))
+                loop.run(broken)
             except Killed:
                 pass
             else:
                 break
         again = stage(folder)
-        loop.run(again, losses_of(again))
+        loop.run(again)
         assert weights(again) == weights(unbroken)
         assert log_of(folder) == log_of(unbroken.folder)
     assert call > 3
 
 
 def test_the_weights_are_on_disk_before_the_checkpoint_counts(tmp_path, monkeypatch):
-    order, fsync, rename = [], os.fsync, Path.rename
-
-    def synced(handle):
-        order.append(Path(f"/proc/self/fd/{handle}").readlink().name)
-        return fsync(handle)
-
-    def renamed(path, target):
-        order.append(f"{path.name} -> {target.name}")
-        return rename(path, target)
-
-    monkeypatch.setattr(os, "fsync", synced)
-    monkeypatch.setattr(Path, "rename", renamed)
-    made = stage(tmp_path)
+    order, made = disk.watch(monkeypatch), stage(tmp_path)
     for step in (1, 2):
         checkpoint.save(tmp_path, step, made.task, made.modules, made.optimizer)
-    whole = ["state.safetensors", "state.json.tmp", "checkpoint.next"]
-    last = ["checkpoint.next -> checkpoint", tmp_path.name]
-    assert order == [*whole, *last, *whole, "checkpoint -> checkpoint.previous", *last]
+    whole = ["state.safetensors", "state.json.seas-tmp", "state.json.seas-tmp -> state.json", "checkpoint.next/"]
+    last = ["checkpoint.next -> checkpoint", f"{tmp_path.name}/"]
+    assert [event.partition(":")[0] for event in order] == [*whole, *last, *whole, "checkpoint -> checkpoint.previous", *last]
 
 
 def test_a_process_tuning_a_model_is_killed(base, product, tuned, tmp_path):
     folder = tmp_path / "run"
     script = (
-        "import sys, time; sys.path.insert(0, 'tests'); from pathlib import Path\n"
+        "import sys, time; from pathlib import Path\n"
         "import torch; torch.set_num_threads(1)\n"
         "from tests.smallest import TUNE; from seas_train import tune; from seas_train.data import layouts\n"
         "losses = tune.losses\n"
@@ -159,17 +149,18 @@ def test_a_process_tuning_a_model_is_killed(base, product, tuned, tmp_path):
 
 def test_a_finite_loss_with_infinite_gradients_is_not_kept(tmp_path):
     broken = stage(tmp_path, every=1)
-    plain = losses_of(broken)
+    plain = broken.losses_of
 
-    def losses(step: int) -> loop.Losses:
-        made = plain(step)
-        if step == 3:  # a square root at 0 has value 0 and slope infinity
+    def losses(batch: tuple[int, torch.Tensor]) -> loop.Losses:
+        made = plain(batch)
+        if batch[0] == 3:  # a square root at 0 has value 0 and slope infinity
             made["loss"] = made["loss"] + (broken.modules["line"].weight * 0).abs().sum().sqrt()
         return made
 
-    broken.batch = lambda: "crack/003.png"
+    broken.losses_of = losses
+    broken.describe = lambda batch: f"crack/00{batch[0]}.png"
     with pytest.raises(TrainError, match=r"gradient of step 3 is not finite \(batch: crack/003.png\)") as caught:
-        loop.run(broken, losses)
+        loop.run(broken)
     assert "\n" not in caught.value.format_message()
     assert json.loads((tmp_path / "checkpoint" / "state.json").read_text())["step"] == 3
     assert all(v.isfinite().all() for v in load_file(tmp_path / "checkpoint" / "state.safetensors").values())
@@ -229,7 +220,7 @@ def test_a_torn_log_line_goes_and_other_stages_stay(tmp_path):
     other = '{"stage": "base-vae", "step": 9}\n'
     log.write_text(other + '{"stage": "line", "step": 1, "loss": 0}\n{"stage": "line", "st')
     made = stage(tmp_path)
-    loop.run(made, losses_of(made))
+    loop.run(made)
     assert log.read_text().startswith(other)
     assert [(x["stage"], x["step"]) for x in log_of(tmp_path)] == [("base-vae", 9)] + [("line", i) for i in range(1, 8)]
 
@@ -237,7 +228,7 @@ def test_a_torn_log_line_goes_and_other_stages_stay(tmp_path):
 def test_numbers_of_an_8_bit_optimiser_are_kept(tmp_path):
     """Its state holds bytes and plain numbers; an AdamW given such a state stands for it."""
     made = stage(tmp_path)
-    losses_of(made)(0)["loss"].backward()
+    made.losses_of(made.batch_of(0))["loss"].backward()
     made.optimizer.step()
     for slot in made.optimizer.state.values():
         slot["state1"], slot["gnorm"] = torch.arange(4, dtype=torch.uint8), 7
@@ -247,3 +238,33 @@ def test_numbers_of_an_8_bit_optimiser_are_kept(tmp_path):
     for slot in again.optimizer.state.values():
         assert slot["gnorm"] == 7
         assert slot["state1"].tolist() == [0, 1, 2, 3]
+
+
+KEPT = {
+    "base-vae": ({"settings", "images"}, {"vae"}),
+    "base-text": ({"settings", "images"}, {"eye", "text_encoder"}),
+    "base-unet": ({"settings", "images"}, {"live", "average"}),
+    "base-decoder": ({"settings", "images"}, {"decoder", "judge", "average"}),
+    "tune": ({"settings", "base", "weights", "train", "normals"}, {"unet", "rows", "average"}),
+    "masks": ({"settings", "weights"}, {"rmp"}),
+}
+
+
+def test_names_in_checkpoints_stay_those_of_checkpoints_that_people_have(
+    base, product, tune_settings, mask_settings, tmp_path, monkeypatch
+):
+    found, save = {}, checkpoint.save
+
+    def seen(folder, step, task, modules, *rest):
+        found[task["stage"]] = task.keys() - {"stage"}, set(modules)
+        if "average" in modules:
+            assert {key.partition(".")[0] for key in modules["average"].state_dict()} == {"n_averaged", "module"}
+        save(folder, step, task, modules, *rest)
+
+    monkeypatch.setattr(checkpoint, "save", seen)
+    monkeypatch.setitem(components.GEOMETRIES, "tiny", GEOMETRY)
+    few = {"vae_steps": 1, "vae_batch": 1, "vae_crop": 32, "align_steps": 1, "steps": 1, "batch": 1, "sharpen_steps": 1}
+    base_training.train([product.root], tmp_path / "base", BaseSettings(**few), {})
+    tune.train(product, str(base), tmp_path / "run", tune_settings.model_copy(update={"steps": 1, "ema": 0.9}), {})
+    masks.train(tmp_path / "run", product, mask_settings.model_copy(update={"steps": 1}))
+    assert found == KEPT

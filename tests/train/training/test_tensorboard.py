@@ -10,10 +10,8 @@ from PIL import Image
 from seas_runtime.dataset.sheet import GAP, TEXT
 from seas_runtime.errors import SettingsError
 from seas_train import masks, tune
-from seas_train import prompts as ua
-from seas_train.config import TuneSettings
 from seas_train.data.dataset import step_generator
-from seas_train.training import tensorboard
+from seas_train.training import batches, tensorboard
 
 accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
 
@@ -45,15 +43,14 @@ def test_watching_changes_no_weight(base, product, tune_settings, tuned, tmp_pat
     assert (tmp_path / "run" / file).read_bytes() == (tuned / file).read_bytes()
 
 
-def test_the_sheet_shows_image_mask_and_where_each_token_looks(model, product, images):
-    settings = TuneSettings(levels=(2,))
-    learner = tune.prepare(model, ua.compose(product.defects, settings), settings)
-    batch = tune.sample_batch(*images, (1, 1), False, step_generator(0, 0))
+def test_the_sheet_shows_image_mask_and_where_each_token_looks(images):
+    batch = batches.sample_batch(*images, (1, 1), False, step_generator(0, 0))
+    product, anomaly = torch.tensor([2]), torch.tensor([4, 6, 8, 10])
     maps = torch.zeros(2, 4, 4, 24)
-    maps[0, 0, 0, learner.product_positions[batch.defects[0]]] = 1
-    maps[0, 3, 3, learner.anomaly_positions[batch.defects[0]]] = 1
-    learner.maps.layers[2] = [maps]
-    picture = np.asarray(tensorboard.attention_sheet(learner, batch, settings).convert("L"))
+    maps[0, 0, 0, product] = 1
+    maps[0, 3, 3, anomaly] = 1
+    sheet = tensorboard.attention_sheet(batch.images, batch.masks, {2: maps}, [product], [anomaly])
+    picture = np.asarray(sheet.convert("L"))
     top = GAP + TEXT
     cells = [picture[top : top + 128, GAP + i * (128 + GAP) :][:, :128] for i in range(4)]
     assert (cells[1] > 127).mean() == pytest.approx(float(batch.masks[0].mean()), abs=0.02)

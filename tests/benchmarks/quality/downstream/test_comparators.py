@@ -175,8 +175,8 @@ def test_a_cloned_patch_changes_the_inside_of_one_rectangle():
         rows, columns = np.nonzero((image != target).any(axis=2))
         most = poisson.SIDES[1] * SIDE
         assert len(rows) > 0
-        assert 1 <= np.ptp(rows) + 1 <= most
-        assert 1 <= np.ptp(columns) + 1 <= most
+        assert np.ptp(rows) + 1 <= most
+        assert np.ptp(columns) + 1 <= most
 
 
 def test_normals_without_texture_are_refused_by_poisson():

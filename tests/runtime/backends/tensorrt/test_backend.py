@@ -1,6 +1,6 @@
 """Native engines: what is called, in which order, with which memory; what is chosen and refused.
 
-`machine` stands in for a GPU (see `stand_in_gpu`); test_trt_gpu.py runs on a real one.
+`machine` stands in for a GPU (see `stand_in_gpu`); test_backend_gpu.py runs on a real one.
 """
 
 import shutil
@@ -15,7 +15,7 @@ from seas_runtime.backends.tensorrt.compiler import Source, compile_graph
 from seas_runtime.backends.tensorrt.engine_set import BuildSettings, Profile
 from seas_runtime.backends.tensorrt.jit_cache import JitCache, cache_file
 from seas_runtime.errors import BackendError
-from tests.runtime import small_bundle, stand_in_gpu
+from tests.runtime import small_bundle
 from tests.runtime.stand_in_gpu import SCRATCH, feeds, refused
 from tests.runtime.strict import Strict
 
@@ -37,16 +37,6 @@ CAPTURE = [
     "complete",
     "close",
 ]
-
-
-@pytest.fixture
-def machine(monkeypatch, tmp_path):
-    return stand_in_gpu.install(monkeypatch, tmp_path / "cache")
-
-
-@pytest.fixture
-def engines(plan_folder):
-    return stand_in_gpu.with_engines(plan_folder)
 
 
 def test_graphs_give_their_arithmetic_at_every_number_of_rows(machine, engines):

@@ -1,6 +1,7 @@
 """Native engines of the shipped bundle on a GPU against the CPU; run with -m gpu."""
 
 import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from seas_runtime.backends import BatchBackend, open_backend
 from seas_runtime.backends.tensorrt import backend, library
 from seas_runtime.backends.tensorrt.build import build
 from seas_runtime.bundle.reader import read_bundle
-from seas_runtime.device import current_gpu
+from seas_runtime.device import Gpu, current_gpu
 from seas_runtime.errors import BackendError
 from tests.runtime.building import BOTTLE
 from tests.runtime.engine_checks import every
@@ -34,6 +35,13 @@ def bundle(variant, tmp_path_factory):
         plan = shutil.copytree(BOTTLE, folder / "bottle.plan")
         build(plan, variant, [current_gpu().capability], [1, 4])
         yield read_bundle(plan)
+
+
+def test_the_gpu_is_the_one_that_nvidia_smi_names():
+    query = ["nvidia-smi", "--query-gpu=compute_cap,name", "--format=csv,noheader"]
+    said = subprocess.run(query, capture_output=True, check=True, text=True).stdout
+    capability, name = said.splitlines()[0].split(", ")
+    assert current_gpu() == Gpu("sm" + capability.replace(".", ""), name)
 
 
 def relative_error(got, expected):

@@ -11,25 +11,14 @@ from seas_runtime.backends.registry import BACKENDS, OF_CORE
 from seas_runtime.backends.tensorrt import backend, library
 from seas_runtime.backends.tensorrt.cuda import CudaDevice
 from seas_runtime.bundle.reader import read_bundle
-from seas_runtime.device import Gpu, current_gpu
+from seas_runtime.device import Gpu
 from seas_runtime.errors import BackendError, BundleError, DeviceMemoryError
-from tests.runtime import small_bundle, stand_in_gpu
-from tests.runtime.backends.tensorrt.test_engine_set import CONTENTS, VERSION, description, write_set
+from tests.runtime import small_bundle
+from tests.runtime.engine_sets import CONTENTS, VERSION, description, write_set
 from tests.runtime.stand_in_gpu import feeds, refused
 
 
-@pytest.fixture
-def machine(monkeypatch, tmp_path):
-    return stand_in_gpu.install(monkeypatch, tmp_path / "cache")
-
-
-@pytest.fixture
-def engines(plan_folder):
-    return stand_in_gpu.with_engines(plan_folder)
-
-
-@pytest.mark.skipif(current_gpu() is not None, reason="there is a GPU")
-def test_without_a_driver_both_the_module_and_cuda_say_so(engines):
+def test_without_a_gpu_both_the_module_and_cuda_say_so(engines):
     error = refused(BackendError, lambda: open_backend("rtx", engines), "no NVIDIA GPU", "nvidia-smi")
     assert error.exit_code == 4
     refused(BackendError, CudaDevice, "opening the GPU failed", "driver", "--backend cpu")

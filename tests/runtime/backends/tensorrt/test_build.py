@@ -24,8 +24,8 @@ from seas_runtime.bundle.reader import read_bundle, write_manifest
 from seas_runtime.errors import OutputError
 from seas_runtime.files import TEMPORARY_SUFFIX, locked
 from tests.runtime.building import BOTTLE, GENERATIONS, GRAPHS, RTX, check_engine, seas_engine, start_build
+from tests.runtime.own_process import FORBIDDEN, loaded
 from tests.runtime.small_bundle import RGB, manifest_fields
-from tests.runtime.test_imports import FORBIDDEN, loaded
 
 
 @pytest.fixture(scope="module")

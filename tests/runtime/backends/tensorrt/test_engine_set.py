@@ -1,6 +1,5 @@
 """Engine sets beside a bundle, written here by hand: what is read, and every way in which one is unfit."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -10,47 +9,7 @@ import pytest
 from seas_runtime.backends.tensorrt.engine_set import find_engines, read_engines
 from seas_runtime.bundle.reader import read_bundle
 from seas_runtime.errors import BackendError, BundleError
-
-VERSION = "1.7.1.116"
-CONTENTS = {"unet": b"u" * 700, "decoder": b"decodes", "mask_branch": b"\0\1\2"}
-ROWS = {
-    "unet": ((1, 2, 2), (3, 8, 8)),
-    "decoder": ((1, 1, 1), (2, 4, 4)),
-    "mask_branch": ((1, 1, 1), (2, 4, 4)),
-}
-
-
-def description(bundle):
-    graphs = {
-        name: {
-            "file": f"{name}.engine",
-            "bytes": len(data),
-            "sha256": hashlib.sha256(data).hexdigest(),
-            "precision": "fp32",
-            "profiles": [{"min": low, "opt": opt, "max": high} for low, opt, high in ROWS[name]],
-            "settings": {"strongly_typed": True, "refit": False, "tf32": False, "timing_cache": False},
-        }
-        for name, data in CONTENTS.items()
-    }
-    return {
-        "format": 1,
-        "flavour": "rtx",
-        "version": VERSION,
-        "gpus": ["sm86", "sm120"],
-        "device": None,
-        "core": bundle.manifest.digest,
-        "batches": [1, 4],
-        "graphs": graphs,
-    }
-
-
-def write_set(bundle, facts, name=f"rtx-{VERSION}"):
-    folder = bundle.path / "engines" / name
-    folder.mkdir(parents=True)
-    for graph, data in CONTENTS.items():
-        (folder / f"{graph}.engine").write_bytes(data)
-    (folder / "engines.json").write_text(json.dumps(facts))
-    return folder
+from tests.runtime.engine_sets import CONTENTS, VERSION, description, write_set
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""A module for each format of annotations; all give the records of `importers.records`."""

@@ -1,0 +1,1 @@
+"""A mask's connected pieces, and their forms in files: run lengths and outlines."""

@@ -1,0 +1,34 @@
+"""What a process of its own loads, prints and takes."""
+
+import json
+import os
+import subprocess
+import sys
+
+FORBIDDEN = (
+    "torch",
+    "diffusers",
+    "transformers",
+    "onnx",
+    "onnxscript",
+    "polygraphy",
+    "seas_train",
+    "seas_export",
+)
+
+
+def loaded(code):
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    return json.loads(run.stdout)
+
+
+def printed(code):
+    """Standard output of a process, what engines print from C included."""
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120).stdout
+
+
+def processor_seconds(code, *words):
+    before = os.times()
+    subprocess.run([sys.executable, "-c", code, *words], capture_output=True, check=True, timeout=60)
+    after = os.times()
+    return after.children_user + after.children_system - before.children_user - before.children_system

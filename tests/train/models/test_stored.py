@@ -1,0 +1,120 @@
+"""Which bases are refused, and what is said of them, before any weights are read."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+from diffusers import UNet2DConditionModel
+
+from seas_train.cli import main
+from seas_train.models import components
+from tests.smallest import GEOMETRY
+from tests.train.refusals import data_error
+
+
+@pytest.fixture
+def copy(base, tmp_path) -> Path:
+    """A copy of the base, to be spoiled; its weights are gone, so whatever is said was read off the configs."""
+    folder = shutil.copytree(base, tmp_path / "copy")
+    for file in folder.rglob("*.safetensors"):
+        file.unlink()
+    return folder
+
+
+def spoil(folder: Path, part: str, **values: object) -> None:
+    name = "scheduler_config.json" if part == "scheduler" else "config.json"
+    path = folder / part / name
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+def more_tokens(folder: Path, model, names: list[str]) -> None:
+    model.tokenizer.add_tokens(names)
+    shutil.rmtree(folder / "tokenizer")
+    model.tokenizer.save_pretrained(folder / "tokenizer")
+
+
+def test_a_base_of_ours_is_taken(copy, model):
+    found = components.inspect(copy)
+    assert found.channels == (4, 4)
+    assert found.latent_channels == 4
+    assert found.prediction == "epsilon"
+    assert found.tokens == found.rows == len(model.text_encoder.get_input_embeddings().weight)
+
+
+def test_stable_diffusion_s_own_configs_are_taken(copy):
+    """What v1-4 states and what it leaves to the libraries' defaults."""
+    spoil(copy, "unet", in_channels=4, out_channels=4)
+    path = copy / "scheduler" / "scheduler_config.json"
+    scheduler = {"_class_name": "PNDMScheduler", "beta_end": 0.012, "beta_schedule": "scaled_linear", "beta_start": 0.00085}
+    path.write_text(json.dumps({**scheduler, "num_train_timesteps": 1000, "skip_prk_steps": True, "steps_offset": 1}))
+    assert components.inspect(copy).prediction == "epsilon"
+
+
+def test_v_prediction(copy):
+    spoil(copy, "scheduler", prediction_type="v_prediction")
+    said = data_error(components.inspect, copy)
+    assert "found prediction_type 'v_prediction', expected 'epsilon'" in said
+    assert "CompVis/stable-diffusion-v1-4" in said
+    assert data_error(components.load, copy) == said
+
+
+@pytest.mark.parametrize(
+    ("channels", "words"),
+    [(9, "the U-Net 9 in and 4 out (an inpainting model), expected one"), (7, "the U-Net 7 in and 4 out, expected one")],
+)
+def test_channels_that_are_not_the_latents(copy, channels, words):
+    spoil(copy, "unet", in_channels=channels)
+    said = data_error(components.inspect, copy)
+    assert words in said
+    assert "CompVis/stable-diffusion-v1-4" in said
+
+
+def test_another_autoencoder(copy):
+    spoil(copy, "vae", latent_channels=16)
+    assert "the VAE has 16 latent channels, the U-Net 4 in and 4 out, expected one number" in data_error(components.inspect, copy)
+
+
+def test_a_tokenizer_larger_than_its_table(copy, model):
+    rows = len(model.tokenizer)
+    more_tokens(copy, model, ["<cat>", "<dog>"])
+    said = data_error(components.inspect, copy)
+    assert f"a tokenizer of {rows + 2} tokens over a text encoder of {rows}, expected {rows} tokens" in said
+    assert components.inspect(copy, added=2).tokens == rows + 2
+
+
+def test_a_tokenizer_smaller_than_its_table(copy, model):
+    """Numbers of new tokens would be those of rows that the table has already."""
+    rows = len(model.tokenizer)
+    spoil(copy, "text_encoder", vocab_size=rows + 64)
+    assert f"a tokenizer of {rows} tokens over a text encoder of {rows + 64}" in data_error(components.inspect, copy)
+
+
+def test_a_run_is_no_base(tuned):
+    assert "found a run of `seas-train tune`" in data_error(components.inspect, tuned)
+
+
+@pytest.mark.parametrize(
+    ("part", "name"), [("unet", "config.json"), ("vae", "config.json"), ("scheduler", "scheduler_config.json")]
+)
+@pytest.mark.parametrize("content", ["[1]", "{", ""])
+def test_a_config_that_is_none(copy, part, name, content):
+    (copy / part / name).write_text(content)
+    assert str(copy) in data_error(components.inspect, copy)
+
+
+def test_the_command_refuses_and_leaves_nothing(base, product, tmp_path):
+    """An inpainting model that is whole: the U-Net has weights for all nine channels."""
+    copy = shutil.copytree(base, tmp_path / "inpainting")
+    unet = UNet2DConditionModel.from_pretrained(copy / "unet")
+    unet.register_to_config(in_channels=9)
+    unet.conv_in = torch.nn.Conv2d(9, GEOMETRY.unet_channels[0], 3, padding=1)
+    unet.save_pretrained(copy / "unet")
+    command = ["tune", product.root, "--base", copy, "--out", tmp_path / "run", "--steps", 1]
+    result = CliRunner().invoke(main, [str(word) for word in command])
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert "inpainting" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "run").exists()
