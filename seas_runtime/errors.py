@@ -22,7 +22,7 @@ class TrainError(SeasError):
 
 
 class DataError(SeasError):
-    """A missing or unusable data set, base model or run folder (exit code 3)."""
+    """A data set, base model or run folder that is missing, damaged, unsafe or of an unknown layout (exit code 3)."""
 
     exit_code = 3
 

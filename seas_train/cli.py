@@ -106,7 +106,7 @@ def check(source: Source) -> None:
             click.echo(f"{kind}: {line}")
     click.echo(f"problems: {len(report.problems)}, warnings: {len(report.warnings)}")
     if report.problems:
-        raise DataError(f"{product.root}: problems found ({len(report.problems)}), expected none; hint them and check again")
+        raise DataError(f"{product.root}: problems found ({len(report.problems)}), expected none; fix them and check again")
 
 
 @main.command(epilog="Example: seas-train base photographs/tile photographs/nut --out out/base")

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from seas_runtime.dataset.records import Journal, Line, RunRecord, check_same_run, read_record, write_record
+from seas_runtime.dataset.review.decisions import REVIEW
 from seas_runtime.dataset.series import PAIRS, SERIES, Series
 from seas_runtime.errors import OutputError
 from seas_runtime.files import LOCK, TEMPORARY_SUFFIX, flush_folder, inside, locked, write_atomic
@@ -87,9 +88,9 @@ class Writer:
         for name in (RUN, *(journal for series in SERIES for journal in (series.metadata, series.refused))):
             inside(self.out, name)
         begun = read_record(self.out / RUN)
-        if begun is not None and self._check_counts():
+        if begun is not None and (self._check_counts() or (self.out / REVIEW).exists()):
             check_same_run(self.out, begun.settings, self.record.settings)
-        elif begun is not None:  # it made nothing, so any settings may follow
+        elif begun is not None:  # it made nothing that anyone decided on, so any settings may follow
             for series in SERIES:
                 self._clear(series, begun.settings, {})
         done, refused = self.metadata.read(), self.refused.read()

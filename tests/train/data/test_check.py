@@ -80,7 +80,7 @@ def test_every_problem_is_told_at_once(root: Path) -> None:
     assert len(told) == len(expected)
     for line, (path, what) in zip(told, expected, strict=True):
         assert line.startswith(f"{path}: {what}")
-    assert result.stderr == f"Error: {root}: problems found (10), expected none; hint them and check again\n"
+    assert result.stderr == f"Error: {root}: problems found (10), expected none; fix them and check again\n"
     with pytest.raises(DataError) as caught:
         check(scan(root))
     assert caught.value.message == told[0]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from benchmarks.quality.ablation import variants
 from benchmarks.quality.ablation.variants import OURS
-from benchmarks.quality.metrics import tables
+from benchmarks.quality.metrics import judgement
 from benchmarks.quality.paper import Published
 from benchmarks.quality.tables import Cell, Seeds, Table
 
@@ -62,7 +62,7 @@ def of_images(published: Published, found: Found, unlike: Sequence[str], proxies
     notes = (
         variants.LEGEND[published.number],
         "IC-L: IC-LPIPS, of clusters around the training anomalies.",
-        *([tables.PROXY] if proxies else []),
+        *([judgement.PROXY] if proxies else []),
         f"Not comparable with the paper's table: {'; '.join(unlike)}.",
     )
     return Table(f"Table {published.number}: {published.title}, images", ("", *IMAGES), rows, notes, digits=3)

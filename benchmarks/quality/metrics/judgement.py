@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +24,7 @@ from benchmarks.quality.metrics.generation import (
 from benchmarks.quality.pairs import LoadedPairs, Products, by_type, load_pairs, read_refused
 from benchmarks.quality.real import Real, digest, match, missing_types
 from benchmarks.quality.tables import Cell, Table
+from benchmarks.stages import Log
 from seas_runtime.errors import DataError
 from seas_runtime.files import write_atomic
 from seas_train.data.layouts import Record
@@ -65,7 +66,7 @@ def judge(
     generated: Products,
     backbones: Backbones,
     settings: GenerationSettings,
-    say: Callable[[str], object],
+    log: Log,
     folder: Path | None = None,
 ) -> list[Judged]:
     """Measure every product and defect type that was generated.
@@ -75,7 +76,7 @@ def judge(
         generated: Their generated pairs.
         backbones: What sees the images.
         settings: Of the metrics.
-        say: Called with a line for each product and type.
+        log: Called with a line for each product and type.
         folder: Where each product and type is kept, so that the same call again goes on with the rest; None for nowhere.
 
     Raises:
@@ -89,7 +90,7 @@ def judge(
             types = real[name].product.defects
             few, held_out = (_chosen(part, defect, types) for part in (real[name].few, real[name].held_out))
             made, training, test = (load_pairs(part, settings.side) for part in (records, few, held_out))
-            say(f"{name}, {defect}: {len(records)} generated, {len(few)} training, {len(held_out)} held-out images")
+            log(f"{name}, {defect}: {len(records)} generated, {len(few)} training, {len(held_out)} held-out images")
             masked = all(record.mask is not None for record in records)
             subject = _Subject(name, defect, made, training, test, masked, dict(refused.get(defect, {})))
             found.append(replace(_kept(folder, subject, backbones, settings), missing=missing))
@@ -129,13 +130,13 @@ def _kept(folder: Path | None, subject: _Subject, backbones: Backbones, settings
 
 def _judge(subject: _Subject, backbones: Backbones, settings: GenerationSettings) -> Judged:
     product, defect, made, training, test, masked, refused = subject
-    perceptual, batch, turn = backbones.perceptual, settings.batch, settings.turn
+    perceptual, batch, augment = backbones.perceptual, settings.batch, settings.augment
     try:
         scores = evaluate(made.images, training.images, test.images, backbones, settings)
     except DataError as error:
         raise DataError(f"{product}, {defect}: {error.message}") from error
-    own = copies.report(perceptual, made, training, batch, turn=turn, refused=refused) if masked else None
-    usual = copies.report(perceptual, test, training, batch, turn=turn) if len(test.images) else None
+    own = copies.report(perceptual, made, training, batch, augment=augment, refused=refused) if masked else None
+    usual = copies.report(perceptual, test, training, batch, augment=augment) if len(test.images) else None
     return Judged(product, defect, scores, own, usual)
 
 
@@ -206,7 +207,7 @@ def _copies(found: Sequence[Judged], notes: tuple[str, ...]) -> Table:
     )
     notes = (
         *notes,
-        "Near copies: nearer to a training anomaly, turned and flipped too unless --no-turn, than any two of these to each other.",
+        "Near copies: nearer to a training anomaly (unless --no-augment: in any view) than any two of these to each other.",
         "Pairs that seas-gen refused are in the number: too small masks count as empty, too large ones as full.",
         "Nearest training anomaly, medians: perceptual distance, root mean square difference inside the masks, IoU of both masks.",
         "Mask area: the share of an image that is marked, median.",

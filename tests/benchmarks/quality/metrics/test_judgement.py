@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from benchmarks.quality import real
-from benchmarks.quality.metrics import backbones, tables
+from benchmarks.quality.metrics import backbones, judgement
 from benchmarks.quality.metrics.generation import GenerationSettings
 from benchmarks.quality.pairs import read_pairs
 from seas_runtime.errors import DataError
@@ -33,12 +33,12 @@ def refuse(made, *refused):
 
 
 def judge(nut, made, folder=None, settings=SETTINGS):
-    return tables.judge(nut, read_pairs(made), backbones.load(), settings, lambda _line: None, folder)
+    return judgement.judge(nut, read_pairs(made), backbones.load(), settings, lambda _line: None, folder)
 
 
 def test_refused_pairs_are_in_the_shares_of_their_type(nut, made):
     refuse(made, ("scratch", "empty"), ("scratch", "empty"), ("scratch", "too large"))
-    rows = tables.tables(judge(nut, made))[1].records()
+    rows = judgement.tables(judge(nut, made))[1].records()
     own = {row["type"]: (row["number"], row["empty"], row["full"]) for row in rows if row["pairs"] == "generated"}
     other = next(name for name in own if name != "scratch")
     assert own == {"scratch": (9, "22.2%", "11.1%"), other: (6, "0.0%", "0.0%")}
@@ -48,7 +48,7 @@ def test_a_type_without_pairs_is_told_below_both_tables(nut, made):
     refuse(made, ("scratch", "empty"), ("scratch", "empty"))
     for part in ("test", "ground_truth"):
         shutil.rmtree(made / "nut" / part / "scratch")
-    for table in tables.tables(judge(nut, made)):
+    for table in judgement.tables(judge(nut, made)):
         assert "nut: has no pairs of scratch (2 refused by seas-gen); means are of the other types." in table.notes
 
 
@@ -59,13 +59,13 @@ def test_pairs_of_another_product_are_refused(nut, generated):
 
 def test_what_is_measured_is_kept(nut, made, tmp_path, monkeypatch):
     folder, measured = tmp_path / "kept", []
-    evaluate = tables.evaluate
+    evaluate = judgement.evaluate
 
     def counted(*given):
         measured.append(given)
         return evaluate(*given)
 
-    monkeypatch.setattr(tables, "evaluate", counted)
+    monkeypatch.setattr(judgement, "evaluate", counted)
     first = judge(nut, made, folder)
     assert len(measured) == len(first) == 2
     next(folder.glob("nut-scratch-*.json")).unlink()
