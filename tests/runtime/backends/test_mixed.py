@@ -52,11 +52,19 @@ def test_the_unet_of_a_large_model_runs_where_it_is_fastest():
     assert order == ["openvino+mnn", "openvino", "cpu+mnn", "cpu"]
 
 
-def test_pairs_of_the_shipped_bundle_are_those_of_onnxruntime(cache, mix):
-    shipped = read_bundle(ROOT / "engines/bottle.plan")
-    few = {"count": 2, "steps": 6, "mask_steps": 2}
-    found, expected = pairs(shipped, mix, **few), pairs(shipped, "cpu", **few)
-    check_parity(found, expected)
+FEW = {"count": 2, "steps": 6, "mask_steps": 2}
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    """The shipped bundle, and its pairs by ONNX Runtime."""
+    bundle = read_bundle(ROOT / "engines/bottle.plan")
+    return bundle, pairs(bundle, "cpu", **FEW)
+
+
+def test_pairs_of_the_shipped_bundle_are_those_of_onnxruntime(cache, mix, shipped):
+    bundle, expected = shipped
+    check_parity(pairs(bundle, mix, **FEW), expected)
     assert any(sample.mask.any() for sample in expected)
 
 
