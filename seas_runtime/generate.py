@@ -15,9 +15,9 @@ from tqdm import tqdm
 from seas_runtime import api
 from seas_runtime.backends.registry import BACKENDS, OF_CORE
 from seas_runtime.bundle.reader import read_bundle
-from seas_runtime.dataset.records import Journal, Line, RunRecord, read_record
+from seas_runtime.dataset.records import RUN, Journal, Line, RunRecord, read_record
 from seas_runtime.dataset.series import NORMALS, PAIRS, SERIES
-from seas_runtime.dataset.writer import RUN, Writer
+from seas_runtime.dataset.writer import Writer
 from seas_runtime.errors import GateError, OutputError
 from seas_runtime.options import Options
 from seas_runtime.settings import Settings, resolve

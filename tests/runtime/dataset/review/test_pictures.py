@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from seas_runtime.dataset.inside import place, read_file
 from seas_runtime.dataset.review import pictures
 from seas_runtime.dataset.review.cache import Cache
-from seas_runtime.dataset.review.inside import place, read_file
 from seas_runtime.errors import DataError
 
 
