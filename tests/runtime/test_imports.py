@@ -19,7 +19,7 @@ print(json.dumps(sorted(sys.modules)))
 # What training may take from the runtime; the solver's table knows the manifest's schedule.
 LEAVES = (
     "errors", "files", "telemetry", "bundle.names", "bundle.manifest",
-    "dataset.sheet", "sampling.defaults", "sampling.noise", "sampling.solver",
+    "dataset.importers.hint", "dataset.sheet", "dataset.shapes.widths", "sampling.defaults", "sampling.noise", "sampling.solver",
 )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from seas_runtime.dataset.importers.painting import is_scaled, open_picture, pai
 from seas_runtime.dataset.importers.plan import CELL, COMBINED, Entry, Piece, Plan
 from seas_runtime.dataset.importers.records import Bits, BrokenError, Findings, LeftOut, Mark, Picture
 from seas_runtime.dataset.importers.settings import ImportSettings
-from seas_runtime.dataset.importers.widths import width
+from seas_runtime.dataset.shapes.widths import width
 
 Progress = Callable[[int], object]
 

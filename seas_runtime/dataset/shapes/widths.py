@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from seas_runtime.dataset.importers.records import Bits
+Bits = npt.NDArray[np.bool_]
 
 
 def width(mask: Bits) -> float:
