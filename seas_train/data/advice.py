@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from seas_runtime.dataset.shapes.widths import CELL
 from seas_runtime.errors import DataError
 from seas_train.config import TuneSettings
 from seas_train.data import layouts
@@ -12,8 +13,6 @@ from seas_train.data.check import Report
 from seas_train.data.images import EXTENSIONS
 from seas_train.data.layouts import Product, Record
 
-CELL = 8
-"""Pixels of the model's side that one latent cell covers."""
 NAMED = 10
 _NO_IMAGE = f"no image of a kind that is read ({' '.join(extension[1:] for extension in EXTENSIONS)})"
 _ELSEWHERE = "in no folder of the layout"
@@ -77,7 +76,7 @@ def left_out(product: Product, folders: Sequence[Path]) -> Iterator[str]:
     others = [path for path in _files(folders) if path.absolute() not in known]
     for reason, belongs in ((_NO_IMAGE, _is_other), (_ELSEWHERE, _is_image)):
         if names := [_below(path, product.root) for path in others if belongs(path)]:
-            yield f"{len(names)} {'file' if len(names) == 1 else 'files'} {reason}: {_listed(names)}"
+            yield f"{len(names)} {'file' if len(names) == 1 else 'files'}, {reason}: {_listed(names)}"
 
 
 def narrow(report: Report, size: int) -> Iterator[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+CELL = 8
+"""Pixels of the model's side that one latent cell covers: what is narrower is lost."""
 Bits = npt.NDArray[np.bool_]
 
 

@@ -68,9 +68,9 @@ def scan(root: Path, layout: str = "auto") -> Product:
         )
     if layout != "auto":
         return _scan(LAYOUTS[layout], root)
-    trees = " or ".join(f"{candidate.tree} ({candidate.name})" for candidate in candidates)
     if command := hint(root):
-        raise DataError(f"{root}: annotated pictures found, expected {trees}; import them first: {command}")
+        raise DataError(f"{root}: annotated pictures found, expected a product's folder with masks; import them first: {command}")
+    trees = " or ".join(f"{candidate.tree} ({candidate.name})" for candidate in candidates)
     raise DataError(f"{root}: no layout recognised, expected {trees}; arrange the files so or check the path")
 
 

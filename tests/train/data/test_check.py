@@ -152,9 +152,9 @@ def test_files_that_are_not_read_are_named_with_the_reason(root: Path) -> None:
     (root / ".hidden").write_text("x")
     (root / "ground_truth/contamination/000_mask.png").unlink()  # its image is a problem, and told there
     other, strange = lines_of(call(root), "Left out")
-    assert other.startswith("3 files no image of a kind that is read (png jpg ")
+    assert other.startswith("3 files, no image of a kind that is read (png jpg ")
     assert other.endswith(": license.txt, readme.txt, test/broken_small/photo.webp")
-    assert strange == "1 file in no folder of the layout: odd/x.png"
+    assert strange == "1 file, in no folder of the layout: odd/x.png"
 
 
 def test_masks_that_are_mostly_white_look_inverted(root: Path) -> None:
