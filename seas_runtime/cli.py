@@ -99,7 +99,7 @@ The same command again continues an interrupted run; a larger --count extends it
 
 \b
 Exit codes: 0 done, 2 usage, 3 bad bundle, 4 engine not usable, 5 output problem,
-6 the quality gate gave pairs up (the others are written), 130 interrupted."""
+6 the quality gate gave pairs up or all masks of a type are one (pairs are written), 130 interrupted."""
 
 
 @click.command(
@@ -133,7 +133,7 @@ Exit codes: 0 done, 2 usage, 3 bad bundle, 4 engine not usable, 5 output problem
     help="CPU threads at most; a small model uses each for a part of the work.",
 )
 @click.option("--expect", metavar="DIGEST", help="Refuse a bundle with another digest.")
-@click.option("--sheet", is_flag=True, help="Also write OUT/sheet.png: the first pairs of each type, for a look.")
+@click.option("--sheet", is_flag=True, help="Also write OUT/sheet.png: pairs of each type, for a look, the surest first.")
 @click.option(
     "--also",
     callback=_formats,
@@ -166,8 +166,9 @@ def generate(
         click.echo(summary.line())
     if sheet and summary.types:
         from seas_runtime.dataset.sheet import write
+        from seas_runtime.dataset.summary import agreements
 
-        path = write(summary.out)
+        path = write(summary.out, agreements(summary.out))
         if not quiet:
             click.echo(f"contact sheet: {path}")
     if also and summary.types:
@@ -179,7 +180,9 @@ def generate(
             exports = export_also(summary.out, also, bar.update)
         if not quiet:
             click.echo("\n".join(exported.line() for exported in exports))
-    summary.raise_if_refused()
+    if not quiet and summary.types:
+        click.echo(summary.next())
+    summary.raise_if_poor()
 
 
 @click.group(cls=_Group)

@@ -37,6 +37,14 @@ def write_atomic(path: Path, data: bytes | str) -> None:
         raise
 
 
+def is_within(folder: Path, path: Path) -> bool:
+    """Whether `path` lies in `folder` once all links are followed; neither need exist."""
+    try:
+        return path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):  # a ring of links
+        return False
+
+
 def inside(folder: Path, name: str | Path) -> Path:
     """`folder / name`, proven to lie in `folder` once all links are followed; neither need exist.
 
@@ -46,11 +54,7 @@ def inside(folder: Path, name: str | Path) -> Path:
         OutputError: it leads out of the folder.
     """
     path = folder / name
-    try:
-        within = path.resolve().is_relative_to(folder.resolve())
-    except (OSError, RuntimeError):  # a ring of links
-        within = False
-    if not within:
+    if not is_within(folder, path):
         raise OutputError(f"{path}: leads out of {folder}, where all of it must lie; remove the link or give another folder")
     return path
 

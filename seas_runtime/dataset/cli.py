@@ -11,8 +11,8 @@ from seas_runtime.errors import INTERRUPTED
 
 COMMANDS = {
     "import": "seas_runtime.dataset.importers.cli:import_source",
-    "export": "seas_runtime.dataset.export_cli:export",
-    "review": "seas_runtime.dataset.review.command:review",
+    "export": "seas_runtime.dataset.exporters.cli:export",
+    "review": "seas_runtime.dataset.review.cli:review",
 }
 """Name of a command -> "module:function". The modules load nothing but click before they run."""
 

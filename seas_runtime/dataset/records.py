@@ -14,6 +14,7 @@ from seas_runtime.errors import OutputError
 from seas_runtime.files import write_atomic
 from seas_runtime.settings import Settings
 
+RUN = "run.json"
 Line = dict[str, Any]
 
 

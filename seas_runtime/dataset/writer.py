@@ -7,7 +7,6 @@ made again. Normal images are a series of their own, see `series`.
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from collections import deque
@@ -16,20 +15,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
-from numpy.typing import NDArray
-from PIL import Image
-
-from seas_runtime.dataset.records import Journal, Line, RunRecord, check_same_run, read_record, write_record
-from seas_runtime.dataset.review.decisions import REVIEW
+from seas_runtime.dataset.decisions import REVIEW
+from seas_runtime.dataset.pictures import encode
+from seas_runtime.dataset.records import RUN, Journal, Line, RunRecord, check_same_run, read_record, write_record
 from seas_runtime.dataset.series import PAIRS, SERIES, Series
 from seas_runtime.errors import OutputError
 from seas_runtime.files import LOCK, TEMPORARY_SUFFIX, flush_folder, inside, locked, write_atomic
 from seas_runtime.sampling.pairs import Pair
 from seas_runtime.settings import Settings
 
-RUN = "run.json"
 THREADS = 2
 PENDING_BATCHES = 4
 _OURS = re.compile(rf"(\d{{6,}})(_mask)?\.png({re.escape(TEMPORARY_SUFFIX)})?")
@@ -159,7 +154,7 @@ class Writer:
         for name, pixels in zip(names, (pair.image, pair.mask), strict=False):  # a normal image has no mask
             path = inside(self.out, name)
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, _png(pixels))
+            write_atomic(path, encode(pixels))
 
     def _finish_oldest(self) -> None:
         """Wait for a batch's files, then add its lines; it stays pending until then, should a signal come."""
@@ -207,9 +202,3 @@ def _explained(out: Path) -> Iterator[None]:
         raise OutputError(
             f"{error.filename or out}: {error.strerror or error}; fix that and run the same command again, finished pairs are kept"
         ) from error
-
-
-def _png(pixels: NDArray[Any]) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "PNG")
-    return stream.getvalue()
