@@ -16,6 +16,7 @@ from seas_runtime.backends.registry import BACKENDS, OF_CORE
 from seas_runtime.backends.tensorrt.library import VARIANTS, Variant
 from seas_runtime.dataset.exporters import FORMATS
 from seas_runtime.errors import INTERRUPTED
+from seas_runtime.terminal import shown, shown_lines
 
 BUNDLE = click.Path(path_type=Path)
 UNDER_DIGEST = [name for name in OF_CORE if not BACKENDS[name].rounds]
@@ -163,13 +164,13 @@ def generate(
     command = ["seas-gen", *ctx.meta["words"]]
     summary = run(Request(engine, out, backend, threads, expect, command, options.Options(**asked)), quiet)
     if not quiet:
-        click.echo(summary.line())
+        click.echo(shown(summary.line()))
     if sheet and summary.types:
         from seas_runtime.dataset.sheet import write
 
         path = write(summary.out)
         if not quiet:
-            click.echo(f"contact sheet: {path}")
+            click.echo(shown(f"contact sheet: {path}"))
     if also and summary.types:
         from tqdm import tqdm
 
@@ -178,7 +179,7 @@ def generate(
         with tqdm(unit="picture", disable=quiet or None, leave=False) as bar:
             exports = export_also(summary.out, also, bar.update)
         if not quiet:
-            click.echo("\n".join(exported.line() for exported in exports))
+            click.echo(shown_lines(exported.line() for exported in exports))
     summary.raise_if_refused()
 
 
@@ -195,7 +196,7 @@ def inspect(bundle: Path) -> None:
     from seas_runtime.bundle.reader import read_bundle
     from seas_runtime.doctor import describe_bundle
 
-    click.echo("\n".join(describe_bundle(read_bundle(bundle))))
+    click.echo(shown_lines(describe_bundle(read_bundle(bundle))))
 
 
 @engine.command()
@@ -206,6 +207,17 @@ def verify(bundle: Path, expect: str | None) -> None:
     from seas_runtime.bundle.reader import read_bundle
 
     click.echo(f"ok {read_bundle(bundle, expect).manifest.digest}")
+
+
+@engine.command()
+@click.argument("source", type=BUNDLE)
+@click.argument("target", type=BUNDLE, metavar="NAME.plan")
+@click.option("--expect", metavar="DIGEST", help="The digest it must have: proof of where it comes from.")
+def copy(source: Path, target: Path, expect: str | None) -> None:
+    """Copy the core of bundle SOURCE as plain files, following links, and verify it."""
+    from seas_runtime.bundle.copying import copy_bundle
+
+    click.echo(shown(f"{target}: ok {copy_bundle(source, target, expect).manifest.digest}"))
 
 
 BUILD_EXAMPLES = """\b
@@ -260,7 +272,7 @@ def build_engines(
             click.echo(f"{time.monotonic() - began:6.1f} s  {line}", err=True)
 
     engines = build.build(bundle, variant, gpus, batches, progress, replace=replace)
-    click.echo(f"{engines.path}: {describe_engines(engines)}, {time.monotonic() - began:.0f} s")
+    click.echo(shown(f"{engines.path}: {describe_engines(engines)}, {time.monotonic() - began:.0f} s"))
 
 
 @engine.command()
@@ -269,8 +281,8 @@ def doctor(bundle: Path | None) -> None:
     """Say what works on this machine, which engines of BUNDLE fit it, and the hint for what does not."""
     from seas_runtime.doctor import describe_fit, describe_machine
 
-    click.echo("\n".join(describe_machine()))
+    click.echo(shown_lines(describe_machine()))
     if bundle is not None:
         from seas_runtime.bundle.reader import read_bundle
 
-        click.echo("\n".join(describe_fit(read_bundle(bundle))))
+        click.echo(shown_lines(describe_fit(read_bundle(bundle))))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from seas_runtime.errors import OutputError
 
@@ -35,6 +37,19 @@ def write_atomic(path: Path, data: bytes | str) -> None:
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for reading that must be a plain one: a pipe would keep its reader waiting for ever.
+
+    Raises:
+        OSError: it cannot be opened, or is no plain file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "is no plain file", str(path))
+    return os.fdopen(descriptor, "rb")
 
 
 def inside(folder: Path, name: str | Path) -> Path:
@@ -75,7 +90,7 @@ def locked(folder: Path) -> Iterator[None]:
         OSError: the lock file cannot be made, or the file system has no locks.
     """
     path = inside(folder, LOCK)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
     try:
         if not _take(descriptor) or not _still_there(path, descriptor):
             raise OutputError(f"{folder}: another run is writing here; wait until it ends, or write elsewhere")

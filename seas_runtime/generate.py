@@ -21,6 +21,7 @@ from seas_runtime.dataset.writer import RUN, Writer
 from seas_runtime.errors import GateError, OutputError
 from seas_runtime.options import Options
 from seas_runtime.settings import Settings, resolve
+from seas_runtime.terminal import shown
 from seas_runtime.versions import run_versions
 
 SHOWN = 20
@@ -161,7 +162,7 @@ def _changes(begun: RunRecord, now: RunRecord) -> str:
 
 
 def _log(line: str) -> None:
-    tqdm.write(line, file=sys.stderr)  # which leaves a progress bar in its place
+    tqdm.write(shown(line), file=sys.stderr)  # which leaves a progress bar in its place
 
 
 def _silent(_line: str) -> None:

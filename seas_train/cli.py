@@ -17,6 +17,7 @@ import click
 from seas_runtime.errors import DataError, SettingsError
 from seas_runtime.files import write_atomic
 from seas_runtime.sampling.defaults import PAPER
+from seas_runtime.terminal import shown
 from seas_train.config import BaseSettings, MaskSettings, TuneSettings
 from seas_train.folders import data_source
 from seas_train.options import LICENCE, NOT_STATED, OUT, output, require_same, settings_options, writing
@@ -103,7 +104,7 @@ def check(source: Source) -> None:
     click.echo(f"{product.name} ({product.layout})\n\n{report.table()}\n")
     for kind, lines in (("Warning", report.warnings), ("Problem", report.problems)):
         for line in lines:
-            click.echo(f"{kind}: {line}")
+            click.echo(shown(f"{kind}: {line}"))
     click.echo(f"problems: {len(report.problems)}, warnings: {len(report.warnings)}")
     if report.problems:
         raise DataError(f"{product.root}: problems found ({len(report.problems)}), expected none; hint them and check again")
@@ -259,7 +260,7 @@ def _product(source: Source) -> Product:
 
     product = source.read()
     for warning in check(product):
-        click.echo(f"Warning: {warning}", err=True)
+        click.echo(shown(f"Warning: {warning}"), err=True)
     return product
 
 
