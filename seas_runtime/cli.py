@@ -14,6 +14,7 @@ import click
 from seas_runtime import options
 from seas_runtime.backends.registry import BACKENDS, OF_CORE
 from seas_runtime.backends.tensorrt.library import VARIANTS, Variant
+from seas_runtime.commands import Ending
 from seas_runtime.dataset.exporters import FORMATS
 from seas_runtime.errors import INTERRUPTED
 from seas_runtime.terminal import shown, shown_lines
@@ -22,7 +23,7 @@ BUNDLE = click.Path(path_type=Path)
 UNDER_DIGEST = [name for name in OF_CORE if not BACKENDS[name].rounds]
 
 
-class _Recorded(click.Command):
+class _Recorded(Ending, click.Command):
     """A command that remembers the words it was called with, and ends an interrupt with the exit code of the house."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -34,7 +35,7 @@ class _Recorded(click.Command):
             return super().invoke(ctx)
 
 
-class _Group(click.Group):
+class _Group(Ending, click.Group):
     """Commands that end an interrupt with the exit code of the house; none of them leaves half a thing behind."""
 
     def invoke(self, ctx: click.Context) -> Any:

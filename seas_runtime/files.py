@@ -61,13 +61,17 @@ def inside(folder: Path, name: str | Path) -> Path:
         OutputError: it leads out of the folder.
     """
     path = folder / name
-    try:
-        within = path.resolve().is_relative_to(folder.resolve())
-    except (OSError, RuntimeError):  # a ring of links
-        within = False
-    if not within:
+    if not lies_in(path, folder):
         raise OutputError(f"{path}: leads out of {folder}, where all of it must lie; remove the link or give another folder")
     return path
+
+
+def lies_in(path: Path, folder: Path) -> bool:
+    """Whether `path` lies in `folder` once all links are followed; what leads nowhere, as a ring of links, lies nowhere."""
+    try:
+        return path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):
+        return False
 
 
 def flush_folder(folder: Path) -> None:

@@ -19,6 +19,7 @@ from seas_runtime.dataset.records import Journal, Line, RunRecord, read_record
 from seas_runtime.dataset.series import NORMALS, PAIRS, SERIES
 from seas_runtime.dataset.writer import RUN, Writer
 from seas_runtime.errors import GateError, OutputError
+from seas_runtime.files import lies_in
 from seas_runtime.options import Options
 from seas_runtime.settings import Settings, resolve
 from seas_runtime.terminal import shown
@@ -97,7 +98,7 @@ def run(request: Request, quiet: bool) -> Summary:
     bundle = read_bundle(request.engine, request.expect)
     settings = resolve(bundle.manifest, request.backend, request.options)
     out = request.out or Path("out") / bundle.manifest.product
-    if out.resolve().is_relative_to(bundle.path.resolve()):
+    if lies_in(out, bundle.path):
         raise OutputError(f"{out}: lies in the bundle {bundle.path}, which must stay as it is; give another --out")
     begun = _begun(out)
     backend = _backend(request, begun, log)

@@ -14,17 +14,21 @@ def shown(text: str, most: int = LONGEST) -> str:
 
     Args:
         text: anything.
-        most: characters of it that are shown; how many there are is said where it has more.
+        most: characters of it that are shown, of its begin and its end; how many there are is said where it has more.
     """
-    cut = text[:most]
-    if not cut.isprintable():
-        cut = "".join(letter if letter.isprintable() else _escaped(letter) for letter in cut)
-    return cut if len(text) <= most else f"{cut}... ({len(text)} characters)"
+    if len(text) <= most:
+        return _printable(text)
+    end = most // 4  # errors end in what is wrong, after the name of a file
+    return f"{_printable(text[: most - end])}... ({len(text)} characters) ...{_printable(text[-end:])}"
 
 
 def shown_lines(lines: Iterable[str]) -> str:
     """Lines of a report, each as `shown` shows it."""
     return "\n".join(map(shown, lines))
+
+
+def _printable(text: str) -> str:
+    return text if text.isprintable() else "".join(letter if letter.isprintable() else _escaped(letter) for letter in text)
 
 
 def _escaped(letter: str) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from seas_runtime.commands import Ending
 from seas_runtime.errors import DataError, SettingsError
 from seas_runtime.files import write_atomic
 from seas_runtime.sampling.defaults import PAPER
@@ -44,7 +45,7 @@ Exit codes: 0 done, 1 training failed, 2 usage, 3 bad data, base model or run, 5
 130 interrupted."""
 
 
-class _Group(click.Group):
+class _Group(Ending, click.Group):
     """Commands that end an interrupt with one line and the exit code of the house."""
 
     def invoke(self, ctx: click.Context) -> Any:

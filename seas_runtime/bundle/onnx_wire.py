@@ -140,8 +140,8 @@ def _dims(tensor: memoryview) -> Iterator[int]:
             yield value
         position = 0
         while position < len(packed):
-            value, position = _varint(packed, position)
-            yield value
+            side, position = _varint(packed, position)
+            yield side
 
 
 def graph_values(data: bytes) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
