@@ -48,7 +48,7 @@ class Weights:
                     data = np.memmap(stream, np.uint8, "r")
             except (OSError, ValueError) as error:  # ValueError: it is empty now
                 raise BundleError(f"{path}: {error}; fetch the bundle again") from error
-            if len(data) != wanted.bytes or hashlib.sha256(data).hexdigest() != wanted.sha256:
+            if len(data) != wanted.bytes or hashlib.sha256(data.data).hexdigest() != wanted.sha256:
                 raise BundleError(f"{path}: has changed since it was verified; fetch the bundle again")
             self._mapped[name] = data
         return self._mapped[name]

@@ -41,8 +41,8 @@ def edit_graph(plan_folder):
 @pytest.fixture
 def any_operator(monkeypatch):
     """Let graphs hold operators that our export does not write, to see what an engine says of them."""
-    monkeypatch.setattr(graph_rules, "OPERATORS", graph_rules.OPERATORS | {"NoSuchOperator", "Unique", "Det", "Bend"})
-    monkeypatch.setattr(graph_rules, "DOMAINS", graph_rules.DOMAINS | {"own"})
+    monkeypatch.setattr(graph_rules, "OPERATORS", graph_rules.OPERATORS | {"NoSuchOperator", "Unique", "Det", "Bend", "QuickGelu"})
+    monkeypatch.setattr(graph_rules, "DOMAINS", graph_rules.DOMAINS | {"own", "com.microsoft"})
 
 
 @pytest.fixture

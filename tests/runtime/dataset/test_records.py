@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from seas_runtime.dataset.records import LONGEST_LINE, Journal
 from tests import disk
 
-
 SIZE = len('{"index": 0, "defect": "hole", "seed": 0, "attempt": 0}\n')
 
 
@@ -46,7 +45,8 @@ def test_replacing_goes_through_a_file_beside(tmp_path, monkeypatch):
 
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
 )
 KEYS = st.sampled_from(["index", "defect", "seed", "attempt", "file_name", "mask_file_name", "verdict", "bbox"])
 
