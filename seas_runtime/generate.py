@@ -19,8 +19,10 @@ from seas_runtime.dataset.series import PAIRS, SERIES
 from seas_runtime.dataset.summary import Summary, summarise
 from seas_runtime.dataset.writer import Writer
 from seas_runtime.errors import OutputError
+from seas_runtime.files import lies_in
 from seas_runtime.options import Options
 from seas_runtime.settings import resolve
+from seas_runtime.terminal import shown
 from seas_runtime.versions import run_versions
 
 
@@ -53,7 +55,7 @@ def run(request: Request, quiet: bool) -> Summary:
     bundle = read_bundle(request.engine, request.expect)
     settings = resolve(bundle.manifest, request.backend, request.options)
     out = request.out or Path("out") / bundle.manifest.product
-    if out.resolve().is_relative_to(bundle.path.resolve()):
+    if lies_in(out, bundle.path):
         raise OutputError(f"{out}: lies in the bundle {bundle.path}, which must stay as it is; give another --out")
     begun = _begun(out)
     backend = _backend(request, begun, log)
@@ -110,7 +112,7 @@ def _changes(begun: RunRecord, now: RunRecord) -> str:
 
 
 def _log(line: str) -> None:
-    tqdm.write(line, file=sys.stderr)  # which leaves a progress bar in its place
+    tqdm.write(shown(line), file=sys.stderr)  # which leaves a progress bar in its place
 
 
 def _silent(_line: str) -> None:

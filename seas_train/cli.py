@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from seas_runtime.commands import Ending
 from seas_runtime.errors import DataError, SettingsError
 from seas_runtime.files import write_atomic
 from seas_runtime.sampling.defaults import PAPER
+from seas_runtime.terminal import shown
 from seas_train.config import BaseSettings, MaskSettings, TuneSettings
 from seas_train.folders import data_source
 from seas_train.options import LICENCE, NOT_STATED, OUT, output, require_same, settings_options, writing
@@ -43,7 +45,7 @@ Exit codes: 0 done, 1 training failed, 2 usage, 3 bad data, base model or run, 5
 130 interrupted."""
 
 
-class _Group(click.Group):
+class _Group(Ending, click.Group):
     """Commands that end an interrupt with one line and the exit code of the house."""
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -110,7 +112,7 @@ def check(source: Source, settings: TuneSettings, size: int) -> None:
     click.echo(f"{product.name} ({product.layout})\n\n{report.table()}\n")
     for kind, lines in told.items():
         for line in lines:
-            click.echo(f"{kind}: {line}")
+            click.echo(shown(f"{kind}: {line}"))
     problems, warned = len(told["Problem"]), len(told["Warning"])
     click.echo(f"problems: {problems}, warnings: {warned}")
     if problems:
@@ -267,7 +269,7 @@ def _product(source: Source) -> Product:
 
     product = source.read()
     for warning in check(product):
-        click.echo(f"Warning: {warning}", err=True)
+        click.echo(shown(f"Warning: {warning}"), err=True)
     return product
 
 

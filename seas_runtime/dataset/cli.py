@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from seas_runtime.commands import Ending
 from seas_runtime.errors import INTERRUPTED
 
 COMMANDS = {
@@ -17,7 +18,7 @@ COMMANDS = {
 """Name of a command -> "module:function". The modules load nothing but click before they run."""
 
 
-class _LazyGroup(click.Group):
+class _LazyGroup(Ending, click.Group):
     """Commands by the table above; an interrupt ends with the exit code of the house."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import TypeGuard
 
 from seas_runtime.errors import DataError
-from seas_runtime.files import is_within
+from seas_runtime.files import lies_in
 
 MOST_BYTES = 1 << 27  # of a picture
 _LONGEST = 1000  # of a name, characters
@@ -29,7 +29,7 @@ def place(root: Path, name: str) -> Path:
         DataError: the name or a link leads out of `root`, or there is no such file.
     """
     path = root / PurePosixPath(name)
-    if not is_plain(name) or not is_within(root, path):
+    if not is_plain(name) or not lies_in(path, root):
         raise DataError(f"{name!r} found, a file inside {root} expected; a link or a name must not lead out of it")
     try:
         if stat.S_ISREG(path.stat().st_mode):

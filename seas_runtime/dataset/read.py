@@ -17,7 +17,7 @@ from seas_runtime.dataset.pictures import Item, listed, load
 from seas_runtime.dataset.records import RUN
 from seas_runtime.dataset.series import PAIRS
 from seas_runtime.errors import DataError
-from seas_runtime.files import is_within
+from seas_runtime.files import lies_in
 
 NORMALS = "train/good"
 _FIRST_NORMAL, _FIRST_PHOTO = TOP_INDEX, 1_500_000_000  # ids of pictures: pair i has i + 1
@@ -174,7 +174,7 @@ def _by_index(path: Path) -> dict[int, PairLine]:
 
 def _file(out: Path, name: str) -> Path:
     path = out / name
-    if not is_within(out, path):
+    if not lies_in(path, out):
         raise DataError(f"{path}: leads out of {out}, expected a file inside; put the file itself there")
     return path
 

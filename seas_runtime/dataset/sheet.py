@@ -10,7 +10,7 @@ from types import MappingProxyType
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from seas_runtime.errors import OutputError
-from seas_runtime.files import write_atomic
+from seas_runtime.files import open_regular, write_atomic
 
 GAP = 4
 TEXT = 14
@@ -150,11 +150,11 @@ def _read_pair(path: Path) -> Pair:
 
 def _read(path: Path) -> Image.Image:
     try:
-        with Image.open(path) as image:
+        with open_regular(path) as stream, Image.open(stream) as image:
             image.load()
             return image
-    except OSError as error:
-        reason = error.strerror or "damaged or no image"
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        reason = getattr(error, "strerror", None) or "damaged or no image"
         raise OutputError(f"{path}: cannot be read ({reason}); generate it again") from None
 
 

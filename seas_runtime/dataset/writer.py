@@ -7,7 +7,6 @@ made again. Normal images are a series of their own, see `series`.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -18,7 +17,8 @@ from types import TracebackType
 
 from seas_runtime.dataset.decisions import REVIEW
 from seas_runtime.dataset.pictures import encode
-from seas_runtime.dataset.records import RUN, Journal, Line, RunRecord, check_same_run, read_record, write_record
+from seas_runtime.dataset.png import are_whole
+from seas_runtime.dataset.records import RUN, Entry, Journal, Line, RunRecord, check_same_run, read_record, write_record
 from seas_runtime.dataset.series import PAIRS, SERIES, Series
 from seas_runtime.errors import OutputError
 from seas_runtime.files import LOCK, TEMPORARY_SUFFIX, flush_folder, inside, locked, write_atomic
@@ -134,18 +134,18 @@ class Writer:
                     file.unlink()
 
     def _in_place(self, index: int, text: bytes) -> bool:
-        """Whether a line is that of this run's pair, whose files are there."""
-        line, names = json.loads(text), self.series.files(self.record.settings, index)
-        told = tuple(line[key] for key in ("file_name", "mask_file_name") if key in line)
-        return self._ours(index, line) and told == names and all((self.out / name).is_file() for name in names)
+        """Whether a line is that of this run's pair, whose files are there and whole."""
+        entry, names = Entry.model_validate_json(text), self.series.files(self.record.settings, index)
+        told = tuple(name for name in (entry.file_name, entry.mask_file_name) if name is not None)
+        return self._ours(index, entry) and told == names and are_whole(self.out / name for name in names)
 
     def _given_up(self, index: int, text: bytes) -> bool:
-        line = json.loads(text)
-        return self._ours(index, line) and isinstance(line.get("verdict"), str)
+        entry = Entry.model_validate_json(text)
+        return self._ours(index, entry) and entry.verdict is not None
 
-    def _ours(self, index: int, line: Line) -> bool:
+    def _ours(self, index: int, entry: Entry) -> bool:
         defects = self.plan.defects
-        return line.get("defect") == defects[index % len(defects)] and isinstance(line.get("attempt"), int)
+        return entry.defect == defects[index % len(defects)]
 
     def _write(self, pair: Pair) -> None:
         if not pair.good:
