@@ -30,7 +30,8 @@ TINY = Effort(vae=1, unet=1, tune=2, masks=2, count=12, solver=4, every=1)
 @pytest.fixture
 def words(base, data, tmp_path, monkeypatch):
     monkeypatch.setitem(report.EFFORTS, "smoke", TINY)
-    return ("report", "--data", data / "bottle", "--work", tmp_path, "--base", base, "--budget", "smoke", "--seeds", 1)
+    words = ("report", "--data", data / "bottle", "--work", tmp_path, "--base", base)
+    return (*words, "--budget", "smoke", "--seeds", 1, "--side", 64)
 
 
 def times(folder):
