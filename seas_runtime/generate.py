@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +41,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Summary:
-    """What lies in `out` after a run: pairs of each type, attempts beyond the first, pairs given up; `made` are new."""
+    """What lies in `out` after a run: pairs of each type, attempts beyond the first, pairs given up, normal images.
+
+    `made` are new, pairs and normal images together.
+    """
 
     out: Path
     settings: Settings
@@ -54,12 +57,16 @@ class Summary:
 
     def line(self) -> str:
         """The run in one line."""
+        pairs, normals = f"{self.types.total()} pairs", f"{self.normals} normal images"
         each = ", ".join(f"{name} {self.types[name]}" for name in self.settings.defects)
         new = "none was left to make"
         if self.made:
-            new = f"{self.made} made in {self.seconds:.1f} s, {self.made / self.seconds:.2f} pairs/s"
-        normals = f" and {self.normals} normal images" if self.normals else ""
-        return f"{self.types.total()} pairs{normals} in {self.out} ({each}); {new}; {self.retries} retries"
+            what = "images" if self.normals else "pairs"
+            new = f"{self.made} made in {self.seconds:.1f} s, {self.made / self.seconds:.2f} {what}/s"
+        if not self.settings.count:
+            return f"{normals} in {self.out}; {new}"
+        both = f"{pairs} and {normals}" if self.normals else pairs
+        return f"{both} in {self.out} ({each}); {new}; {self.retries} retries"
 
     def raise_if_refused(self) -> None:
         """End with the gate's exit code where pairs were given up.
@@ -76,7 +83,7 @@ class Summary:
         raise GateError(
             f"{self.out}: the quality gate refused all {self.settings.retries + 1} masks of pairs "
             f"{indices}{more} ({reasons}); the others are written. "
-            "Change --threshold, --min-area, --max-area or --seed, with another --out"
+            "Change --threshold, --min-area, --max-area, --min-agreement or --seed, with another --out"
         )
 
 
@@ -104,9 +111,8 @@ def run(request: Request, quiet: bool) -> Summary:
         settings = settings.model_copy(update={"backend": generator.backend.name})
         facts, licence = generator.backend.describe(), str(bundle.manifest.provenance.get("licence", ""))
         record = RunRecord(command=request.command, settings=settings, backend=facts, versions=run_versions(), licence=licence)
-        changed = begun and _changes(begun, record)
-        note = f"{out} was begun with {changed}: its older pairs may differ by rounding from what is made now" if changed else ""
-        made = {series.asked: _make(generator, Writer(out, record, series), quiet, note) for series in SERIES}
+        changed = _changes(begun, record) if begun is not None else ""
+        made = [_make(generator, Writer(out, record, series), changed, quiet) for series in SERIES]
     types: Counter[str] = Counter()
     retries = 0
     for line in Journal(out / PAIRS.metadata):
@@ -115,25 +121,30 @@ def run(request: Request, quiet: bool) -> Summary:
     refused = list(Journal(out / PAIRS.refused))
     retries += sum(line["attempt"] for line in refused)
     normals = len(Journal(out / NORMALS.metadata).read())
-    return Summary(out, settings, types, retries, refused, made[PAIRS.asked], time.monotonic() - started, normals)
+    return Summary(out, settings, types, retries, refused, sum(made), time.monotonic() - started, normals)
 
 
-def _make(generator: api.Generator, writer: Writer, quiet: bool, note: str) -> int:
-    """Make what a series lacks and write it; how many that were. The note is said before anything is added."""
+def _make(generator: api.Generator, writer: Writer, changed: str, quiet: bool) -> int:
+    """Make what a series lacks and write it; how many that were. Older ones are told of where the engine has `changed`."""
     if not writer.plan.count:
         return 0
+    noun, sampling = writer.series.noun, writer.record.settings.sampling(generator.bundle.manifest)
+    batches = generator.batches(writer.plan, sampling, _todo(writer))  # it may fail, and then no folder is left
     with writer:
         made, total = sum(map(len, writer.todo)), writer.plan.size()
-        if made and note and not quiet:
-            _log(note)
-        sampling = writer.record.settings.sampling(generator.bundle.manifest)
-        batches = generator.batches(writer.plan, sampling, writer.todo)
-        bar = tqdm(total=total, initial=total - made, unit=writer.series.noun, disable=quiet or None)
+        if changed and 0 < made < total and not quiet:
+            _log(f"{writer.out} was begun with {changed}: its older {noun}s may differ by rounding from what is made now")
+        bar = tqdm(total=total, initial=total - made, unit=noun, disable=quiet or None)
         with bar, closing(batches):
             for pairs in batches:
                 writer.add(pairs)
                 bar.update(len(pairs))
     return made
+
+
+def _todo(writer: Writer) -> Iterator[tuple[int, ...]]:
+    """What a writer lacks, asked for once it has looked."""
+    yield from writer.todo
 
 
 def _begun(out: Path) -> RunRecord | None:

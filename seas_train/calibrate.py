@@ -85,10 +85,11 @@ def probabilities(run: Run, anomalies: ImageSet, index: int, settings: SampleSet
 def _of_type(pairs: Sequence[tuple[Tensor, Tensor]], criterion: Criterion) -> Calibration:
     means, masks = (torch.stack(part) for part in ([steps.mean(dim=0) for steps, _ in pairs], [mask for _, mask in pairs]))
     threshold = _CHOICES[criterion](means, masks)
-    agreements = torch.stack([agreement(steps > threshold) for steps, _ in pairs])
+    marked = [steps > threshold for steps, _ in pairs]
+    agreements = [agreement(steps) for steps in marked if steps.any()]  # empty masks teach nothing of it
     return Calibration(
         threshold=round(threshold, 2),
-        agreement=round(float(agreements.quantile(DISAGREE)), 3),
+        agreement=round(float(torch.stack(agreements).quantile(DISAGREE)), 3) if agreements else 0.0,
         min_area=SMALLEST * float(masks.float().mean(dim=(1, 2)).min()),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import warnings
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,7 @@ def _read(bundle: Bundle, name: str) -> NDArray[np.uint8]:
         raise BundleError(f"{bundle.path}: {name} has changed since it was verified; fetch the bundle again")
     side = bundle.manifest.geometry.image_size
     try:
-        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data), formats=("PNG",)) as image:
             if (image.size, image.mode) != ((side, side), "RGB"):
                 found = f"{image.mode} {image.size[0]} x {image.size[1]} found, RGB {side} x {side} expected"
                 raise BundleError(f"{bundle.path}: {name}: {found}; export the bundle again")
