@@ -96,16 +96,23 @@ def _of_type(pairs: Sequence[tuple[Tensor, Tensor]], criterion: Criterion) -> Ca
 
 def best_iou(means: Tensor, masks: Tensor) -> float:
     """The threshold with the best mean IoU of probabilities (n, H, W) and masks (n, H, W) bool; of several the middle one."""
-    scores = torch.stack([_iou(means > value, masks).mean() for value in CANDIDATES])
-    best = (scores >= scores.max() - 1e-6).nonzero()[:, 0]
-    return float(CANDIDATES[best[len(best) // 2]])
+    return _best(torch.stack([_iou(means > value, masks).mean() for value in CANDIDATES]))
 
 
 def same_area(means: Tensor, masks: Tensor) -> float:
-    """The threshold at which the median area of probabilities (n, H, W) is nearest to that of masks (n, H, W) bool."""
-    wanted = masks.float().mean(dim=(1, 2)).median()
-    areas = torch.stack([(means > value).float().mean(dim=(1, 2)).median() for value in CANDIDATES])
-    return float(CANDIDATES[(areas - wanted).abs().argmin()])
+    """The threshold at which probabilities (n, H, W) have the median area that is nearest to that of masks (n, H, W) bool.
+
+    Of several it is the middle one.
+    """
+    wanted = masks.sum(dim=(1, 2)).median()
+    areas = torch.stack([(means > value).sum(dim=(1, 2)).median() for value in CANDIDATES])
+    return _best(-(areas - wanted).abs().float())
+
+
+def _best(scores: Tensor) -> float:
+    """The threshold of the highest score (99,), the middle one of those that are as good."""
+    best = (scores >= scores.max() - 1e-6).nonzero()[:, 0]
+    return float(CANDIDATES[best[len(best) // 2]])
 
 
 _CHOICES: Mapping[Criterion, Callable[[Tensor, Tensor], float]] = {"iou": best_iou, "area": same_area}

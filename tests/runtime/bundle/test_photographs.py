@@ -161,10 +161,11 @@ def test_any_damage_is_one_line_or_a_picture(loose, data):
         raw[at : at + size] = data.draw(st.binary(max_size=12))
     if data.draw(st.booleans()):
         raw = mended(raw)
+    bundle = with_bytes(bytes(raw))
     try:
-        found = photographs.read_photographs(with_bytes(bytes(raw)))
-    except BundleError as error:
-        assert "\n" not in error.message
+        found = photographs.read_photographs(bundle)
+    except BundleError:
+        refused(bundle)
     else:
         assert (found.shape, found.dtype) == ((6, 8, 8, 3), np.uint8)
 
