@@ -93,11 +93,12 @@ Examples:
   seas-gen --engine engines/bottle.plan --count 24 --sheet
   seas-gen --engine tile.plan --per-type 1000 --out data/tile --seed 7
   seas-gen --engine tile.plan --defect crack --count 100 --guidance 5
+  seas-gen --engine tile.plan --count 100 --normals 100 --background real --strength 0.6
   seas-gen --engine tile.plan --count 4000 --shard 0/4 --out part0
   seas-gen --engine tile.plan --count 100 --out data/tile --also coco,yolo
 
-The same command again continues an interrupted run; a larger --count extends it. Give each shard its own
---out.
+The same command again continues an interrupted run; a larger --count or --normals extends
+it. Give each shard its own --out.
 
 \b
 Exit codes: 0 done, 2 usage, 3 bad bundle, 4 engine not usable, 5 output problem,
@@ -159,7 +160,7 @@ def generate(
     quiet: bool,
     **asked: Any,
 ) -> None:
-    """Generate pairs of anomaly images and masks from a bundle."""
+    """Generate pairs of anomaly images and masks from a bundle, and normal images."""
     from seas_runtime.generate import Request, run
 
     command = ["seas-gen", *ctx.meta["words"]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from seas_runtime import api
 from seas_runtime.backends.registry import BACKENDS, OF_CORE
 from seas_runtime.bundle.reader import read_bundle
 from seas_runtime.dataset.records import RUN, RunRecord, read_record
-from seas_runtime.dataset.series import PAIRS, SERIES
+from seas_runtime.dataset.series import SERIES
 from seas_runtime.dataset.summary import Summary, summarise
 from seas_runtime.dataset.writer import Writer
 from seas_runtime.errors import OutputError
@@ -63,28 +63,32 @@ def run(request: Request, quiet: bool) -> Summary:
         settings = settings.model_copy(update={"backend": generator.backend.name})
         facts, licence = generator.backend.describe(), str(bundle.manifest.provenance.get("licence", ""))
         record = RunRecord(command=request.command, settings=settings, backend=facts, versions=run_versions(), licence=licence)
-        changed = begun and _changes(begun, record)
-        note = f"{out} was begun with {changed}: its older pairs may differ by rounding from what is made now" if changed else ""
-        made = {series.asked: _make(generator, Writer(out, record, series), quiet, note) for series in SERIES}
-    return summarise(out, settings, made[PAIRS.asked], time.monotonic() - started)
+        changed = _changes(begun, record) if begun is not None else ""
+        made = [_make(generator, Writer(out, record, series), changed, quiet) for series in SERIES]
+    return summarise(out, settings, sum(made), time.monotonic() - started)
 
 
-def _make(generator: api.Generator, writer: Writer, quiet: bool, note: str) -> int:
-    """Make what a series lacks and write it; how many that were. The note is said before anything is added."""
+def _make(generator: api.Generator, writer: Writer, changed: str, quiet: bool) -> int:
+    """Make what a series lacks and write it; how many that were. Older ones are told of where the engine has `changed`."""
     if not writer.plan.count:
         return 0
+    noun, sampling = writer.series.noun, writer.record.settings.sampling(generator.bundle.manifest)
+    batches = generator.batches(writer.plan, sampling, _todo(writer))  # it may fail, and then no folder is left
     with writer:
         made, total = sum(map(len, writer.todo)), writer.plan.size()
-        if made and note and not quiet:
-            _log(note)
-        sampling = writer.record.settings.sampling(generator.bundle.manifest)
-        batches = generator.batches(writer.plan, sampling, writer.todo)
-        bar = tqdm(total=total, initial=total - made, unit=writer.series.noun, disable=quiet or None)
+        if changed and 0 < made < total and not quiet:
+            _log(f"{writer.out} was begun with {changed}: its older {noun}s may differ by rounding from what is made now")
+        bar = tqdm(total=total, initial=total - made, unit=noun, disable=quiet or None)
         with bar, closing(batches):
             for pairs in batches:
                 writer.add(pairs)
                 bar.update(len(pairs))
     return made
+
+
+def _todo(writer: Writer) -> Iterator[tuple[int, ...]]:
+    """What a writer lacks, asked for once it has looked."""
+    yield from writer.todo
 
 
 def _begun(out: Path) -> RunRecord | None:

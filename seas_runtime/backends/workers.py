@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from math import ceil
 from queue import SimpleQueue
 from threading import Event
@@ -123,12 +124,15 @@ class Workers:
             yield [future.result() for future in begun.popleft()]
 
     def beside(self, function: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Callable[[], Result]:
-        """Have a call made by a worker that is idle; what is returned gives its result, making the call now if none was idle."""
+        """Have a call made by a worker that is idle; what is returned gives its result, making the call now if none was idle.
+
+        The call is made once, however often its result is asked for.
+        """
         if self._pool is None:
             result = function(*args, **kwargs)
             return lambda: result
         future = self._pool.submit(function, *args, **kwargs)
-        return lambda: function(*args, **kwargs) if future.cancel() else future.result()
+        return cache(lambda: function(*args, **kwargs) if future.cancel() else future.result())
 
     def check(self) -> None:
         """End the work of a worker that nobody waits for any more.

@@ -54,7 +54,7 @@ class GeneratedSet:
     """Everything `seas-gen` wrote to a folder that is to be used; iterating gives its records.
 
     classes: the defect types in the run's order; left_out: pairs that the review excludes; edited: pairs with a mask of the
-    review; identity: the run, whatever its count; state: changes when there is anything else to export.
+    review; identity: the run, whatever its counts; state: changes when there is anything else to export.
     """
 
     out: Path
@@ -120,7 +120,7 @@ def read(out: Path, *, normals: Path | None = None, own_normals: bool = True, ac
 
 
 def _run(out: Path) -> tuple[RunFacts, str]:
-    """The facts of a run, and a hash of its settings but the count."""
+    """The facts of a run, and a hash of its settings but the counts."""
     if not out.is_dir():
         what = "is a file" if out.exists() else "no such folder"
         raise DataError(f"{out}: {what}, expected a folder that seas-gen wrote; check the path")
@@ -134,7 +134,7 @@ def _run(out: Path) -> tuple[RunFacts, str]:
         raise DataError(f"{path}: {error.strerror or error}; fix that") from error
     except ValidationError as error:
         raise DataError(f"{path}: {first_fault(error)}; expected the record of a run, as seas-gen writes it") from error
-    settings = {key: value for key, value in json.loads(text)["settings"].items() if key != "count"}
+    settings = {key: value for key, value in json.loads(text)["settings"].items() if key not in ("count", "normals")}
     return facts, hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 

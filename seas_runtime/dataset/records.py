@@ -131,4 +131,6 @@ def check_same_run(out: Path, begun: Settings, settings: Settings) -> None:
 
 
 def _show(value: Any) -> str:
+    if isinstance(value, dict):
+        value = tuple(f"{name} {held}" for name, held in value.items())
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)

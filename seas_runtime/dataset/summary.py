@@ -29,8 +29,8 @@ ADVICE = (
 class Summary:
     """What lies in `out` after a run.
 
-    types: pairs of each type; retries: attempts beyond the first; refused: pairs given up; made: those that are new; repeated:
-    indices of pairs with the very mask of an earlier one, by type.
+    types: pairs of each type; retries: attempts beyond the first; refused: pairs given up; made: new pairs and normal images;
+    repeated: indices of pairs with the very mask of an earlier one, by type.
     """
 
     out: Path
@@ -45,14 +45,18 @@ class Summary:
 
     def line(self) -> str:
         """The run in one line."""
+        pairs, normals = f"{self.types.total()} pairs", f"{self.normals} normal images"
         each = ", ".join(f"{name} {self.types[name]}" for name in self.settings.defects)
         new = "none was left to make"
         if self.made:
-            new = f"{self.made} made in {self.seconds:.1f} s, {self.made / self.seconds:.2f} pairs/s"
-        normals = f" and {self.normals} normal images" if self.normals else ""
+            what = "images" if self.normals else "pairs"
+            new = f"{self.made} made in {self.seconds:.1f} s, {self.made / self.seconds:.2f} {what}/s"
+        if not self.settings.count:
+            return f"{normals} in {self.out}; {new}"
         again = sorted(index for indices in self.repeated.values() for index in indices)
         repeated = f"; masks that repeat another's to the pixel: {len(again)} (pairs {_named(again)})" if again else ""
-        return f"{self.types.total()} pairs{normals} in {self.out} ({each}); {new}; {self.retries} retries{repeated}"
+        both = f"{pairs} and {normals}" if self.normals else pairs
+        return f"{both} in {self.out} ({each}); {new}; {self.retries} retries{repeated}"
 
     def next(self) -> str:
         """What a person does next."""
@@ -75,7 +79,9 @@ class Summary:
             return
         told = [*self._told_of_refused(), *(f"all {self.types[name]} masks of {name} are the same" for name in self.alike())]
         poor = bool(self.alike()) or len(self.refused) > MOST_REFUSED * (len(self.refused) + self.types.total())
-        advice = f"So many are no chance: {ADVICE}" if poor else "Change --threshold, --min-area, --max-area or --seed"
+        advice = (
+            f"So many are no chance: {ADVICE}" if poor else "Change --threshold, --min-area, --max-area, --min-agreement or --seed"
+        )
         raise GateError(f"{self.out}: {'; '.join(told)}. {advice}, with another --out")
 
     def _told_of_refused(self) -> list[str]:
@@ -89,7 +95,7 @@ class Summary:
 
 
 def summarise(out: Path, settings: Settings, made: int, seconds: float) -> Summary:
-    """Look at what lies in `out`; `made` pairs of it are new and took so many seconds.
+    """Look at what lies in `out`; `made` pairs and normal images of it are new and took so many seconds.
 
     Raises:
         OutputError: a mask is gone or damaged.

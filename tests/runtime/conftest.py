@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from seas_runtime.bundle import graph_rules
 from seas_runtime.bundle.reader import read_bundle, write_manifest
 from seas_runtime.cli import generate
-from tests.runtime.small_bundle import change_graph, manifest_fields, write_parts
+from tests.runtime.small_bundle import change_graph, manifest_fields, seal, write_parts, write_photographs
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +23,14 @@ def pristine(tmp_path_factory):
 @pytest.fixture(scope="session")
 def bundle(pristine):
     return read_bundle(pristine)
+
+
+@pytest.fixture(scope="session")
+def photographed(pristine, tmp_path_factory):
+    """The same bundle with photographs of its normal images."""
+    folder = shutil.copytree(pristine, tmp_path_factory.mktemp("photographed") / "tile.plan")
+    seal(folder, photographs=write_photographs(folder))
+    return folder
 
 
 @pytest.fixture

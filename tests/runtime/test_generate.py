@@ -11,6 +11,7 @@ from PIL import Image
 
 from seas_runtime.bundle.reader import read_bundle
 from seas_runtime.cli import engine, generate
+from tests.runtime.small_bundle import defects, seal, write_photographs
 from tests.runtime.written import check_pairs, lines, settings, tree
 
 COMMAND = [sys.executable, "-c", "from seas_runtime.cli import generate; generate(prog_name='seas-gen')"]
@@ -158,6 +159,18 @@ def test_the_gate_gives_up_some_pairs_and_writes_the_others(gen, tmp_path):
         (("--count", 1, "--shard", "x"), "0 <= k < n"),
         (("--count", 1, "--backend", "tpu"), "--backend"),
         (("--count", 1, "--surprise"), "--surprise"),
+        (("--normals", 0), "or that of normal images: --normals N"),
+        (("--count", 1, "--normals", 1_000_001), "--normals"),
+        (("--count", 0, "--normals", 2), "--count"),
+        (("--count", 1, "--per-type", 1, "--normals", 2), "either --count N (in all) or --per-type N"),
+        (("--count", 1, "--background", "blue"), "--background"),
+        (("--count", 1, "--background", "real"), "the bundle has none; export it with seas-export --photographs"),
+        (("--count", 1, "--strength", 0.5), "--strength 0.5 found without photographs to start from; add --background real"),
+        (("--count", 1, "--strength", 0), "--strength"),
+        (("--count", 1, "--strength", "nan"), "--strength nan"),
+        (("--count", 1, "--min-agreement", 1.5), "--min-agreement"),
+        (("--count", 1, "--min-agreement", "nan"), "--min-agreement nan"),
+        (("--count", 1, "--clean", -1), "--clean"),
     ],
 )
 def test_wrong_options_are_refused_before_anything_is_written(gen, tmp_path, words, named):
@@ -222,6 +235,8 @@ def test_inspect_verify_and_doctor(pristine):
     shown = seas_engine("inspect", pristine).output
     for word in ("tile", digest, "a tile with a hole", "8 x 8", "unet: fp32", "licence: none"):
         assert word in shown
+    assert "normals     6, no photographs\n" in shown
+    assert "defect      hole: 'a tile with a hole'\n" in shown
     assert seas_engine("verify", pristine).output == f"ok {digest}\n"
     assert seas_engine("verify", pristine, "--expect", digest).exit_code == 0
     wrong = seas_engine("verify", pristine, "--expect", "1" * 64)
@@ -231,6 +246,16 @@ def test_inspect_verify_and_doctor(pristine):
     assert told.exit_code == 0
     assert "onnxruntime" in told.output
     assert "cpu" in told.output
+
+
+def test_inspect_says_what_is_known_of_each_types_masks_and_how_many_photographs_there_are(plan_folder):
+    known = defects(crack={"threshold": 0.41, "agreement": 0.7, "min_area": 0.002}, stain={"threshold": 0.3})
+    seal(plan_folder, defects=known, photographs=write_photographs(plan_folder))
+    shown = seas_engine("inspect", plan_folder).output
+    assert "defect      crack: 'a tile with a crack'; masks: threshold 0.41, agreement 0.7, min_area 0.002\n" in shown
+    assert "defect      hole: 'a tile with a hole'\n" in shown
+    assert "defect      stain: 'a tile with a stain'; masks: threshold 0.3\n" in shown
+    assert "normals     6, 6 photographs\n" in shown
 
 
 @pytest.mark.parametrize("command", ["inspect", "verify"])
