@@ -122,7 +122,8 @@ def resolve(manifest: Manifest, backend: str, options: Options) -> Settings:
         raise SettingsError(f"--defect {unknown[0]!r} found, one of {', '.join(known)} expected ({manifest.product})")
     if (options.count is None) == (options.per_type is None) and (options.count or not options.normals):
         raise SettingsError(
-            "give the number of pairs: either --count N (in all) or --per-type N (of each type); or that of normal images: --normals N"
+            "give the number of pairs: either --count N (in all) or --per-type N (of each type); "
+            "or that of normal images: --normals N"
         )
     defects = tuple(name for name in known if not options.defects or name in options.defects)
     values = {name: value for name, value in asdict(options).items() if value is not None and name != "per_type"}

@@ -105,9 +105,7 @@ def test_a_normal_image_among_pairs_has_an_empty_mask_too(both):
     draws = [draw_pair(plan, index, 0, 6) for index, plan in enumerate((pairs, good, pairs))]
     with Workers(1) as workers:
         device, host = (
-            sample_batch(
-                Model(generator.backend, generator.bundle.conditioning, manifest.start), sampling, draws, workers
-            )
+            sample_batch(Model(generator.backend, generator.bundle.conditioning, manifest.start), sampling, draws, workers)
             for generator in both
         )
     the_same_bits(device, host)
