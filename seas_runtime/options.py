@@ -91,7 +91,7 @@ class Options:
     strength: float = _option(
         1.0,
         click.FloatRange(0, 1, min_open=True),
-        "With --background real: how much noise a photograph starts from, as a share of the schedule; with less, defects are smaller.",
+        "With --background real: how much noise a photograph starts from, as a share of the schedule; less makes small defects.",
         metavar="SHARE",
     )
     min_area: int | None = _option(
