@@ -1,6 +1,6 @@
 """Export at full size: a v1-4 run of random weights -> fp16 bundle -> TensorRT-RTX engines, with seconds, memory and parity.
 
-    python benchmarks/export_sd14.py --work DIR
+    python -m benchmarks.export_sd14 --work DIR
 
 Random weights have the speed, the sizes and the graphs of real ones; magnitudes and with them the choice of fp32 places
 are not theirs: that fp16 holds the activations of real v1-4 weights is not shown here. Each stage is a process of its own,
@@ -10,22 +10,19 @@ a finished one is skipped. Saves export_PRESET.md and .json; `--preset tiny` tri
 from __future__ import annotations
 
 import json
+import math
 import multiprocessing
-import os
-import platform
 import resource
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import click
 
-RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("seas", "torch", "diffusers", "transformers", "onnx", "onnxruntime", "tensorrt-rtx-cu13")
+from benchmarks import common
+
 DEFECTS = ("crack", "hole")
 PARITY = ("reference", "ranges", "parity")  # stages that run the networks
 Stage = dict[str, Any]
@@ -140,16 +137,8 @@ def _weights(folder: Path) -> int:
             with safe_open(file, "np") as weights:
                 for name in weights.keys():  # noqa: SIM118  # not a mapping
                     if not name.startswith(("encoder.", "quant_conv.")):
-                        shape = weights.get_slice(name).get_shape()
-                        total += 2 * int(_product(shape))
+                        total += 2 * math.prod(weights.get_slice(name).get_shape())
     return total
-
-
-def _product(shape: list[int]) -> int:
-    result = 1
-    for side in shape:
-        result *= side
-    return result
 
 
 def parity_table(parity: dict[str, Any]) -> list[str]:
@@ -177,26 +166,9 @@ def table(facts: dict[str, Any], preset: str) -> str:
     lines += ["", "| file | MB |", "|---|---:|"]
     lines += [f"| {name} | {size / 1e6:.1f} |" for name, size in {**core, **facts["bytes"]["engines"]}.items()]
     lines += [f"| core, {facts['bytes']['core_over_weights']} x the fp16 weights | {sum(core.values()) / 1e6:.1f} |", ""]
-    for key in ("half", "gpus", "machine", "versions", "commit", "command"):
-        lines.append(f"- {key}: {facts[key] if isinstance(facts[key], str) else json.dumps(facts[key])}")
+    lines += common.listed(facts, "half", "gpus", "machine", "versions", "commit", "command")
     lines += ["- weights are random: that fp16 holds the activations of real v1-4 weights is not shown by this run"]
     return "\n".join([*lines, ""])
-
-
-def machine() -> dict[str, Any]:
-    """Machine, versions and commit, for every table."""
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    cpu = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    here = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
-    return {
-        "machine": {
-            "cpu": cpu[0] if cpu else platform.machine(),
-            "cores": len(os.sched_getaffinity(0)),
-            "load": [round(load, 1) for load in os.getloadavg()],  # over 1, 5 and 15 minutes
-        },
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
-        "commit": subprocess.run(here, capture_output=True, text=True, check=False).stdout.strip() or "unknown",
-    }
 
 
 def report(work: Path, preset: str, stages: list[Stage]) -> dict[str, Any]:
@@ -205,8 +177,8 @@ def report(work: Path, preset: str, stages: list[Stage]) -> dict[str, Any]:
     split = next(i for i, s in enumerate(stages) if s["stage"] == "reference")
     plain = [s for s in stages if s["stage"] not in (*PARITY, "random run", "RTX engines")]
     return {
-        "command": f"python benchmarks/export_sd14.py --work WORK --preset {preset}",
-        **machine(),
+        "command": f"python -m benchmarks.export_sd14 --work WORK --preset {preset}",
+        **common.machine(),
         "stages": stages,
         "without_parity": {
             "seconds": round(sum(s["seconds"] for s in plain), 1),
@@ -222,7 +194,7 @@ def report(work: Path, preset: str, stages: list[Stage]) -> dict[str, Any]:
 @click.command(help=__doc__)
 @click.option("--work", type=click.Path(path_type=Path, file_okay=False), required=True, help="Needs 15 GB at sd14.")
 @click.option("--preset", type=click.Choice(["sd14", "tiny"]), default="sd14", show_default=True)
-@click.option("--results", type=click.Path(path_type=Path), default=RESULTS, help="Where the table goes.")
+@click.option("--results", type=click.Path(path_type=Path), default=common.RESULTS, help="Where the table goes.")
 def main(*, work: Path, preset: str, results: Path) -> None:
     """Run what is not done yet, then save the table."""
     work.mkdir(parents=True, exist_ok=True)
@@ -234,9 +206,7 @@ def main(*, work: Path, preset: str, results: Path) -> None:
                 done[name] = pool.apply(stage, (work, preset))
             path.write_text(json.dumps(done, indent=1), encoding="utf-8")
     facts = report(work, preset, [entry for name in STAGES for entry in done[name]])
-    results.mkdir(parents=True, exist_ok=True)
-    (results / f"export_{preset}.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    (results / f"export_{preset}.md").write_text(table(facts, preset), encoding="utf-8")
+    common.save(results / f"export_{preset}", facts, table(facts, preset))
     click.echo(f"saved {results / f'export_{preset}.md'}")
 
 

@@ -26,9 +26,7 @@ from typing import Any
 
 import click
 
-from benchmarks import scale
-from benchmarks.export_sd14 import RESULTS, machine
-from benchmarks.real_run import executable
+from benchmarks import common, scale
 from benchmarks.speed import latency_report
 from benchmarks.speed.candidates import PYTORCH, Runtime, make
 from benchmarks.speed.job import Job
@@ -150,7 +148,7 @@ def first_pairs(names: Iterable[str], work: Path, preset: str) -> dict[str, list
 
 def _sample_once(work: Path) -> float:
     with TemporaryDirectory(dir=work) as folder:
-        command = [executable("seas-train"), "sample", str(work / "run"), "--out", f"{folder}/out", "--count", "1"]
+        command = [common.executable("seas-train"), "sample", str(work / "run"), "--out", f"{folder}/out", "--count", "1"]
         began = time.perf_counter()
         subprocess.run(command, check=True, capture_output=True)
         return time.perf_counter() - began
@@ -162,7 +160,7 @@ def opened(path: Path, preset: str, add: bool) -> dict[str, Any]:
     Raises:
         ClickException: those of another machine or of other versions.
     """
-    new = {"preset": preset, **machine(), "commands": [], "batches": {}, "product": [], "first": {}}
+    new = {"preset": preset, **common.machine(), "commands": [], "batches": {}, "product": [], "first": {}}
     if not add or not path.exists():
         return new
     kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -181,7 +179,7 @@ def opened(path: Path, preset: str, add: bool) -> dict[str, Any]:
 @click.option("--rounds", type=click.IntRange(1), default=5, show_default=True)
 @click.option("--prepare", "only_prepare", is_flag=True, help="Make what will be measured, and end.")
 @click.option("--add", is_flag=True, help="Keep the figures there are and add to them.")
-@click.option("--results", type=click.Path(path_type=Path), default=RESULTS, help="Where the table goes.")
+@click.option("--results", type=click.Path(path_type=Path), default=common.RESULTS, help="Where the table goes.")
 def main(*, work: Path, preset: str, names: tuple[str, ...], only_prepare: bool, results: Path, add: bool, **what: Any) -> None:
     """Measure, then save table and plot."""
     work, chosen = work.resolve(), list(names or CANDIDATES[preset])
@@ -192,8 +190,6 @@ def main(*, work: Path, preset: str, names: tuple[str, ...], only_prepare: bool,
     facts = opened(path, preset, add)
     facts.setdefault("gflop", gigaflops(work))
     measure(facts, work, chosen, **what)
-    results.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     latency_report.write(facts, results / f"latency_{preset}")
     click.echo(f"saved {path.with_suffix('.md')}")
 

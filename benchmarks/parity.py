@@ -8,7 +8,6 @@ of the runtime), and with the run's own fp32 weights (what storing them in fp16 
 
 from __future__ import annotations
 
-import json
 import statistics
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,9 @@ import torch
 from numpy.typing import NDArray
 
 import seas_runtime
-from benchmarks.export_sd14 import RESULTS, machine, parity_table
+from benchmarks import common
+from benchmarks.export_sd14 import parity_table
+from benchmarks.quality.metrics.segmentation import overlaps
 from seas_export.to_onnx import round_to_half
 from seas_runtime import Options, Pair
 from seas_runtime.bundle.reader import Bundle, read_bundle
@@ -53,14 +54,12 @@ def of_pytorch(trained: Run, bundle: Bundle, options: Options) -> tuple[NDArray[
 
 
 def compare(pairs: list[Pair], images: NDArray[np.uint8], masks: NDArray[np.bool_]) -> dict[str, Any]:
-    """PSNR in dB and IoU of each pair, with median and worst."""
-    psnr, iou = [], []
-    for pair, image, mask in zip(pairs, images, masks, strict=True):
+    """PSNR in dB and IoU of each pair, images (n, H, W, 3) and masks (n, H, W), with median and worst."""
+    psnr = []
+    for pair, image in zip(pairs, images, strict=True):
         error = float(np.mean((pair.image.astype(np.float64) - image) ** 2))
         psnr.append(99.0 if error == 0 else 10 * float(np.log10(255**2 / error)))
-        found = pair.mask > 0
-        union = np.logical_or(found, mask).sum()
-        iou.append(1.0 if union == 0 else float(np.logical_and(found, mask).sum() / union))
+    iou = overlaps(np.stack([pair.mask > 0 for pair in pairs]), masks).tolist()
     return {
         "psnr": {"median": statistics.median(psnr), "worst": min(psnr), "all": psnr},
         "iou": {"median": statistics.median(iou), "worst": min(iou), "all": iou},
@@ -80,7 +79,7 @@ def table(facts: dict[str, Any]) -> str:
     lines += ["", f"{facts['pairs']} pairs. Goal, same weights: PSNR {GOAL['psnr']} dB and IoU {GOAL['iou']} in the median.", ""]
     lines += parity_table(facts["graphs"])
     lines += ["", "Graphs on random inputs and three timesteps, as measured at export.", ""]
-    lines += [f"- {key}: {json.dumps(facts[key])}" for key in ("half", "machine", "versions", "commit", "command")]
+    lines += common.listed(facts, "half", "machine", "versions", "commit", "command")
     return "\n".join([*lines, ""])
 
 
@@ -89,7 +88,7 @@ def table(facts: dict[str, Any]) -> str:
 @click.option("--bundle", "path", type=click.Path(path_type=Path), required=True)
 @click.option("--backend", "backends", multiple=True, default=("cpu",), show_default=True)
 @click.option("--count", type=click.IntRange(1), default=12, show_default=True)
-@click.option("--results", type=click.Path(path_type=Path), default=RESULTS)
+@click.option("--results", type=click.Path(path_type=Path), default=common.RESULTS)
 def main(*, folder: Path, path: Path, backends: tuple[str, ...], count: int, results: Path) -> None:
     """Measure, then save the table."""
     bundle = read_bundle(path)
@@ -108,14 +107,11 @@ def main(*, folder: Path, path: Path, backends: tuple[str, ...], count: int, res
         "figures": figures,
         "graphs": bundle.manifest.parity,
         "half": bundle.manifest.half.model_dump(mode="json") if bundle.manifest.half else None,
-        **machine(),
+        **common.machine(),
         "command": f"python -m benchmarks.parity --run RUN --bundle BUNDLE --count {count} "
         + " ".join(f"--backend {name}" for name in backends),
     }
-    results.mkdir(parents=True, exist_ok=True)
-    stem = results / f"parity_{bundle.manifest.product}"
-    stem.with_suffix(".json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    stem.with_suffix(".md").write_text(table(facts), encoding="utf-8")
+    common.save(results / f"parity_{bundle.manifest.product}", facts, table(facts))
     click.echo(table(facts))
 
 

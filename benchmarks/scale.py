@@ -8,7 +8,6 @@ each of the other batches. Saves scale.md, .json and .png.
 
 from __future__ import annotations
 
-import json
 import subprocess
 import tempfile
 import time
@@ -18,8 +17,7 @@ from typing import Any
 
 import click
 
-from benchmarks.export_sd14 import RESULTS, machine
-from benchmarks.real_run import executable
+from benchmarks import common
 
 POLL = 0.01
 REFUSED = 6  # seas-gen's exit code where some masks were refused
@@ -33,7 +31,7 @@ def case(engine: Path, backend: str, count: int, batch: int) -> dict[str, Any]:
     """
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out"
-        command = [executable("seas-gen"), "--engine", str(engine), "--out", str(out), "--backend", backend, "--quiet"]
+        command = [common.executable("seas-gen"), "--engine", str(engine), "--out", str(out), "--backend", backend, "--quiet"]
         command += ["--count", str(count), "--batch", str(batch), "--retries", "0", "--min-area", "1", "--max-area", "1"]
         began = time.perf_counter()
         process = subprocess.Popen(command)
@@ -77,7 +75,7 @@ def table(facts: dict[str, Any]) -> str:
         cells = [str(c[key]) for key in ("batch", "count", "made", "seconds", "first", "peak_mib")]
         lines.append(f"| {' | '.join([*cells, format(c['count'] / c['seconds'], '.2f')])} |")
     lines += ["", "![seconds and memory](scale.png)", ""]
-    lines += [f"- {key}: {json.dumps(facts[key])}" for key in ("backend", "machine", "versions", "commit", "command")]
+    lines += common.listed(facts, "backend", "machine", "versions", "commit", "command")
     return "\n".join([*lines, ""])
 
 
@@ -113,7 +111,7 @@ def plot(cases: list[dict[str, Any]], path: Path) -> None:
 @click.option("--count", "counts", type=click.IntRange(1), multiple=True, default=(8, 80, 800), show_default=True)
 @click.option("--batch", "batches", type=click.IntRange(1), multiple=True, default=(4, 1, 8, 16), show_default=True)
 @click.option("--pairs", type=click.IntRange(1), default=80, show_default=True, help="To compare batches with.")
-@click.option("--results", type=click.Path(path_type=Path), default=RESULTS)
+@click.option("--results", type=click.Path(path_type=Path), default=common.RESULTS)
 def main(*, engine: Path, backend: str, counts: tuple[int, ...], batches: tuple[int, ...], pairs: int, results: Path) -> None:
     """Measure, then save table and plot."""
     cases = []
@@ -125,12 +123,10 @@ def main(*, engine: Path, backend: str, counts: tuple[int, ...], batches: tuple[
         "engine": engine.name,
         "backend": backend,
         "cases": cases,
-        **machine(),
+        **common.machine(),
         "command": f"python -m benchmarks.scale --engine {engine.name} --backend {backend} {' '.join(shown)}",
     }
-    results.mkdir(parents=True, exist_ok=True)
-    (results / "scale.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    (results / "scale.md").write_text(table(facts), encoding="utf-8")
+    common.save(results / "scale", facts, table(facts))
     plot(cases, results / "scale.png")
     click.echo(f"saved {results / 'scale.md'}")
 

@@ -12,7 +12,6 @@ train_step_GEOMETRY_DEVICE.json and .md.
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import resource
 import statistics
@@ -24,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from benchmarks.export_sd14 import RESULTS, machine
+from benchmarks import common
 
 if TYPE_CHECKING:
     from seas_train.training.batches import Drawn
@@ -182,7 +181,7 @@ def table(found: list[dict[str, Any]], how: str) -> str:
 @click.option("--unet", type=click.Choice(["full", "lora", "frozen"]), default="full")
 @click.option("--optimizer", type=click.Choice(["adamw", "adamw8bit"]), default="adamw")
 @click.option("--threads", type=click.IntRange(0), default=0, help="PyTorch's threads, 0 for its own choice.")
-@click.option("--out", type=click.Path(path_type=Path), default=RESULTS, help="Folder of the tables.")
+@click.option("--out", type=click.Path(path_type=Path), default=common.RESULTS, help="Folder of the tables.")
 def main(geometry: str, stages: tuple[str, ...], steps: int | None, gradient_checkpointing: bool, out: Path, **how: Any) -> None:
     """Measure one training step after another and save the table."""
     steps = steps or (10 if geometry == "tiny" else 1)
@@ -194,16 +193,14 @@ def main(geometry: str, stages: tuple[str, ...], steps: int | None, gradient_che
     words = ", ".join(f"{key} {value}" for key, value in how.items() if key != "threads")
     options = {**how, "steps": steps, **({"stage": stages[0]} if len(stages) == 1 else {})}
     shown = " ".join([f"--{key} {value}" for key, value in options.items()] + ["--gradient-checkpointing"] * gradient_checkpointing)
-    where = {**machine(), "command": f"python -m benchmarks.train_step --geometry {geometry} {shown}"}
+    where = {**common.machine(), "command": f"python -m benchmarks.train_step --geometry {geometry} {shown}"}
     checkpointing = "on" if gradient_checkpointing else "off"
     text = table(found, f"{geometry}, {words}, gradient checkpointing {checkpointing}.")
-    text += "".join(["\n", *(f"- {key}: {json.dumps(value)}\n" for key, value in where.items())])
-    print(text)
-    out.mkdir(parents=True, exist_ok=True)
+    text += "\n".join(["", *common.listed(where, *where), ""])
+    click.echo(text)
     name = f"train_step_{geometry}_{'cpu' if found[0]['device'].startswith('CPU') else 'gpu'}"
     facts = {"geometry": geometry, "gradient_checkpointing": gradient_checkpointing, **how, **where, "stages": found}
-    (out / f"{name}.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    (out / f"{name}.md").write_text(text, encoding="utf-8")
+    common.save(out / name, facts, text)
 
 
 if __name__ == "__main__":

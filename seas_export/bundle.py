@@ -28,11 +28,12 @@ PACKAGES = ("seas", "torch", "diffusers", "transformers", "onnx", "onnxruntime")
 
 @dataclass(frozen=True)
 class ExportSettings:
-    """How to store the weights, and the defaults of generation that the bundle carries."""
+    """How to store the weights, the defaults of generation that the bundle carries, and whether photographs come along."""
 
     half: bool
     defaults: Defaults
     final: str = "zero"
+    photographs: bool = False
 
 
 def require_free(out: Path) -> None:
@@ -55,7 +56,8 @@ def export(run: Run, out: Path, settings: ExportSettings, progress: Callable[[st
         progress: called with the name of each stage.
 
     Raises:
-        DataError: the run has no mask branch, weights that are not finite, or names and numbers that a bundle cannot have.
+        DataError: the run has no mask branch, no photographs though they are asked for, weights that are not finite, or names and
+            numbers that a bundle cannot have.
         BundleError: parity failed.
         OutputError: `out` exists or cannot be written. In every case no bundle is left behind.
     """
@@ -86,6 +88,9 @@ def _fill(run: Run, facts: Facts, folder: Path, settings: ExportSettings, progre
             progress(name)
             to_onnx.export(wrapper, folder, store, settings.half)
     conditioning.write(run, folder, settings.half)
+    for picture in facts.photographs or ():
+        (folder / picture).parent.mkdir(exist_ok=True)
+        shutil.copyfile(run.folder / picture, folder / picture)
     progress("reference")
     quick = list(cases.quick(run, found))
     files: parity.Files = {name: {"fp32": f"{name}.onnx"} for name in found}
@@ -143,9 +148,13 @@ def _facts(run: Run, settings: ExportSettings) -> Facts:
     facts, model = run.facts, run.model
     noise = model.scheduler.config
     prompt = run.embed([""])
+    known = {name: calibration.model_dump() for name, calibration in facts.calibration.items()}
+    photographs = (
+        [f"{file.parent.name}/{file.name}" for file in run_folder.require_photographs(run)] if settings.photographs else None
+    )
     fields: dict[str, Any] = {
         "product": facts.product,
-        "defects": [{"name": name, "prompt": text} for name, text in facts.prompts.anomaly.items()],
+        "defects": [{"name": name, "prompt": text, **known.get(name, {})} for name, text in facts.prompts.anomaly.items()],
         "normal_prompt": facts.prompts.normal,
         "geometry": {
             "image_size": model.image_size,
@@ -162,6 +171,7 @@ def _facts(run: Run, settings: ExportSettings) -> Facts:
             "spacing": "linspace",
             "final": settings.final,
         },
+        "photographs": photographs,
         "start": {"signal": facts.tune.signal, "noise": facts.tune.noise},
         "defaults": settings.defaults,
         "provenance": {

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from seas_runtime.commands import Command
 from seas_runtime.errors import INTERRUPTED, BackendError, SettingsError
 from seas_runtime.sampling.defaults import PAPER
 
@@ -32,6 +33,7 @@ Exit codes: 0 done, 2 usage, 3 bad run or failed parity, 4 engine builder not us
 
 
 @click.command(
+    cls=Command,
     epilog=EXAMPLES,
     context_settings={"show_default": True, "help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
@@ -61,6 +63,10 @@ Exit codes: 0 done, 2 usage, 3 bad run or failed parity, 4 engine builder not us
     "--final", type=click.Choice(["zero", "published"]), show_default="zero; published for a published checkpoint",
     help="Where the solver ends: sigma 0, or t = 0.",
 )  # fmt: skip
+@click.option(
+    "--photographs/--no-photographs", default=False,
+    help="Take the normal images' photographs along, for seas-gen --background real; their size is told.",
+)  # fmt: skip
 @click.option("--base", metavar="MODEL", help="For a published checkpoint: the base model, whose VAE it uses.")
 @click.option(
     "--data", type=click.Path(path_type=Path), metavar="DIR",
@@ -86,6 +92,7 @@ def main(
     bundle: Path | None,
     half: bool,
     final: str | None,
+    photographs: bool,
     base: str | None,
     data: Path | None,
     licence: str | None,
@@ -119,7 +126,7 @@ def main(
             if bundle is not None:
                 _check(run, bundle, origin)
             elif out is not None:
-                _export(run, out, half, final, origin, defaults)
+                _export(run, out, half, final, photographs, origin, defaults)
                 if engines is not None:
                     _build(out, engines, gpus)
     except KeyboardInterrupt:
@@ -141,7 +148,9 @@ def _load(path: Path, origin: dict[str, Any], progress: Callable[[str], None]) -
     return run_folder.load(path), False
 
 
-def _export(path: Path, out: Path, half: bool, final: str | None, origin: dict[str, Any], defaults: dict[str, float]) -> None:
+def _export(
+    path: Path, out: Path, half: bool, final: str | None, photographs: bool, origin: dict[str, Any], defaults: dict[str, float]
+) -> None:
     from seas_export.bundle import ExportSettings, export, require_free
     from seas_runtime.bundle.manifest import Defaults
 
@@ -150,9 +159,11 @@ def _export(path: Path, out: Path, half: bool, final: str | None, origin: dict[s
     progress = _progress()
     run, published = _load(path, origin, progress)
     final = final or ("published" if published else "zero")
-    manifest = export(run, out, ExportSettings(half, Defaults.model_validate(defaults), final), progress)
+    manifest = export(run, out, ExportSettings(half, Defaults.model_validate(defaults), final, photographs), progress)
     size = sum(entry.bytes for entry in manifest.files.values())
-    click.echo(f"{out}: {size / 1e6:.1f} MB, {time.monotonic() - began:.0f} s, digest {manifest.digest}")
+    pictures = sum(manifest.files[name].bytes for name in manifest.photographs or ())
+    told = f" ({len(manifest.photographs)} photographs {pictures / 1e6:.1f} MB)" if manifest.photographs else ""
+    click.echo(f"{out}: {size / 1e6:.1f} MB{told}, {time.monotonic() - began:.0f} s, digest {manifest.digest}")
 
 
 def _build(out: Path, variant: Literal["rtx", "tensorrt"], gpus: list[str]) -> None:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import click
 
+from seas_runtime.terminal import shown
+
 INTERRUPTED = 130
 
 
 class SeasError(click.ClickException):
-    """Base of all errors that the commands report without a traceback."""
+    """Base of all errors that the commands report without a traceback: one line, whatever the names in it hold."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(shown(message))
 
 
 class SettingsError(SeasError):
@@ -22,7 +27,7 @@ class TrainError(SeasError):
 
 
 class DataError(SeasError):
-    """A missing or unusable data set, base model or run folder (exit code 3)."""
+    """A data set, base model or run folder that is missing, damaged, unsafe or of an unknown layout (exit code 3)."""
 
     exit_code = 3
 

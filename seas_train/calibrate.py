@@ -9,16 +9,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from seas_train.data.dataset import ImageSet, step_generator
 from seas_train.models import components, taps
 from seas_train.reference import SampleSettings, solver
-from seas_train.run_folder import Run, require_masks
+from seas_train.run_folder import Calibration, Run, require_masks
 
 Criterion = Literal["iou", "area"]
 CANDIDATES = torch.arange(1, 100) / 100
@@ -30,21 +29,11 @@ DISAGREE = 0.05
 SMALLEST = 0.5
 """The least area of a generated mask, as a share of the type's smallest true one."""
 
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class Calibration(BaseModel):
-    """Of one type: threshold of the mean probability, least IoU of the last steps' masks, least area (share of the image)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    threshold: Annotated[float, Field(gt=0, lt=1)]
-    agreement: Share
-    min_area: Share
-
 
 @torch.no_grad()
-def calibrate(run: Run, anomalies: ImageSet, criterion: Criterion, settings: SampleSettings) -> dict[str, Calibration]:
+def calibrate(
+    run: Run, anomalies: ImageSet, criterion: Criterion, settings: SampleSettings | None = None
+) -> dict[str, Calibration]:
     """Threshold and limits of each defect type.
 
     Args:
@@ -52,7 +41,7 @@ def calibrate(run: Run, anomalies: ImageSet, criterion: Criterion, settings: Sam
         anomalies: the training anomalies, with their masks.
         criterion: "iou": the threshold whose masks overlap best with the true ones, in the mean; "area": the one whose median
             area is that of the true ones.
-        settings: the sampler whose last steps' levels are used.
+        settings: the sampler whose last steps' levels are used; None for the paper's.
 
     Raises:
         DataError: the run has no mask branch.
@@ -62,7 +51,7 @@ def calibrate(run: Run, anomalies: ImageSet, criterion: Criterion, settings: Sam
         _, mask = anomalies[index]
         for copy in range(DRAWS):
             generator = step_generator(run.facts.tune.seed, index * DRAWS + copy)
-            steps = probabilities(run, anomalies, index, settings, generator)
+            steps = probabilities(run, anomalies, index, settings or SampleSettings(), generator)
             found[str(anomalies.records[index].defect)].append((steps, mask[0] > 0))
     return {defect: _of_type(pairs, criterion) for defect, pairs in found.items()}
 
@@ -71,15 +60,15 @@ def probabilities(run: Run, anomalies: ImageSet, index: int, settings: SampleSet
     """Anomaly probabilities (mask_steps, H, W) of one training anomaly, noised as the sampler's last steps find a latent."""
     rmp, model = require_masks(run), run.model
     mean, std = components.encode_moments(model.vae, anomalies[index][0][None])
-    posterior, noise = torch.randn(2, *mean.shape, generator=generator)
-    timesteps = solver(run, settings).timesteps[-settings.mask_steps :]
+    posterior, noise = torch.randn(2, *mean.shape, generator=generator).to(mean.device)
+    timesteps = solver(run, settings).timesteps[-settings.mask_steps :].to(mean.device)
     latents = (mean + std * posterior).expand(len(timesteps), -1, -1, -1)
     noisy = model.scheduler.add_noise(latents, noise.expand_as(latents), timesteps)
     prompt = run.embed([run.facts.prompts.anomaly[str(anomalies.records[index].defect)]])
     with taps.decoder_taps(model.unet) as tap:
         model.unet(noisy, timesteps, prompt.expand(len(timesteps), -1, -1))
     features = taps.vae_features(model.vae, noisy, rmp.config.features)
-    return rmp(tap.up2, tap.up3, *features, more=tap.more(rmp.config.taps))[:, 0]
+    return rmp(tap.up2, tap.up3, *features, more=tap.more(rmp.config.taps))[:, 0].cpu()
 
 
 def _of_type(pairs: Sequence[tuple[Tensor, Tensor]], criterion: Criterion) -> Calibration:

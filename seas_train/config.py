@@ -197,8 +197,8 @@ class MaskSettings(FineSettings):
     """`seas-train masks`: the Refined Mask Prediction branch (paper sec. 3.3)."""
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "paper": {},
-        "published": {"fuse": False},
+        "paper": {"calibrate": "off"},
+        "published": {"fuse": False, "calibrate": "off"},
         "tiny": _SMALL_BRANCH,
         "demo": {**_SMALL_BRANCH, "anomaly_batch": 4, "max_timestep": 150, "cache_latents": True},
     }
@@ -232,6 +232,10 @@ class MaskSettings(FineSettings):
     lr: float = Field(5e-4, gt=0, description="Learning rate.")
     gamma: float = Field(2.0, ge=0, description="Focusing exponent of the focal loss.")
     max_timestep: int = Field(1000, ge=1, le=1000, description="Timesteps are drawn below this one.")
+    calibrate: Literal["off", "iou", "area"] = Field(
+        "iou",
+        description="Threshold and limits of each type from the training anomalies: best overlap, equal area, or off (the paper).",
+    )
     augment: bool = Field(True, description="Random quarter-turns and flips.")
 
     @field_validator("taps")

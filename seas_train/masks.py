@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
 from seas_runtime.errors import DataError, SettingsError
 from seas_train import run_folder
+from seas_train.calibrate import calibrate
 from seas_train.config import MaskSettings
 from seas_train.data import layouts
 from seas_train.data.dataset import ImageSet, step_generator
@@ -151,7 +153,10 @@ def train(folder: Path, product: Product, settings: MaskSettings) -> None:
     images = ImageSet(anomalies, frozen.model.image_size), ImageSet(normals, frozen.model.image_size)
     loop.run(_stage(rmp, frozen, images, task, settings, machine))
     if machine.main:
-        run_folder.save_masks(folder, frozen.facts.model_copy(update={"masks": settings}), rmp)
+        known = (
+            {} if settings.calibrate == "off" else calibrate(dataclasses.replace(frozen, rmp=rmp), images[0], settings.calibrate)
+        )
+        run_folder.save_masks(folder, frozen.facts.model_copy(update={"masks": settings, "calibration": known}), rmp)
         checkpoint.clear(folder)
 
 

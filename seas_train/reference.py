@@ -74,10 +74,13 @@ def trajectory(run: Run, defects: list[str], normal: Tensor, noise: Tensor, sett
     scheduler = solver(run, settings)
     levels = run.rmp.config.taps if run.rmp else ()
     for i, t in enumerate(scheduler.timesteps):
+        # Both halves, prompted and not.
         with taps.decoder_taps(model.unet) as tap:
             both = model.unet(torch.cat([latents, latents]), t.expand(2 * n), prompt).sample
+        # Guidance.
         conditional, empty = both.chunk(2)
         guided = empty + settings.guidance * (conditional - empty)
+        # Solver step.
         entering, latents = latents, scheduler.step(guided, t, latents).prev_sample
         more = tuple(x[:n] for x in tap.more(levels))
         yield Step(i, t, prompt, entering, latents, tap.up2[:n], tap.up3[:n], more)

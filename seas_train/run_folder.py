@@ -4,6 +4,7 @@ RUN/run.json               `Facts`: product, prompts, settings, split, provenanc
 RUN/unet vae text_encoder tokenizer scheduler    diffusers' layout; the text encoder is the base's, unchanged
 RUN/tokens.safetensors     `rows` (tokens, D): the learned token rows
 RUN/normals.safetensors    `mean`, `std` (P, C, h, w): scaled latent posterior of the normal images
+RUN/photographs/           000.png and so on: the same normal images, RGB, of the model's side
 RUN/rmp/                   config.json and model.safetensors of the mask branch, once trained
 RUN/log.jsonl              a line per logged step
 RUN/tensorboard/           scalars and sample grids, where they were asked for
@@ -13,13 +14,14 @@ RUN/checkpoint/            state of an unfinished stage
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -28,10 +30,29 @@ from seas_runtime.errors import DataError, OutputError
 from seas_runtime.files import write_atomic
 from seas_train import prompts
 from seas_train.config import MaskSettings, TuneSettings
+from seas_train.data.images import png
 from seas_train.models import components
 from seas_train.models.components import Components
 from seas_train.models.rmp import RefinedMaskPredictor, RmpConfig
 from seas_train.prompts import Prompts
+
+PHOTOGRAPHS = "photographs"
+
+
+class Calibration(BaseModel):
+    """What the training anomalies of a type say of its masks.
+
+    Attributes:
+        threshold: Of the mean probability.
+        agreement: Least IoU of the masks of the last steps.
+        min_area: Least share of the image.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    threshold: Annotated[float, Field(gt=0, lt=1)]
+    agreement: Annotated[float, Field(ge=0, le=1)]
+    min_area: Annotated[float, Field(ge=0, le=1)]
 
 
 class Facts(BaseModel):
@@ -44,6 +65,7 @@ class Facts(BaseModel):
     prompts: Prompts
     tune: TuneSettings
     masks: MaskSettings | None = None
+    calibration: dict[str, Calibration] = {}
     provenance: dict[str, Any]
     train: tuple[str, ...]
     held_out: tuple[str, ...]
@@ -72,10 +94,13 @@ class Run:
         return prompts.embed(self.model.tokenizer, self.model.text_encoder, texts)
 
 
-def save_tuned(folder: Path, facts: Facts, model: Components, rows: Tensor, normals: tuple[Tensor, Tensor]) -> None:
+def save_tuned(
+    folder: Path, facts: Facts, model: Components, rows: Tensor, normals: tuple[Tensor, Tensor], photographs: Iterable[Tensor] = ()
+) -> None:
     """Write a fine-tuned model; `run.json` comes last, so that a half-written run is never taken for whole.
 
-    `model.text_encoder` must still be the base's (the rows are kept apart).
+    `model.text_encoder` must still be the base's (the rows are kept apart). `normals` are moments (P, C, h, w), `photographs` the
+    images (3, H, W) in [-1, 1] that they are of.
 
     Raises:
         OutputError: the disk is full or the folder cannot be written.
@@ -85,6 +110,10 @@ def save_tuned(folder: Path, facts: Facts, model: Components, rows: Tensor, norm
         model.save(folder)
         _save(folder / "tokens.safetensors", {"rows": rows})
         _save(folder / "normals.safetensors", {"mean": normals[0], "std": normals[1]})
+        (folder / PHOTOGRAPHS).mkdir(exist_ok=True)
+        for index, photograph in enumerate(photographs):
+            pixels = ((photograph + 1) * 127.5).round().byte().permute(1, 2, 0)
+            write_atomic(folder / PHOTOGRAPHS / f"{index:03}.png", png(Image.fromarray(pixels.numpy())))
         write_atomic(folder / "run.json", facts.model_dump_json(indent=2) + "\n")
     except (OSError, SafetensorError) as error:
         raise OutputError(f"cannot write the run folder {folder}: {error}; free space and run again") from error
@@ -146,6 +175,18 @@ def load_facts(folder: Path) -> Facts:
     except (ValidationError, UnicodeDecodeError) as error:
         reason = error.errors()[0] if isinstance(error, ValidationError) else error
         raise DataError(f"{path}: not a run of format 1 ({reason}); make it again with this version") from error
+
+
+def require_photographs(run: Run) -> list[Path]:
+    """Files of the normal images, in the order of their latents.
+
+    Raises:
+        DataError: one is missing, as they are in a run of an earlier version.
+    """
+    files = [run.folder / PHOTOGRAPHS / f"{index:03}.png" for index in range(len(run.normal_mean))]
+    if missing := [file for file in files if not file.is_file()]:
+        raise DataError(f"{missing[0]}: no such photograph of a normal image; tune the run again, or export it without photographs")
+    return files
 
 
 def require_masks(run: Run) -> RefinedMaskPredictor:

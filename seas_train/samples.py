@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +11,10 @@ from PIL import Image
 from torch import Tensor
 
 from seas_runtime.dataset import sheet
-from seas_runtime.files import write_atomic
+from seas_runtime.files import inside, write_atomic
 from seas_runtime.sampling.noise import Stream, draw_latents, draw_normal
 from seas_train import reference
+from seas_train.data.images import png
 from seas_train.reference import SampleSettings
 from seas_train.run_folder import Run
 
@@ -62,8 +62,8 @@ def write(run: Run, out: Path, order: Order, settings: SampleSettings) -> None:
     """
     rows: dict[str, list[tuple[Image.Image, Image.Image]]] = {defect: [] for defect in order.defects}
     for pair in pairs(run, order, settings):
-        _save(pair.image, out / pair.defect / f"{pair.index:06}.png")
-        _save(pair.mask, out / pair.defect / f"{pair.index:06}_mask.png")
+        _save(pair.image, inside(out, f"{pair.defect}/{pair.index:06}.png"))  # a run folder may be a stranger's
+        _save(pair.mask, inside(out, f"{pair.defect}/{pair.index:06}_mask.png"))
         rows[pair.defect] = [*rows[pair.defect], (pair.image, pair.mask)][:COLUMNS]
     _save(sheet.by_type(rows), out / "sheet.png")
 
@@ -94,6 +94,4 @@ def draw(run: Run, order: Order, index: int) -> Draw:
 
 def _save(image: Image.Image, path: Path) -> None:
     path.parent.mkdir(exist_ok=True)
-    stream = io.BytesIO()
-    image.save(stream, "PNG")
-    write_atomic(path, stream.getvalue())
+    write_atomic(path, png(image))

@@ -185,45 +185,48 @@ def train(product: Product, source: str, out: Path, settings: TuneSettings, prov
     machine = compute.machine(settings)
     product = chosen(product, settings)
     split = layouts.split(product, settings.train_share, settings.split, settings.seed, settings.shots)
-    normal_records = layouts.pick_normals(product, settings.normals, settings.seed)
+    normals = layouts.pick_normals(product, settings.normals, settings.seed)
     layouts.require_batch(split.train, settings.anomaly_batch, "anomaly")
-    layouts.require_batch(normal_records, settings.normal_batch, "normal")
+    layouts.require_batch(normals, settings.normal_batch, "normal")
+    facts = run_folder.Facts(
+        product=product.name,
+        prompts=compose(product.defects, settings),
+        tune=settings,
+        provenance={**provenance, "base": components.base_name(source)},
+        train=_names(split.train, product),
+        held_out=_names(split.held_out, product),
+        normals=_names(normals, product),
+    )
     components.inspect(source)
     model = components.load(source)
-    prompts = compose(product.defects, settings)
     task: dict[str, Any] = {
         "stage": "tune",
         "settings": settings.model_dump(mode="json"),
-        "base": components.base_name(source),
+        "base": facts.provenance["base"],
         "weights": components.fingerprint(*model.networks.values()),
-        "train": _names(split.train, product),
-        "normals": _names(normal_records, product),
+        "train": facts.train,
+        "normals": facts.normals,
     }
-    learner = prepare(model, prompts, settings)
+    learner = prepare(model, facts.prompts, settings)
     for network in model.networks.values():
         network.to(machine.device)
-    images = ImageSet(split.train, model.image_size), ImageSet(normal_records, model.image_size)
+    images = ImageSet(split.train, model.image_size), ImageSet(normals, model.image_size)
     stage = _stage(learner, images, out, task, settings, machine)
     out.mkdir(parents=True, exist_ok=True)
     loop.run(stage)
-    if not machine.main:
-        return
-    rows = learner.rows.rows.detach()
+    if machine.main:
+        _save(learner, images[1], out, facts)
+        checkpoint.clear(out)
+
+
+def _save(learner: Learner, normals: ImageSet, out: Path, facts: run_folder.Facts) -> None:
+    """Write the run, its text encoder the base's own again."""
+    model, rows = learner.model, learner.rows.rows.detach()
     model.text_encoder.set_input_embeddings(learner.rows.table)
-    if settings.unet == "lora":
+    if facts.tune.unet == "lora":
         lora.merge(model.unet)
-    facts = run_folder.Facts(
-        product=product.name,
-        prompts=prompts,
-        tune=settings,
-        provenance={**provenance, "base": task["base"]},
-        train=_names(split.train, product),
-        held_out=_names(split.held_out, product),
-        normals=_names(normal_records, product),
-    )
-    normals = (images[1][i][0] for i in range(len(images[1])))
-    run_folder.save_tuned(out, facts, model, rows, components.encode_each(model.vae, normals))
-    checkpoint.clear(out)
+    images = [normals[i][0] for i in range(len(normals))]
+    run_folder.save_tuned(out, facts, model, rows, components.encode_each(model.vae, images), images)
 
 
 def _stage(

@@ -7,50 +7,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from sklearn.metrics import average_precision_score
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
-from benchmarks.demo.oracle import Drawn, Oracle
+from benchmarks.demo.oracle import Oracle, Pieces
 from benchmarks.quality.downstream.fitting import Masks
-from benchmarks.quality.metrics import perceptual
+from benchmarks.quality.metrics.generation import frechet_distance
+from benchmarks.quality.metrics.perceptual import Layers, distances, select, unweighted
+from benchmarks.quality.metrics.segmentation import overlaps
 
 Floats = npt.NDArray[np.float64]
 LEVEL = 2
 """Feature level whose cells fidelity compares: an eighth of the image's side."""
-
-
-def segmentation(maps: npt.NDArray[np.float32], masks: Masks) -> dict[str, float]:
-    """Average precision of all pixels together, and IoU at probability 0.5; maps and masks (n, H, W)."""
-    marked = maps >= 0.5
-    return {
-        "ap": float(average_precision_score(masks.ravel(), maps.ravel())),
-        "iou": float((marked & masks).sum() / (marked | masks).sum()),
-    }
-
-
-def ious(found: Masks, masks: Masks) -> Floats:
-    """IoU (n,) of each image's two masks (n, H, W); two empty ones agree."""
-    both, either = (found & masks).sum(axis=(1, 2)), (found | masks).sum(axis=(1, 2))
-    return np.where(either == 0, 1.0, both / np.maximum(either, 1))
-
-
-def distances(first: list[Tensor], second: list[Tensor]) -> Floats:
-    """Perceptual distance (n, m) of every two images from their feature maps (n or m, C, h, w).
-
-    As LPIPS without learned weights (Zhang et al. 2018, eq. 1): channel vectors of unit length, squared distance, mean over
-    places, sum over levels. Between 0 and 4 a level.
-    """
-    layers = [[perceptual.weighted(level, torch.ones(level.shape[1])) for level in levels] for levels in (first, second)]
-    return perceptual.distances(*layers).double().numpy()
-
-
-def frechet(first: Floats, second: Floats) -> float:
-    """Frechet distance of two sets of vectors (n, d), (m, d), each taken for a normal distribution (Heusel et al. 2017)."""
-    means = first.mean(axis=0) - second.mean(axis=0)
-    a, b = np.cov(first.T), np.cov(second.T)
-    roots = np.sqrt(np.clip(np.linalg.eigvals(a @ b).real, 0, None))  # of a product that is similar to a positive matrix
-    return float(means @ means + np.trace(a) + np.trace(b) - 2 * roots.sum())
 
 
 def _untouched(features: Tensor, masks: Masks) -> Floats:
@@ -60,12 +28,12 @@ def _untouched(features: Tensor, masks: Masks) -> Floats:
     return features.permute(0, 2, 3, 1)[clean].double().numpy()
 
 
-def measure(judge: Oracle, generated: Drawn, fresh: Drawn, whole: Drawn, few: Drawn) -> dict[str, Any]:
+def measure(judge: Oracle, generated: Pieces, fresh: Pieces, whole: Pieces, few: Pieces) -> dict[str, Any]:
     """Every figure, of the generated pairs and, beside it, of fresh procedural anomalies.
 
     Args:
         judge: the oracle.
-        generated: the engine's pairs, `types` what was asked for.
+        generated: the engine's pairs, `types` what was asked for; all images (n, H, W, 3) here are of one size.
         fresh: procedural anomalies that neither the oracle nor the engine has seen.
         whole: as many whole pieces again.
         few: the anomalies that the engine learned from.
@@ -73,12 +41,13 @@ def measure(judge: Oracle, generated: Drawn, fresh: Drawn, whole: Drawn, few: Dr
     sets = {"generated": generated, "real": fresh}
     labels = {name: judge.labels(pieces.images) for name, pieces in sets.items()}
     features = {name: judge.features(pieces.images) for name, pieces in sets.items()}
-    known, clean = judge.features(few.images), judge.features(whole.images)
+    known, clean = unweighted(judge.features(few.images)), judge.features(whole.images)
     half = len(whole.images) // 2
-    table: dict[str, Any] = {"floor": frechet(*(_cells(clean[LEVEL][part]) for part in (slice(half), slice(half, None))))}
+    table: dict[str, Any] = {"floor": frechet_distance(*(_cells(clean[LEVEL][part]) for part in (slice(half), slice(half, None))))}
     for name, pieces in sets.items():
-        agreement = ious(labels[name] > 0, pieces.masks)
-        near = nearest(features[name], pieces, known, few)
+        agreement = overlaps(labels[name] > 0, pieces.masks)
+        layers = unweighted(features[name])
+        near = nearest(layers, pieces, known, few)
         table[name] = {
             "iou": float(agreement.mean()),
             "iou by type": _by_type(judge, pieces, agreement),
@@ -86,28 +55,28 @@ def measure(judge: Oracle, generated: Drawn, fresh: Drawn, whole: Drawn, few: Dr
             "type by type": _by_type(judge, pieces, judge.types(labels[name]) == pieces.types),
             "area": float(pieces.masks.mean()),
             "nearest": near,
-            "diversity": _by_type(judge, pieces, _spread(features[name], pieces)),
-            "fidelity": frechet(_untouched(features[name][LEVEL], pieces.masks), _cells(clean[LEVEL])),
+            "diversity": _by_type(judge, pieces, _spread(layers, pieces)),
+            "fidelity": frechet_distance(_untouched(features[name][LEVEL], pieces.masks), _cells(clean[LEVEL])),
         }
     closest_real = min(table["real"]["nearest"])
     table["generated"]["copies"] = float((np.array(table["generated"]["nearest"]) < closest_real).mean())
     return table
 
 
-def nearest(features: list[Tensor], pieces: Drawn, known: list[Tensor], few: Drawn) -> list[float]:
-    """Perceptual distance of each piece to the nearest training anomaly of its type."""
-    every = distances(features, known)
+def nearest(layers: Layers, pieces: Pieces, known: Layers, few: Pieces) -> list[float]:
+    """Perceptual distance, n of them, of each of n embedded pieces to the nearest of m training anomalies of its type."""
+    every = distances(layers, known).double().numpy()
     every[pieces.types[:, None] != few.types[None, :]] = np.inf
     return [float(value) for value in every.min(axis=1)]
 
 
-def _spread(features: list[Tensor], pieces: Drawn) -> Floats:
-    """Mean perceptual distance of each piece to the others of its type."""
+def _spread(layers: Layers, pieces: Pieces) -> Floats:
+    """Mean perceptual distance (n,) of each piece to the others of its type."""
     result = np.zeros(len(pieces.types))
     for kind in np.unique(pieces.types):
         chosen = np.flatnonzero(pieces.types == kind)
-        among = [level[chosen] for level in features]
-        result[chosen] = distances(among, among).sum(axis=1) / (len(chosen) - 1)
+        among = select(layers, chosen)
+        result[chosen] = distances(among, among).double().numpy().sum(axis=1) / (len(chosen) - 1)
     return result
 
 
@@ -116,5 +85,5 @@ def _cells(features: Tensor) -> Floats:
     return features.permute(0, 2, 3, 1).flatten(0, 2).double().numpy()
 
 
-def _by_type(judge: Oracle, pieces: Drawn, values: npt.NDArray[Any]) -> dict[str, float]:
+def _by_type(judge: Oracle, pieces: Pieces, values: npt.NDArray[Any]) -> dict[str, float]:
     return {name: float(values[pieces.types == kind].mean()) for kind, name in enumerate(judge.defects, start=1)}

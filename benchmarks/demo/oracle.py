@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
-from benchmarks.quality.downstream.fitting import Images, Masks, normalise
+from benchmarks.quality.downstream.fitting import Images, Masks, channels_first, normalise
 from benchmarks.quality.downstream.segmentation import jitter
 from benchmarks.quality.downstream.segmenters.small import WIDTHS, SmallUNet
+from seas_runtime.files import write_atomic
 from seas_train.data import demo
 from seas_train.data.dataset import draw, step_generator
 from seas_train.training.loop import cosine
@@ -28,26 +29,26 @@ BATCH, PEAK_LR = 16, 2e-3
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """Procedural pieces: images (n, H, W, 3) uint8, masks (n, H, W) bool, types (n,) from 1, 0 for a whole piece."""
+class Pieces:
+    """Images (n, H, W, 3) uint8, masks (n, H, W) bool, types (n,) from 1, 0 for a whole piece: drawn, photographed or generated."""
 
     images: Images
     masks: Masks
     types: Labels
 
-    def of(self, kind: int) -> Drawn:
+    def of(self, kind: int) -> Pieces:
         """Those of one type."""
         kept = self.types == kind
-        return Drawn(self.images[kept], self.masks[kept], self.types[kept])
+        return Pieces(self.images[kept], self.masks[kept], self.types[kept])
 
 
-def draw_pieces(product: str, defects: Sequence[str | None], size: int, seed: int) -> Drawn:
+def draw_pieces(product: str, defects: Sequence[str | None], size: int, seed: int) -> Pieces:
     """Draw one piece for each entry of `defects`, None for a whole one; piece i depends on (seed, i) and its type alone."""
     names = tuple(demo.PRODUCTS[product].defects)
     pairs = [demo.draw(product, d, size, np.random.default_rng((seed, i))) for i, d in enumerate(defects)]
     types = [0 if d is None else 1 + names.index(d) for d in defects]
     images, masks = (np.stack(part) for part in zip(*pairs, strict=True))
-    return Drawn(images, masks > 0, np.array(types, np.uint8))
+    return Pieces(images, masks > 0, np.array(types, np.uint8))
 
 
 class Oracle:
@@ -82,9 +83,7 @@ class Oracle:
 
     def save(self, path: Path) -> None:
         """Write the weights."""
-        partial = path.with_suffix(".partial")
-        save_file(self.network.state_dict(), partial)
-        partial.replace(path)
+        write_atomic(path, save(self.network.state_dict()))
 
     @classmethod
     def load(cls, defects: Sequence[str], path: Path) -> Oracle:
@@ -95,13 +94,13 @@ class Oracle:
         return oracle
 
 
-def train(defects: Sequence[str], pieces: Drawn, steps: int, seed: int) -> Oracle:
+def train(defects: Sequence[str], pieces: Pieces, steps: int, seed: int) -> Oracle:
     """Train an oracle on drawn pieces, whole ones among them: cross-entropy over types, Dice of any defect."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         oracle = Oracle(defects)
     network = oracle.network.train()
-    images = torch.from_numpy(pieces.images).permute(0, 3, 1, 2)
+    images = channels_first(pieces.images)
     labels = torch.from_numpy(pieces.masks * pieces.types[:, None, None])
     optimizer = torch.optim.AdamW(network.parameters(), lr=PEAK_LR)
     for step in range(steps):
@@ -129,7 +128,7 @@ def _network(types: int) -> SmallUNet:
 
 
 def _tensor(images: Images) -> Tensor:
-    return normalise(torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2))
+    return normalise(channels_first(images))
 
 
 def _parts(images: Images, batch: int) -> list[Images]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from benchmarks.demo.oracle import Drawn, Oracle
-from benchmarks.export_sd14 import RESULTS, machine
+from benchmarks import common
+from benchmarks.demo.oracle import Oracle, Pieces
 from seas_runtime.bundle.reader import read_bundle
 from seas_runtime.dataset.sheet import overlay, sheet
 
@@ -18,21 +17,20 @@ SHOWN = 10  # pairs of each type on the sheet, the first ones
 Scores = dict[str, list[dict[str, float]]]
 
 
-def save(engine: Path, table: dict[str, Any], scores: Scores, pairs: Drawn, judge: Oracle) -> None:
+def save(engine: Path, table: dict[str, Any], scores: Scores, pairs: Pieces, judge: Oracle) -> None:
     """Write demo_quality.md, .json and .jpg."""
     manifest = read_bundle(engine).manifest
     facts = {
         "command": "python -m benchmarks.demo_quality --work WORK --engine ENGINE",
-        **machine(),
+        **common.machine(),
         "engine": manifest.digest,
         "defaults": manifest.defaults.model_dump(),
         "pairs": len(pairs.images),
         "figures": table,
         "segmenters": scores,
     }
-    (RESULTS / "demo_quality.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    (RESULTS / "demo_quality.md").write_text("\n".join(_lines(facts)) + "\n", encoding="utf-8")
-    contact_sheet(pairs, judge).save(RESULTS / "demo_quality.jpg", quality=88, optimize=True)
+    common.save(common.RESULTS / "demo_quality", facts, "\n".join(_lines(facts)) + "\n")
+    contact_sheet(pairs, judge).save(common.RESULTS / "demo_quality.jpg", quality=88, optimize=True)
 
 
 def _lines(facts: dict[str, Any]) -> list[str]:
@@ -68,8 +66,11 @@ def _lines(facts: dict[str, Any]) -> list[str]:
     for name in made["iou by type"]:
         cells = [x[key][name] for key in ("iou by type", "type by type", "diversity") for x in (made, real)]
         lines.append(f"| {name} | " + " | ".join(f"{cell:.3f}" for cell in cells) + " |")
-    lines += [
-        "",
+    return [*lines, "", *_segmenters(facts)]
+
+
+def _segmenters(facts: dict[str, Any]) -> list[str]:
+    return [
         "Distances are those of LPIPS on the oracle's features, without learned weights; diversity is their mean inside a type.",
         "",
         "## A segmenter that learns from them",
@@ -85,7 +86,6 @@ def _lines(facts: dict[str, Any]) -> list[str]:
         f"`{facts['command']}`, commit {facts['commit']}, {facts['machine']['cpu']}, {facts['machine']['cores']} cores.",
         f"Engine {facts['engine'][:16]}, {facts['defaults']}.",
     ]
-    return lines
 
 
 def _range(runs: list[dict[str, float]], key: str) -> str:
@@ -93,7 +93,7 @@ def _range(runs: list[dict[str, float]], key: str) -> str:
     return f"{np.mean(values):.3f} ({min(values):.3f} to {max(values):.3f})"
 
 
-def contact_sheet(pairs: Drawn, judge: Oracle) -> Image.Image:
+def contact_sheet(pairs: Pieces, judge: Oracle) -> Image.Image:
     """For each type: images, the same with their masks, and what the oracle marks."""
     rows, labels = [], []
     for kind, name in enumerate(judge.defects, start=1):

@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from benchmarks.common import random_feeds
 from benchmarks.experiments import turns
 from seas_runtime.backends import Backend
 from seas_runtime.backends.mnn import MnnBackend
@@ -33,7 +34,7 @@ def measure(bundle: Bundle, graph: GraphName, pairs: int, rounds: int, openvino:
     }
     if openvino:
         engines["openvino"] = OpenvinoBackend(bundle, ONE, (graph,))
-    feeds, outputs = turns.random_feeds(bundle, graph, pairs), GRAPH_OUTPUTS[graph]
+    feeds, outputs = random_feeds(bundle, graph, pairs), GRAPH_OUTPUTS[graph]
     calls = {name: lambda engine=engine: engine.run(graph, feeds, outputs) for name, engine in engines.items()}
     expected = calls["cpu"]()
     errors = {

@@ -11,11 +11,8 @@ from typing import Any
 
 import click
 import numpy as np
-import onnxruntime
 
-from benchmarks.export_sd14 import RESULTS, machine
-from seas_runtime.bundle.manifest import GraphName
-from seas_runtime.bundle.reader import Bundle
+from benchmarks import common
 
 Calls = Mapping[str, Callable[[], object]]
 PAUSE = 0.1
@@ -49,41 +46,19 @@ def take_turns(calls: Calls, rounds: int) -> dict[str, dict[str, float]]:
     }
 
 
-def random_feeds(bundle: Bundle, graph: GraphName, pairs: int) -> dict[str, Any]:
-    """Inputs of one graph for a batch of pairs; the U-Net's rows come twice, as with guidance."""
-    rng = np.random.default_rng(0)
-    rows = 2 * pairs if graph == "unet" else pairs
-    return {
-        spec.name: np.full(rows, 500, np.int64)
-        if spec.dtype == "int64"
-        else rng.normal(size=(rows, *map(int, spec.shape[1:]))).astype(np.float32)
-        for spec in bundle.manifest.graphs[graph].inputs
-    }
-
-
-def one_thread(path: Path, change: Callable[[onnxruntime.SessionOptions], object] | None = None) -> onnxruntime.InferenceSession:
-    """An ONNX file in ONNX Runtime on one thread; `change` may change the session's options."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3  # it names initializers that nothing reads any more
-    if change is not None:
-        change(options)
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-
-
 def relative_l2(found: Any, expected: Any) -> float:
-    """Distance of two arrays over the length of the second."""
+    """Distance of two arrays (of one shape) over the length of the second."""
     return float(np.linalg.norm(np.subtract(found, expected)) / np.linalg.norm(expected))
 
 
 def save(name: str, command: str, content: dict[str, Any], part: str | None = None) -> None:
     """Write results/NAME.json, or one part of its presets (what it has of other runs stays), with machine, versions and commit."""
-    path = RESULTS / f"{name}.json"
-    entry = {**machine(), "command": command, **content}
+    path = common.RESULTS / f"{name}.json"
+    entry = {**common.machine(), "command": command, **content}
     if part is not None:
         kept = json.loads(path.read_text(encoding="utf-8"))["presets"] if path.exists() else {}
         entry = {"presets": {**kept, part: {**kept.get(part, {}), **entry}}}
-    path.write_text(json.dumps(entry, indent=1) + "\n", encoding="utf-8")
+    common.save(common.RESULTS / name, entry)
     click.echo(f"saved {path}")
 
 

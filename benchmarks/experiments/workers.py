@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from benchmarks.common import random_feeds
 from benchmarks.experiments import turns
 from seas_runtime import Generator
 from seas_runtime.backends import Backend
@@ -31,7 +32,7 @@ def measure_graphs(bundle: Bundle, pairs: int, rounds: int) -> dict[str, Any]:
     found = {}
     for graph in REQUIRED_GRAPHS:
         for n in sorted({1, pairs}):
-            feeds = turns.random_feeds(bundle, graph, n)
+            feeds = random_feeds(bundle, graph, n)
             calls = {
                 name: lambda engine=engine, graph=graph, feeds=feeds: engine.run(graph, feeds, GRAPH_OUTPUTS[graph])
                 for name, engine in engines.items()

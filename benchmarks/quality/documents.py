@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from benchmarks.quality import page, paper
-from benchmarks.quality.downstream import tables as downstream_tables
+from benchmarks.quality.downstream import scores
 from benchmarks.quality.downstream.sources import Method
 from benchmarks.quality.downstream.trials import Result
 from benchmarks.quality.real import Material
@@ -69,8 +69,8 @@ def write_downstream(
         more: Tables that follow ours.
         pictures: Captions of more pictures, which lie in `out`, by file name.
     """
-    tables = [*downstream_tables.tables(results, methods, materials), *more, *paper.shown(*SCORES)]
-    captions = {**downstream_tables.pictures(results, materials, out / "trainings", out), **(pictures or {})}
+    tables = [*scores.tables(results, methods, materials), *more, *paper.shown(*SCORES)]
+    captions = {**scores.pictures(results, materials, out / "trainings", out), **(pictures or {})}
     opening = (
         "Segmentation networks learn from pairs of each origin and from the same normal images, and are tested on real images that "
         f"are held out from them. {origin} The paper's tables follow ours.",

@@ -15,6 +15,7 @@ import click
 from seas_runtime.errors import DataError, OutputError, SettingsError
 
 if TYPE_CHECKING:
+    from benchmarks.quality.real import Real
     from seas_train.config import TuneSettings
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -46,12 +47,30 @@ WORK = click.option(
     "--work", type=PATH, required=True, metavar="DIR", help="Where everything goes; the same command continues there."
 )
 BASE = click.option("--base", type=PATH, metavar="BASE", show_default="trained here", help="A small base model's folder.")
-TURN = click.option("--turn/--no-turn", default=True, help="Quarter-turns and flips; switch off for a fixed pose.")
+AUGMENT = click.option(
+    "--augment/--no-augment", "--turn/--no-turn", "augment", default=True,
+    help="Quarter-turns and flips; switch off for a fixed pose.",
+)  # fmt: skip
 STEPS = click.option("--steps", type=click.IntRange(1), metavar="N", show_default="by budget", help="Steps of every training.")
 SIDE = click.option(
     "--side", type=click.IntRange(32), metavar="PIXELS", help="Side to which images are resized.",
     show_default="64, 128, 256 by budget",
 )  # fmt: skip
+
+
+DIVISION: Mapping[str, Callable[[Any], Any]] = {
+    "data": click.option("--data", type=PATH, required=True, metavar="DIR", help="A product's data set, or a folder of several."),
+    "layout": click.option("--layout", default="auto", metavar="NAME", help="How DATA is arranged; see seas-train tune --help."),
+    "train_share": click.option(
+        "--train-share", type=SHARES, metavar="X", show_default="1/3", help="Share of each type to learn from."
+    ),
+    "split": click.option(
+        "--split", type=click.Choice(["seeded", "first"]), show_default="seeded", help="Which images are that share."
+    ),
+    "shots": click.option("--shots", type=click.IntRange(1), metavar="N", help="Anomalies of each type to learn from, instead."),
+    "split_seed": click.option("--split-seed", type=click.IntRange(0), metavar="N", show_default="0", help="Of the division."),
+}
+"""How the real images are named and divided, by the fields of `Given`."""
 
 
 def out_option(name: str) -> Callable[[Function], Function]:
@@ -73,8 +92,8 @@ class Given:
     shots: int | None
     split_seed: int | None
 
-    def products(self, runs: Sequence[Path] = ()) -> dict[str, Any]:
-        """Read and divide the products, as `real.Real` by name.
+    def products(self, runs: Sequence[Path] = ()) -> dict[str, Real]:
+        """Read and divide the products, by name.
 
         Raises:
             DataError, SettingsError: as `real.read_products` and `real.divide`; a product has no run or a run no product, or
@@ -85,7 +104,7 @@ class Given:
 
         if runs and any(value is not None for value in self._asked.values()):
             raise SettingsError("found --run and a division of the data, expected one: a run says what it held out; leave one out")
-        settings, found = self._settings, real.read_products(self.data, self.layout)
+        settings, found = self.settings, real.read_products(self.data, self.layout)
         facts: dict[str, Facts] = {}
         for run in runs:
             known = load_facts(run)
@@ -111,7 +130,7 @@ class Given:
         from seas_train.run_folder import load_facts
 
         if not runs:
-            return self._settings.model_dump(include={*self._asked, "normals"})
+            return self.settings.model_dump(include={*self._asked, "normals"})
         found: dict[str, Any] = {}
         for run in runs:
             found.setdefault(load_facts(run).product, []).append(sha256(run / "run.json"))
@@ -122,7 +141,8 @@ class Given:
         return {"train_share": self.train_share, "split": self.split, "shots": self.shots, "seed": self.split_seed}
 
     @property
-    def _settings(self) -> TuneSettings:
+    def settings(self) -> TuneSettings:
+        """Of the division, as `seas-train tune` has them."""
         from seas_train.config import TuneSettings, resolve
 
         return resolve(TuneSettings, None, None, self._asked)
@@ -130,21 +150,22 @@ class Given:
 
 def data_options(command: Function) -> Function:
     """--data, --layout and how anomalies are divided; the command is called with `given`, a `Given`."""
+    return _with_given(command, DIVISION)
 
+
+def data_options_but_shots(command: Function) -> Function:
+    """The same for a command whose --shots are several: `given` has none."""
+    return _with_given(command, {name: option for name, option in DIVISION.items() if name != "shots"})
+
+
+def _with_given(command: Function, chosen: Mapping[str, Callable[[Any], Any]]) -> Function:
     @functools.wraps(command)
     def given(*args: Any, **options: Any) -> Any:
-        fields = {name: options.pop(name) for name in Given.__dataclass_fields__}
+        fields: dict[str, Any] = dict.fromkeys(DIVISION) | {name: options.pop(name) for name in chosen}
         return command(*args, given=Given(**fields), **options)
 
     wrapped: Any = given
-    for decorate in reversed((
-        click.option("--data", type=PATH, required=True, metavar="DIR", help="A product's data set, or a folder of several."),
-        click.option("--layout", default="auto", metavar="NAME", help="How DATA is arranged; see seas-train tune --help."),
-        click.option("--train-share", type=SHARES, metavar="X", show_default="1/3", help="Share of each type to learn from."),
-        click.option("--split", type=click.Choice(["seeded", "first"]), show_default="seeded", help="Which images are that share."),
-        click.option("--shots", type=click.IntRange(1), metavar="N", help="Anomalies of each type to learn from, instead."),
-        click.option("--split-seed", type=click.IntRange(0), metavar="N", show_default="0", help="Of the division."),
-    )):  # fmt: skip
+    for decorate in reversed(list(chosen.values())):
         wrapped = decorate(wrapped)
     return wrapped
 
@@ -235,3 +256,27 @@ def division(real: Mapping[str, Any]) -> dict[str, Any]:
     """How many images each product learns from and is tested on, for the facts of a document."""
     parts = ("few", "normals", "held_out", "test_normals")
     return {name: {part: len(getattr(found, part)) for part in parts} for name, found in real.items()}
+
+
+def one(given: Given) -> Real:
+    """The only product.
+
+    Raises:
+        DataError: DATA holds several.
+    """
+    found = given.products()
+    if len(found) > 1:
+        raise DataError(f"{given.data}: holds the products {', '.join(found)}, expected the folder of one; give that folder")
+    return next(iter(found.values()))
+
+
+def facts(ctx: click.Context, **more: Any) -> dict[str, Any]:
+    """Origin of a document, before anything is computed."""
+    from benchmarks.quality import tables
+
+    return tables.origin(ctx.meta["words"], **more)
+
+
+def log(line: str) -> None:
+    """Show progress beside the results."""
+    click.echo(line, err=True)

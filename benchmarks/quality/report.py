@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,14 @@ from benchmarks.quality.downstream import sources, trials
 from benchmarks.quality.downstream.comparators import COMPARATORS
 from benchmarks.quality.downstream.segmentation import SegmenterSettings
 from benchmarks.quality.downstream.sources import Method
-from benchmarks.quality.metrics import backbones
-from benchmarks.quality.metrics import tables as generation_tables
+from benchmarks.quality.metrics import backbones, judgement
 from benchmarks.quality.metrics.generation import GenerationSettings
 from benchmarks.quality.options import division
 from benchmarks.quality.pairs import by_type, read_pairs
-from benchmarks.quality.pipeline import Effort, Pipeline, seconds
+from benchmarks.quality.pipeline import Effort, Pipeline
 from benchmarks.quality.real import Material, Real, write_learnable
 from benchmarks.quality.tables import Table
+from benchmarks.stages import Log, seconds
 from seas_runtime.errors import DataError
 from seas_train.config import resolve
 
@@ -70,7 +70,7 @@ def compare(
     side: int,
     seeds: int,
     out: Path,
-    say: Callable[[str], object],
+    log: Log,
 ) -> tuple[list[trials.Result], list[Method], dict[str, Material]]:
     """Train a segmenter on the pairs of every method and seed, as far as that is not done.
 
@@ -85,20 +85,20 @@ def compare(
         raise DataError(f"{pairs}: found {most} pairs with a mask, expected at least {max(CURVE)}; train the generator longer")
     counts = (most, *(most // part for part in CURVE))
     planned = trials.plan(kept, (settings.network,), (settings.scope,), counts, seeds)
-    return trials.run(planned, kept, materials, settings, out / "trainings", say), kept, materials
+    return trials.run(planned, kept, materials, settings, out / "trainings", log), kept, materials
 
 
 def judge(real: Real, pairs: Path, side: int, out: Path, pipeline: Pipeline) -> tuple[list[Table], dict[str, str]]:
     """Tables of the generation metrics, by the proxy backbone, and a sheet of pairs."""
     products, generated = {real.product.name: real}, read_pairs(pairs)
     fewest = min(len(records) for found in generated.values() for records in by_type(found).values())
-    settings = GenerationSettings(side=side, splits=min(SPLITS, fewest), turn=pipeline.turn)
+    settings = GenerationSettings(side=side, splits=min(SPLITS, fewest), augment=pipeline.augment)
     try:
-        found = generation_tables.judge(products, generated, backbones.load(), settings, pipeline.say, out / "measured")
-        tables = generation_tables.tables(found)
+        found = judgement.judge(products, generated, backbones.load(), settings, pipeline.log, out / "measured")
+        tables = judgement.tables(found)
     except DataError as error:  # a score that so few pairs do not have
         tables = [Table("Fidelity and diversity", ("not measured",), ((error.message,),))]
-    return tables, generation_tables.picture(products, generated, side, out)
+    return tables, judgement.picture(products, generated, side, out)
 
 
 def stage_table(work: Path, results: Sequence[trials.Result]) -> Table:
@@ -125,8 +125,8 @@ def run(
         click.ClickException: as the parts.
     """
     pairs, out = make(real, pipeline, EFFORTS[budget], base, licence), pipeline.work / "report"
-    settings = resolve(SegmenterSettings, budget, None, {"turn": pipeline.turn})
-    results, compared, materials = compare(real, pairs, settings, side, seeds, out, pipeline.say)
+    settings = resolve(SegmenterSettings, budget, None, {"augment": pipeline.augment})
+    results, compared, materials = compare(real, pairs, settings, side, seeds, out, pipeline.log)
     tables, captions = judge(real, pairs, side, out, pipeline)
     found = facts | {
         "effort": vars(EFFORTS[budget]),

@@ -8,10 +8,10 @@ import json
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from benchmarks import common
 from seas_runtime.errors import OutputError, SettingsError
 from seas_runtime.files import write_atomic
 
@@ -152,13 +152,10 @@ def origin(words: Sequence[str], **more: Any) -> dict[str, Any]:
     Raises:
         SettingsError: A package whose version belongs here is not installed.
     """
-    from benchmarks.export_sd14 import machine
-
-    try:
-        found = machine()
-        found["versions"] |= {name: version(name) for name in PACKAGES}
-    except PackageNotFoundError as error:
-        raise SettingsError(f'{error.name} is not installed; run pip install ".[cpu,train,export,dev]"') from None
+    found, own = common.machine(), common.versions(PACKAGES)
+    if missing := [name for name, number in own.items() if number == "not installed"]:
+        raise SettingsError(f'{missing[0]} is not installed; run pip install ".[cpu,train,export,dev]"')
+    found["versions"] |= own
     return {"command": " ".join(["python -m benchmarks.quality", *map(_short, words)]), **more, **found}
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
@@ -17,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.experiments.turns import random_feeds
-from benchmarks.speed.job import Candidate, Job
+from benchmarks.common import random_feeds
+from benchmarks.speed.job import GUIDANCE, MASK_STEPS, STEPS, THRESHOLD, Candidate, Job
 from benchmarks.speed.torch_candidates import Compiled, Product, Reference, Rounded, Torch, TorchWorkers
 from seas_runtime import Generator, Options, Pair
 from seas_runtime.backends import Backend, BatchBackend, open_backend
@@ -40,7 +41,7 @@ class Timed:
         self._backend, self._lock = backend, Lock()
 
     def run(self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]) -> dict[str, NDArray[np.float32]]:
-        """Run one graph."""
+        """Run one graph; feeds and results (rows, ...) as the manifest says."""
         began = time.perf_counter()
         try:
             return self._backend.run(graph, feeds, outputs)
@@ -58,7 +59,7 @@ class Canned:
         self.workers, self.describe, self._graphs = backend.workers, backend.describe, bundle.manifest.graphs
 
     def run(self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]) -> dict[str, NDArray[np.float32]]:
-        """Zeros."""
+        """Zeros (rows, ...) as the manifest says."""
         specs = self._graphs[graph]
         rows = len(feeds[specs.inputs[0].name])
         shapes = {spec.name: (rows, *map(int, spec.shape[1:])) for spec in specs.outputs}
@@ -74,8 +75,8 @@ class Runtime:
         self.backend = Timed(opened)
         runs_the_loop = isinstance(opened, BatchBackend)  # whose graphs cannot be timed from here
         self.generator = Generator(self.bundle, opened if runs_the_loop else self.backend)
-        options = Options(count=job.count, batch=job.batch, max_area=1.0, retries=0)  # steps and the like are the bundle's
-        self.settings = resolve(self.bundle.manifest, backend, options)
+        how = Options(steps=STEPS, guidance=GUIDANCE, threshold=THRESHOLD, mask_steps=MASK_STEPS, max_area=1.0, retries=0)
+        self.settings = resolve(self.bundle.manifest, backend, replace(how, count=job.count, batch=job.batch))
         self.parts = [[len(part) for part in cut(batch, self.backend.workers)] for batch in self.settings.plan().batches()]
         sizes = {size for batch in self.parts for size in batch}
         self.feeds = {(graph, size): random_feeds(self.bundle, graph, size) for graph in REQUIRED_GRAPHS for size in sizes}

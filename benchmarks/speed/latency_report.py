@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks import common
 from benchmarks.speed.job import MASK_STEPS, STEPS
 
 CALLS = {"unet": STEPS, "mask": MASK_STEPS, "decode": 1}  # of a pair
@@ -100,7 +100,7 @@ def table(facts: dict[str, Any], stem: str) -> str:
     work = ", ".join(f"{request} {value:.2f}" for request, value in facts["gflop"].items())
     lines += [f"GFLOP per pair, two for each multiply-add: {work}. Winograd convolutions do fewer and are counted in full."]
     lines += ["", f"![pairs per second]({stem}.png)", ""]
-    lines += [f"- {key}: {json.dumps(facts[key])}" for key in ("machine", "versions", "commit", "commands")]
+    lines += common.listed(facts, "machine", "versions", "commit", "commands")
     return "\n".join([*lines, ""])
 
 
@@ -124,6 +124,6 @@ def plot(facts: dict[str, Any], path: Path) -> None:
 
 
 def write(facts: dict[str, Any], stem: Path) -> None:
-    """Save STEM.md and STEM.png."""
-    Path(f"{stem}.md").write_text(table(facts, stem.name), encoding="utf-8")
+    """Save STEM.json, STEM.md and STEM.png."""
+    common.save(stem, facts, table(facts, stem.name))
     plot(facts, Path(f"{stem}.png"))

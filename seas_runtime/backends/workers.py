@@ -15,10 +15,13 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from math import ceil
 from queue import SimpleQueue
 from threading import Event
 from types import TracebackType
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from seas_runtime.backends.quota import cpu_quota
 
 if TYPE_CHECKING:
     from seas_runtime.bundle.manifest import Manifest
@@ -65,10 +68,12 @@ def is_small(manifest: Manifest) -> bool:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Cores that this process may use: a container's quota of processor time counts as so many whole cores, rounded up."""
+    if sys.platform != "linux":
+        return os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0))
+    quota = cpu_quota()
+    return cores if quota is None else min(cores, max(1, ceil(quota)))
 
 
 @contextmanager

@@ -1,1 +1,1 @@
-"""Data sets on disk: imported from annotation tools; written so that a run can be continued, with records and contact sheet."""
+"""Data sets on disk: imported from annotation tools, written so that a run can be continued, reviewed, exported."""

@@ -7,8 +7,6 @@ made again. Normal images are a series of their own, see `series`.
 
 from __future__ import annotations
 
-import io
-import json
 import re
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -16,19 +14,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
-from numpy.typing import NDArray
-from PIL import Image
-
-from seas_runtime.dataset.records import Journal, Line, RunRecord, check_same_run, read_record, write_record
+from seas_runtime.dataset.decisions import REVIEW
+from seas_runtime.dataset.pictures import encode
+from seas_runtime.dataset.png import are_whole
+from seas_runtime.dataset.records import RUN, Entry, Journal, Line, RunRecord, check_same_run, read_record, write_record
 from seas_runtime.dataset.series import PAIRS, SERIES, Series
 from seas_runtime.errors import OutputError
 from seas_runtime.files import LOCK, TEMPORARY_SUFFIX, flush_folder, inside, locked, write_atomic
 from seas_runtime.sampling.pairs import Pair
 from seas_runtime.settings import Settings
 
-RUN = "run.json"
 THREADS = 2
 PENDING_BATCHES = 4
 _OURS = re.compile(rf"(\d{{6,}})(_mask)?\.png({re.escape(TEMPORARY_SUFFIX)})?")
@@ -108,7 +104,7 @@ class Writer:
         at all, its pictures are not ours.
         """
         held = [series for series in SERIES if self._holds(series)]
-        if held:
+        if held or (self.out / REVIEW).exists():  # decisions are on pairs of this run
             check_same_run(self.out, begun, self.record.settings)
         for series in SERIES:
             if series in held:
@@ -151,18 +147,18 @@ class Writer:
                     yield file, int(ours[1])
 
     def _in_place(self, index: int, text: bytes) -> bool:
-        """Whether a line is that of this run's pair, whose files are there."""
-        line, names = json.loads(text), self.series.files(self.record.settings, index)
-        told = tuple(line[key] for key in ("file_name", "mask_file_name") if key in line)
-        return self._ours(index, line) and told == names and all((self.out / name).is_file() for name in names)
+        """Whether a line is that of this run's pair, whose files are there and whole."""
+        entry, names = Entry.model_validate_json(text), self.series.files(self.record.settings, index)
+        told = tuple(name for name in (entry.file_name, entry.mask_file_name) if name is not None)
+        return self._ours(index, entry) and told == names and are_whole(self.out / name for name in names)
 
     def _given_up(self, index: int, text: bytes) -> bool:
-        line = json.loads(text)
-        return self._ours(index, line) and isinstance(line.get("verdict"), str)
+        entry = Entry.model_validate_json(text)
+        return self._ours(index, entry) and entry.verdict is not None
 
-    def _ours(self, index: int, line: Line) -> bool:
+    def _ours(self, index: int, entry: Entry) -> bool:
         defects = self.plan.defects
-        return line.get("defect") == defects[index % len(defects)] and isinstance(line.get("attempt"), int)
+        return entry.defect == defects[index % len(defects)]
 
     def _write(self, pair: Pair) -> None:
         if not pair.good:
@@ -171,7 +167,7 @@ class Writer:
         for name, pixels in zip(names, (pair.image, pair.mask), strict=False):  # a normal image has no mask
             path = inside(self.out, name)
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, _png(pixels))
+            write_atomic(path, encode(pixels))
 
     def _finish_oldest(self) -> None:
         """Wait for a batch's files, then add its lines; it stays pending until then, should a signal come."""
@@ -219,9 +215,3 @@ def _explained(out: Path) -> Iterator[None]:
         raise OutputError(
             f"{error.filename or out}: {error.strerror or error}; fix that and run the same command again, finished pairs are kept"
         ) from error
-
-
-def _png(pixels: NDArray[Any]) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "PNG")
-    return stream.getvalue()

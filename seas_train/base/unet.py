@@ -83,13 +83,7 @@ def rate(step: int, settings: BaseSettings) -> float:
 
 
 def train(
-    model: Components,
-    parts: tuple[str, ...],
-    seen: Looked,
-    caption: Caption,
-    mark: Mark,
-    out: Path,
-    settings: BaseSettings,
+    model: Components, parts: tuple[str, ...], seen: Looked, caption: Caption, mark: Mark, out: Path, settings: BaseSettings
 ) -> None:
     """Train for `steps`; what learned becomes the average of its weights on the way.
 

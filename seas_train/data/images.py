@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import warnings
 from pathlib import Path
@@ -125,3 +126,10 @@ def _grey(image: Image.Image, path: Path) -> npt.NDArray[np.uint8]:
     if (rgb != rgb[..., :1]).any():
         raise DataError(f"{path}: the mask is coloured, expected only 0 and 255 (black and white); save it so as PNG")
     return rgb[..., 0]
+
+
+def png(image: Image.Image) -> bytes:
+    """An image as a PNG file."""
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    return stream.getvalue()

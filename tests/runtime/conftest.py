@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 from click.testing import CliRunner
 
+from seas_runtime.bundle import graph_rules
 from seas_runtime.bundle.reader import read_bundle, write_manifest
 from seas_runtime.cli import generate
 from tests.runtime.small_bundle import change_graph, manifest_fields, seal, write_parts, write_photographs
@@ -43,6 +44,13 @@ def edit_graph(plan_folder):
     """Change one ONNX file of `plan_folder` and seal the bundle again, as an attacker could."""
 
     return partial(change_graph, plan_folder)
+
+
+@pytest.fixture
+def any_operator(monkeypatch):
+    """Let graphs hold operators that our export does not write, to see what an engine says of them."""
+    monkeypatch.setattr(graph_rules, "OPERATORS", graph_rules.OPERATORS | {"NoSuchOperator", "Unique", "Det", "Bend", "QuickGelu"})
+    monkeypatch.setattr(graph_rules, "DOMAINS", graph_rules.DOMAINS | {"own", "com.microsoft"})
 
 
 @pytest.fixture

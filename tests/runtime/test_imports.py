@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+from tests.runtime import import_graph
 from tests.runtime.own_process import FORBIDDEN, loaded, processor_seconds
 
 EVERYTHING = """
@@ -15,12 +16,10 @@ print(json.dumps(sorted(sys.modules)))
 """
 
 
-# What training may take from the runtime, with the packages that hold it; the solver's table knows the manifest's schedule.
+# What training may take from the runtime; the solver's table knows the manifest's schedule.
 LEAVES = (
-    "errors", "files", "telemetry",
-    "bundle", "bundle.names", "bundle.manifest",
-    "dataset", "dataset.sheet",
-    "sampling", "sampling.defaults", "sampling.noise", "sampling.solver",
+    "commands", "errors", "files", "telemetry", "terminal", "bundle.names", "bundle.manifest",
+    "dataset.importers.hint", "dataset.sheet", "dataset.shapes.widths", "sampling.defaults", "sampling.noise", "sampling.solver",
 )  # fmt: skip
 
 
@@ -31,8 +30,7 @@ def test_no_module_of_the_runtime_loads_a_training_package():
 
 
 def test_training_knows_of_the_runtime_only_its_leaves():
-    modules = set(loaded(EVERYTHING.replace("seas_runtime", "seas_train")))
-    known = {name for name in modules if name.startswith("seas_runtime.")}
+    known = import_graph.known("seas_train", "seas_runtime")
     assert {"seas_runtime.errors", "seas_runtime.files"} <= known
     assert known <= {f"seas_runtime.{name}" for name in LEAVES}
 
@@ -45,6 +43,18 @@ def test_reading_a_bundle_loads_no_engine():
 def test_the_command_line_alone_loads_neither_numpy_nor_an_engine():
     modules = loaded("import json, sys, seas_runtime.cli; print(json.dumps(sorted(sys.modules)))")
     assert [name for name in modules if name in (*FORBIDDEN, "numpy", "onnxruntime", "pydantic", "PIL")] == []
+
+
+def test_generating_and_the_review_command_alone_load_no_server():
+    modules = loaded(
+        "import json, sys, seas_runtime.generate, seas_runtime.dataset.review.cli; print(json.dumps(sorted(sys.modules)))"
+    )
+    assert [name for name in modules if name.split(".")[0] in ("starlette", "uvicorn", "anyio", "selenium")] == []
+
+
+def test_the_review_command_alone_loads_neither_numpy_nor_pillow():
+    modules = loaded("import json, sys, seas_runtime.dataset.review.cli; print(json.dumps(sorted(sys.modules)))")
+    assert [name for name in modules if name in (*FORBIDDEN, "numpy", "pydantic", "PIL", "starlette")] == []
 
 
 def test_help_answers_at_once():

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from seas_train import masks, run_folder, tune
-from tests.train.training.test_checkpoint import killed_at
+from tests.train.small_stage import killed_at
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 

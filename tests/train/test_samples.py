@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from seas_runtime.bundle.conditioning import Conditioning
 from seas_runtime.bundle.manifest import Start
-from seas_runtime.errors import SettingsError
+from seas_runtime.errors import OutputError, SettingsError
 from seas_runtime.sampling.pairs import Plan, draw_pair, start_latent
 from seas_train import reference, run_folder, samples
 from seas_train.reference import SampleSettings
@@ -65,3 +66,11 @@ def test_a_picture_is_there_whole_or_not_at_all(run, tmp_path):
     defect = run.facts.defects[0]
     names = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file())
     assert names == [f"{defect}/000000.png", f"{defect}/000000_mask.png", "sheet.png"]
+
+
+def test_a_type_s_name_that_leads_out_of_the_folder(run, tmp_path, monkeypatch):
+    stray = samples.Pair(0, "../../stray", *[Image.new("L", (8, 8))] * 2)
+    monkeypatch.setattr(samples, "pairs", lambda *_: iter([stray]))
+    with pytest.raises(OutputError, match="leads out of"):
+        samples.write(run, tmp_path / "out", samples.Order(("../../stray",), 1, 0, 1, 0.5), SampleSettings())
+    assert not list(tmp_path.rglob("*.png"))

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.quality import documents, paper, report
-from benchmarks.quality.ablation import tables as ablation_tables
-from benchmarks.quality.ablation import variants
-from benchmarks.quality.ablation.tables import EMPTY, IMAGES, PAIRS, Found
+from benchmarks.quality.ablation import variants, verdicts
 from benchmarks.quality.ablation.variants import OURS, Variant
+from benchmarks.quality.ablation.verdicts import EMPTY, IMAGES, PAIRS, Found
 from benchmarks.quality.downstream import trials
 from benchmarks.quality.downstream.fitting import Images
+from benchmarks.quality.downstream.scores import PIXEL, chance, percent
 from benchmarks.quality.downstream.segmentation import SegmenterSettings
 from benchmarks.quality.downstream.sources import Method
-from benchmarks.quality.downstream.tables import PIXEL, chance, percent
 from benchmarks.quality.metrics.backbones import Backbones
 from benchmarks.quality.metrics.generation import GenerationSettings, evaluate, mean_over_types
 from benchmarks.quality.options import division
 from benchmarks.quality.pairs import LoadedPairs, by_type, load_pairs, read_pairs
-from benchmarks.quality.pipeline import Effort, Pipeline, knows_anomalies, seconds
+from benchmarks.quality.pipeline import Effort, Pipeline, knows_anomalies
 from benchmarks.quality.real import Material, Real, load, write_learnable
 from benchmarks.quality.tables import Document, Seeds, Table, save
+from benchmarks.stages import seconds
 from seas_runtime.errors import DataError
 from seas_train.config import resolve
 from seas_train.data.layouts import Record
@@ -92,12 +92,12 @@ def tables(bench: Bench, number: str) -> list[Table]:
     beside = [column for column in published.columns if column not in IMAGES]
     made_tables: list[Table] = []
     if beside:
-        made_tables.append(ablation_tables.beside(published, beside, found, chance([bench.material.test.masks], PIXEL)))
+        made_tables.append(verdicts.beside(published, beside, found, chance([bench.material.test.masks], PIXEL)))
     if set(IMAGES) & set(published.columns):
         unlike = paper.unlike(_image_side(bench), _splits(bench), [_each(bench)])
         proxies = not bench.backbones.classifier_origin.comparable
-        made_tables.append(ablation_tables.of_images(published, found, unlike, proxies))
-    return [*made_tables, ablation_tables.conclusions(published, found, bench.seeds)]
+        made_tables.append(verdicts.of_images(published, found, unlike, proxies))
+    return [*made_tables, verdicts.conclusions(published, found, bench.seeds)]
 
 
 def _pairs(bench: Bench, variant: Variant, seed: int) -> list[Path]:
@@ -148,13 +148,13 @@ def _downstream(bench: Bench, name: str, made: Sequence[Sequence[Path]]) -> dict
     lost = Seeds(tuple(100 * float((~kept).mean()) for kept in marked))
     numbers: dict[str, Seeds | None] = {EMPTY: lost, PAIRS: Seeds(tuple(float(kept.sum()) for kept in marked))}
     if max(lost.values) == 100:
-        bench.pipeline.say(f"{name}: the masks of all pairs of a seed are empty")
+        bench.pipeline.log(f"{name}: the masks of all pairs of a seed are empty")
         return dict.fromkeys(PIXEL) | numbers
     results, folder = [], bench.pipeline.work / "trainings"
     for seed, (pairs, kept) in enumerate(zip(loaded, marked, strict=True)):
         method = Method(name, pairs={product: LoadedPairs(pairs.images[kept], pairs.masks[kept])})
         planned = [trials.Trial(name, bench.settings.network, "unified", int(kept.sum()), seed)]
-        results += trials.run(planned, [method], {product: bench.material}, bench.settings, folder, bench.pipeline.say)
+        results += trials.run(planned, [method], {product: bench.material}, bench.settings, folder, bench.pipeline.log)
     return {column: percent(results, score) for column, score in PIXEL.items()} | numbers
 
 
@@ -175,7 +175,7 @@ def _images(bench: Bench, made: Sequence[Sequence[Path]]) -> dict[str, Seeds | N
                 for defect, records in types.items()
             ]
         except DataError as error:
-            bench.pipeline.say(error.message)
+            bench.pipeline.log(error.message)
             return dict.fromkeys(IMAGES)
         values.append(mean_over_types(scores))
     return {column: Seeds(column_values) for column, column_values in zip(IMAGES, zip(*values, strict=True), strict=True)}
@@ -204,13 +204,11 @@ def run(
     side: int,
     seeds: int,
     base: Path | None,
-    work: Path,
+    pipeline: Pipeline,
     backbones: Backbones,
     facts: dict[str, Any],
-    say: Callable[[str], object],
-    turn: bool = True,
 ) -> None:
-    """Run the rows of these tables that are not done yet, and write ablation.md, .json, .csv and index.html into `work`/ablation.
+    """Run the rows of these tables that are not done yet, and write ablation.md, .json, .csv and index.html into WORK/ablation.
 
     Args:
         real: The product.
@@ -219,20 +217,18 @@ def run(
         side: To which segmenters see images, pixels.
         seeds: How often every row is trained.
         base: A base model, or None for one that is trained here.
-        work: Where everything goes.
+        pipeline: Runs the stages in its folder, WORK.
         backbones: For IS and IC-LPIPS.
         facts: Of the document.
-        say: Called with a line for each stage.
-        turn: Whether everything learns from quarter-turned and flipped images too.
 
     Raises:
         click.ClickException: as the stages.
     """
     _require_enough(real, numbers)
-    pipeline, effort = Pipeline(work, say, turn), EFFORTS[budget]
+    work, effort = pipeline.work, EFFORTS[budget]
     material, learnable = load(real, side), write_learnable(real, work / "learnable")
     start = base or pipeline.base(learnable, effort, NOT_STATED)
-    settings = resolve(SegmenterSettings, budget, None, {"turn": turn})
+    settings = resolve(SegmenterSettings, budget, None, {"augment": pipeline.augment})
     bench = Bench(real, material, learnable, start, effort, settings, seeds, backbones, pipeline)
     found = facts | {
         "effort": vars(effort),
@@ -243,7 +239,7 @@ def run(
     made: list[Table] = []
     for number in numbers:
         made += tables(bench, number)
-        opening = (OPENING, KNOWING if knows_anomalies(start) else UNKNOWING, ablation_tables.summary(made))
+        opening = (OPENING, KNOWING if knows_anomalies(start) else UNKNOWING, verdicts.summary(made))
         document = Document("ablation", "Ablations", opening, tuple(made), found | {"seconds": seconds(work)})
         save(document, work / "ablation")  # after every table: the next may take hours
     documents.write(document, work / "ablation")

@@ -197,7 +197,7 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
 def _turn(
     image: Tensor, target: Tensor, mask: Tensor, settings: DraemSettings, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
-    if not settings.turn:
+    if not settings.augment:
         return image, target, mask
     both, mask = augment(torch.stack([image, target]), mask, generator)
     return both[0], both[1], mask

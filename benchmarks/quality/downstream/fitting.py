@@ -35,7 +35,7 @@ class FitSettings(Settings):
     lr: float = Field(2e-3, gt=0, description="Peak learning rate of AdamW; half a cosine down to 2 % of it.")
     weight_decay: float = Field(0.01, ge=0, description="AdamW weight decay.")
     normal_share: float = Field(0.25, ge=0, lt=1, description="Share of normal images in a batch.")
-    turn: bool = Field(True, description="Random quarter-turns and flips; switch off for a fixed pose.")
+    augment: bool = Field(True, description="Random quarter-turns and flips; switch off for a fixed pose.")
     device: Literal["auto", "cpu"] = Field("auto", description="auto: a GPU where there is one.")
 
 

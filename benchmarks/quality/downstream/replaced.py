@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.quality.downstream import draem
 from benchmarks.quality.downstream.draem import DraemSettings
+from benchmarks.quality.downstream.scores import IMAGE, PIXEL
 from benchmarks.quality.downstream.sources import Method, sources
-from benchmarks.quality.downstream.tables import IMAGE, PIXEL
 from benchmarks.quality.real import Material, digest
 from benchmarks.quality.tables import Cell, Seeds, Table
+from benchmarks.stages import Log
 from seas_runtime.files import write_atomic
 from seas_train.options import require_same
 
@@ -30,7 +31,7 @@ def run(
     count: int,
     seeds: int,
     folder: Path,
-    say: Callable[[str], object],
+    log: Log,
 ) -> list[dict[str, Rows]]:
     """Compare both detectors on every product, for each seed.
 
@@ -46,7 +47,7 @@ def run(
             began = time.monotonic()
             products[name] = _kept(folder / f"{name}-{method.name}-{seed}.json", method, name, material, settings, count, seed)
             aps = ", ".join(f"{key} {100 * row['pixel_ap']:.2f}" for key, row in products[name].items())
-            say(f"{name}, seed {seed}: pixel AP {aps}, {time.monotonic() - began:.0f} s")
+            log(f"{name}, seed {seed}: pixel AP {aps}, {time.monotonic() - began:.0f} s")
         found.append(products)
     return found
 

@@ -71,13 +71,16 @@ class SegmenterSettings(FitSettings):
     )
     jitter: float = Field(0.1, ge=0, lt=1, description="Brightness, contrast and colour of an image change by up to this share.")
     dice: float = Field(1.0, ge=0, description="Weight of the Dice loss beside the cross-entropy.")
+    order: Literal["mixed", "in-turn"] = Field(
+        "mixed", description="Sources mixed in every batch by weight, or in turn, each for its share of the steps."
+    )
     weights: Path | None = Field(
         None, description="File of the ResNet's weights, for upernet and lfd; without one they are random."
     )
 
 
 def segment(tasks: Mapping[str, Task], settings: SegmenterSettings, seed: int) -> dict[str, Maps]:
-    """Train as the settings' scope says and predict the test images of every product.
+    """Train as the settings' scope says and predict the test images of every product: maps (t, s, s) in [0, 1].
 
     In a unified network every product is drawn with the same chance, its sources by their weights.
 
@@ -94,7 +97,7 @@ def segment(tasks: Mapping[str, Task], settings: SegmenterSettings, seed: int) -
 
 
 def evaluate(tasks: Mapping[str, Task], maps: Mapping[str, Maps]) -> dict[str, Scores]:
-    """Scores of each product's maps on its test images; the paper averages them over products.
+    """Scores of each product's maps (t, s, s) on its test images; the paper averages them over products.
 
     Raises:
         DataError: a product's test images are of one class only; it is named.
@@ -118,7 +121,7 @@ def train(sources: Sequence[Source], normals: Images, settings: SegmenterSetting
     """Train a network of `segmenters.NETWORKS`.
 
     A batch has round(batch * normal_share) normal images (none where there are none, never all). Every other place draws a
-    source by weight, then a pair of it, uniform and with replacement.
+    source by weight, then a pair of it, uniform and with replacement; where the order is "in-turn", of the source whose turn it is.
 
     Args:
         sources: Pairs to learn from, at least one, all squares of one size; several are mixed by weight.
@@ -140,12 +143,20 @@ def train(sources: Sequence[Source], normals: Images, settings: SegmenterSetting
     tensors, weights = _tensors(sources, normals), torch.tensor([source.weight for source in sources])
 
     def loss_of(step: int) -> Tensor:
-        images, masks = _batch(tensors, weights, settings, step_generator(seed, step))
+        now = weights if settings.order == "mixed" else in_turn(weights, step / settings.steps)
+        images, masks = _batch(tensors, now, settings, step_generator(seed, step))
         logits = network(images.to(device))
         return segmentation_loss(logits, masks.to(device), settings.dice, network.auxiliary_weight)
 
     optimise(network, settings, seed, loss_of)
     return network
+
+
+def in_turn(weights: Tensor, part: float) -> Tensor:
+    """Weights (n,) of a step: 1 for the origin whose turn it is when a `part` of the steps, in [0, 1), is done."""
+    ends = torch.cumsum(weights / weights.sum(), dim=0)
+    turn = int((ends[:-1] <= part + 1e-6).sum())
+    return F.one_hot(torch.tensor(turn), len(weights)).float()
 
 
 def segmentation_loss(logits: Sequence[Tensor], masks: Tensor, dice: float, auxiliary: float) -> Tensor:
@@ -214,7 +225,7 @@ def _batch(
     for images, masks in chosen:
         (index,) = draw(len(images), 1, generator)
         image, mask = images[index], masks[index]
-        if settings.turn:
+        if settings.augment:
             image, mask = augment(image, mask, generator)
         items.append((jitter(image.float(), settings.jitter, generator), mask))
     return normalise(torch.stack([image for image, _ in items])), torch.stack([mask for _, mask in items]).long()

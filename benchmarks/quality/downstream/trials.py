@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,13 @@ from benchmarks.quality.downstream.sources import Method, tasks
 from benchmarks.quality.metrics.backbones import sha256
 from benchmarks.quality.options import stem
 from benchmarks.quality.real import Material, digest
+from benchmarks.stages import Log
 from seas_runtime.errors import DataError
 from seas_runtime.files import write_atomic
 from seas_train.options import require_same
 
 Row = dict[str, float]
-"""Scores of one product by name, as `pixels.Scores.row` gives them."""
-Say = Callable[[str], object]
+"""Scores of one product by name, as `segmentation.Scores.row` gives them."""
 
 
 @dataclass(frozen=True, order=True)
@@ -83,7 +83,7 @@ def run(
     materials: Mapping[str, Material],
     settings: SegmenterSettings,
     folder: Path,
-    say: Say,
+    log: Log,
     weights: Mapping[str, Path] | None = None,
 ) -> list[Result]:
     """Run what is not done yet.
@@ -94,7 +94,7 @@ def run(
         materials: Each product's images.
         settings: Of every training, but for its network, scope and weights.
         folder: Where results are kept, a JSON file and the maps for each training.
-        say: Called with a line for each.
+        log: Called with a line for each.
         weights: Files of weights by network.
 
     Raises:
@@ -109,7 +109,7 @@ def run(
         own = settings.model_copy(update=chosen)
         found = _kept(folder, trial, named[trial.method], materials, own)
         ap = np.mean([row["pixel_ap"] for row in found.scores.values()])
-        say(
+        log(
             f"[{index}/{len(planned)}] {trial.method}, {trial.network}, {trial.count} pairs, seed {trial.seed}: "
             f"pixel AP {100 * ap:.2f}, {found.seconds:.0f} s"
         )

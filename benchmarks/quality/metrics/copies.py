@@ -16,6 +16,7 @@ from scipy import ndimage
 
 from benchmarks.quality.downstream.fitting import Images, Masks
 from benchmarks.quality.metrics.perceptual import Perceptual, distances
+from benchmarks.quality.metrics.segmentation import overlaps
 from benchmarks.quality.pairs import LoadedPairs
 
 Floats = npt.NDArray[np.float64]
@@ -90,7 +91,7 @@ def report(
     training: LoadedPairs,
     batch: int = 8,
     *,
-    turn: bool = True,
+    augment: bool = True,
     refused: Mapping[str, int] | None = None,
 ) -> CopyReport:
     """Check the generated pairs of one defect type against the training anomalies of that type, at least one of both.
@@ -100,10 +101,10 @@ def report(
         generated: Square pairs.
         training: Square pairs of the same side.
         batch: Images computed at a time.
-        turn: Whether a turned or flipped training anomaly is one too, as it is where training turns and flips images.
+        augment: Whether a turned or flipped training anomaly is one too, as it is where training turns and flips images.
         refused: Pairs that `seas-gen` refused, by verdict.
     """
-    views = symmetric_views(training) if turn else training
+    views = symmetric_views(training) if augment else training
     found = nearest(perceptual, generated, views, batch)
     apart = _apart(perceptual, training.images, views.images, batch)
     count = len(training.images)
@@ -150,10 +151,10 @@ def nearest(perceptual: Perceptual, generated: LoadedPairs, training: LoadedPair
     """
     apart = _apart(perceptual, generated.images, training.images, batch)
     index = apart.argmin(axis=1)
-    pixel, overlap = np.empty(len(index)), np.empty(len(index))
+    pixel = np.empty(len(index))
     for i, k in enumerate(index):
         pixel[i] = _difference(generated, i, training, k)
-        overlap[i] = _iou(generated.masks[i], training.masks[k])
+    overlap = overlaps(generated.masks, training.masks[index], both_empty=0.0)
     return Nearest(index, apart.min(axis=1), pixel, overlap)
 
 
@@ -212,11 +213,6 @@ def _difference(generated: LoadedPairs, i: int, training: LoadedPairs, k: np.int
         where = np.ones_like(where)
     difference = generated.images[i][where].astype(np.float64) - training.images[k][where]
     return float(np.sqrt(np.mean(difference**2)) / 255)
-
-
-def _iou(first: Masks, second: Masks) -> float:
-    both, either = int(np.count_nonzero(first & second)), int(np.count_nonzero(first | second))
-    return both / max(either, 1)
 
 
 def _rings(mask: Masks) -> list[npt.NDArray[np.intp]]:

@@ -37,7 +37,7 @@ class GenerationSettings(Settings):
     splits: int = Field(10, ge=1, description="Parts of the images whose Inception Scores are averaged.")
     cluster_limit: int = Field(50, ge=2, description="Images of a cluster that are compared with one another.")
     batch: int = Field(8, ge=1, description="Images computed at a time.")
-    turn: bool = Field(
+    augment: bool = Field(
         True, description="Look for copies among turned and flipped training images too; switch off for a fixed pose."
     )
     seed: int = Field(0, ge=0, description="Of the splits, and of the choice in large clusters.")
@@ -103,9 +103,9 @@ def evaluate(
     """Score the generated images of one product and defect type.
 
     Args:
-        generated: Generated images, `settings.side` pixels a side.
-        training: The anomaly images that the generator has seen, which are the clusters of IC-LPIPS.
-        real: Anomaly images for the two distances, best those that it has not seen.
+        generated: Generated images (n, side, side, 3), `settings.side` pixels a side.
+        training: The anomaly images (k, side, side, 3) that the generator has seen, which are the clusters of IC-LPIPS.
+        real: Anomaly images (r, side, side, 3) for the two distances, best those that it has not seen.
         backbones: What sees the images.
         settings: What `GenerationSettings` says.
 
@@ -161,7 +161,7 @@ def inception_score(logits: Floats, splits: int, seed: int) -> Spread:
 
 
 def intra_cluster(perceptual: Perceptual, generated: Images, training: Images, settings: GenerationSettings) -> Clusters:
-    """IC-LPIPS (Ojha et al. 2021): the mean distance of generated images with the same nearest training anomaly.
+    """IC-LPIPS (Ojha et al. 2021): the mean distance of images (n, H, W, 3) with the same nearest training anomaly.
 
     Of a cluster at most `cluster_limit` images are drawn and compared, each pair once; the mean is over clusters.
     A generator that copies its training images scores 0.
@@ -187,7 +187,7 @@ def intra_cluster(perceptual: Perceptual, generated: Images, training: Images, s
 
 
 def assign(perceptual: Perceptual, generated: Images, training: Images, batch: int) -> npt.NDArray[np.intp]:
-    """The nearest training image (n,) of each generated one."""
+    """Number (n,) of the training image (k, H, W, 3) that is nearest to each generated one (n, H, W, 3)."""
     centres = perceptual.layers(training, batch)
     parts = [
         distances(perceptual.layers(generated[i : i + batch], batch), centres).argmin(dim=1).numpy()
@@ -197,7 +197,7 @@ def assign(perceptual: Perceptual, generated: Images, training: Images, batch: i
 
 
 def mean_pairwise(layers: Layers) -> float:
-    """Mean distance of all pairs of two or more images, each pair once."""
+    """Mean distance of all pairs of two or more embedded images, each pair once."""
     count = len(layers[0])
     rows = [distances(select(layers, [i]), [x[i + 1 :] for x in layers]).flatten() for i in range(count - 1)]
     return float(torch.cat(rows).mean())
@@ -226,7 +226,7 @@ def frechet_distance(real: Floats, generated: Floats) -> float:
     """FID (Heusel et al. 2017): the squared Wasserstein-2 distance of the Gaussians with the features' moments.
 
     The trace of the root of the product of both covariances A'A and B'B is the sum of the singular values of AB', which
-    needs no matrix of d x d and stays exact where there are fewer images than features.
+    stays exact where there are fewer images than features.
 
     Args:
         real: Features (n, d), n at least 2.
@@ -234,8 +234,9 @@ def frechet_distance(real: Floats, generated: Floats) -> float:
     """
     x, y = real.astype(np.float64), generated.astype(np.float64)
     a, b = ((z - z.mean(axis=0)) / np.sqrt(len(z) - 1) for z in (x, y))
+    small_a, small_b = np.linalg.qr(a).R, np.linalg.qr(b).R  # d rows at most; their product has the same singular values
     shift = np.sum((x.mean(axis=0) - y.mean(axis=0)) ** 2)
-    root = np.linalg.svd(a @ b.T, compute_uv=False).sum()
+    root = np.linalg.svd(small_a @ small_b.T, compute_uv=False).sum()
     return float(shift + np.sum(a**2) + np.sum(b**2) - 2 * root)
 
 

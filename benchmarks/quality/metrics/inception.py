@@ -56,7 +56,7 @@ class Inception(nn.Module):
 
     @torch.inference_mode()
     def forward(self, images: Tensor) -> Activations:
-        """Classify images of any size."""
+        """Classify images (n, 3, H, W) of any size."""
         x = (resize_as_tensorflow_1(images.float(), SIDE) - 128) / 128
         x = self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(x)))
         x = F.max_pool2d(x, 3, 2)

@@ -8,7 +8,7 @@ mean over places of the squared difference of these vectors.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +47,11 @@ class Perceptual:
         return [weighted(x, head) for x, head in zip(maps, self.heads, strict=True)]
 
 
+def unweighted(maps: Sequence[Tensor]) -> Layers:
+    """Embed images by their feature maps (n, c, h, w), all channels alike: LPIPS without learned weights, 0 to 4 a layer."""
+    return [weighted(x, x.new_ones(x.shape[1])) for x in maps]
+
+
 def distances(first: Layers, second: Layers) -> Tensor:
     """Distances (n, m) float32, 0 or more, between n and m embedded images; correct to about 1e-6."""
     total = torch.zeros(len(first[0]), len(second[0]))
@@ -55,8 +60,8 @@ def distances(first: Layers, second: Layers) -> Tensor:
     return total.clamp_min(0)
 
 
-def select(layers: Layers, indices: Sequence[int]) -> Layers:
-    """Some of the images."""
+def select(layers: Layers, indices: Iterable[int]) -> Layers:
+    """Those of the embedded images that `indices` name."""
     return [layer[list(indices)] for layer in layers]
 
 
@@ -79,7 +84,7 @@ class Vgg16(nn.Module):
         self.eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Maps of 64, 128, 256, 512 and 512 channels, each half the side of the one before."""
+        """Maps (n, c, h, w) of 64, 128, 256, 512 and 512 channels, each half the side of the one before."""
         x = images.float() / 127.5 - 1
         x = (x - x.new_tensor(_SHIFT)[:, None, None]) / x.new_tensor(_SCALE)[:, None, None]
         maps = []

@@ -4,7 +4,7 @@ It tells the procedural products and their defects apart and reads the palette o
 labelled `proxy` and can be compared with itself alone. Its weights are committed, so that every machine measures alike;
 this made them, in under two minutes on one core:
 
-    python -m benchmarks.quality.proxy
+    python -m benchmarks.quality.metrics.proxy
 """
 
 from __future__ import annotations

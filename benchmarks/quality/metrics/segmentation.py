@@ -34,6 +34,7 @@ class PixelScores:
         iou: As the authors' evaluation has it: of each anomalous image the IoU at the best threshold for this
             image, averaged over these images. It knows every image's mask, so it is no score of a usable detector.
         iou_pooled: IoU at `threshold`, all pixels together: f1_max / (2 - f1_max), the largest of any one threshold.
+        iou_half: IoU at one half, all pixels together: of a segmenter's probabilities as they come.
         pro: Per-region overlap: the share of a component found, averaged over components, integrated up to a
             false positive rate of 0.3 and divided by 0.3.
     """
@@ -44,6 +45,7 @@ class PixelScores:
     threshold: float
     iou: float
     iou_pooled: float
+    iou_half: float
     pro: float
 
 
@@ -70,7 +72,7 @@ class Scores:
 
 
 def score(maps: Maps, masks: Masks) -> Scores:
-    """Score maps per pixel and per image.
+    """Score maps (n, H, W) per pixel and per image, by masks (n, H, W).
 
     Raises:
         DataError: As `score_pixels` and `score_images`.
@@ -79,7 +81,7 @@ def score(maps: Maps, masks: Masks) -> Scores:
 
 
 def score_pixels(maps: Maps, masks: Masks) -> PixelScores:
-    """Score maps per pixel; needs no normal image.
+    """Score maps (n, H, W) per pixel, by masks (n, H, W); needs no normal image.
 
     Raises:
         DataError: Maps and masks do not fit, a value is not finite, or all pixels are of one class.
@@ -97,12 +99,19 @@ def score_pixels(maps: Maps, masks: Masks) -> PixelScores:
         threshold=threshold,
         iou=float(np.mean(each)),
         iou_pooled=_iou(f1_max),
+        iou_half=float(overlaps(maps.reshape(1, 1, -1) >= 0.5, masks.reshape(1, 1, -1))[0]),
         pro=pro(maps, masks),
     )
 
 
+def overlaps(first: Masks, second: Masks, both_empty: float = 1.0) -> npt.NDArray[np.float64]:
+    """IoU (n,) of each two masks (n, H, W), `both_empty` where neither marks anything."""
+    both, either = (np.count_nonzero(found, axis=(1, 2)) for found in (first & second, first | second))
+    return np.where(either == 0, both_empty, both / np.maximum(either, 1))
+
+
 def score_images(maps: Maps, masks: Masks) -> ImageScores:
-    """Score images by the maximum of their map.
+    """Score images by the maximum of their map (H, W), of masks (n, H, W).
 
     Raises:
         DataError: Maps and masks do not fit, a value is not finite, or all images are of one class.
@@ -119,7 +128,7 @@ def pro(maps: Maps, masks: Masks, limit: float = PRO_LIMIT) -> float:
     """Area under the per-region overlap against the false positive rate, up to `limit` and divided by it.
 
     Each component of the masks (8-connected) counts the same, however large; every distinct value of the maps is a
-    threshold. The false positive rate is that of all normal pixels of all images.
+    threshold. The false positive rate is that of all normal pixels of all images. Maps and masks are (n, H, W).
 
     Raises:
         DataError: Maps and masks do not fit, a value is not finite, or all pixels are of one class.
@@ -140,7 +149,7 @@ def pro(maps: Maps, masks: Masks, limit: float = PRO_LIMIT) -> float:
 
 
 def _overlap_shares(masks: Masks) -> npt.NDArray[np.float64]:
-    """What finding a pixel adds to the mean overlap: 1 / (its component's area * the number of components)."""
+    """What finding a pixel of masks (n, H, W) adds to the mean overlap: 1 / (its component's area * the number of components)."""
     shares = np.zeros(masks.shape)
     components = 0
     for share, mask in zip(shares, masks, strict=True):
@@ -152,7 +161,7 @@ def _overlap_shares(masks: Masks) -> npt.NDArray[np.float64]:
 
 
 def _precision_recall(labels: npt.NDArray[np.bool_], values: Maps) -> tuple[float, float, float]:
-    """Average precision, largest F1, and its threshold (the highest where several have it)."""
+    """Average precision, largest F1 and its threshold (the highest where several have it), of labels and values (m,)."""
     precision, recall, thresholds = precision_recall_curve(labels, values)
     ap = float(-np.sum(np.diff(recall) * precision[:-1]))  # as scikit-learn's average_precision_score
     precision, recall = precision[:-1], recall[:-1]  # the last point has no threshold

@@ -10,10 +10,12 @@ from click.testing import CliRunner
 from transformers.models.resnet.modeling_resnet import ResNetBackbone
 
 from benchmarks.quality import cli, options, paper, plots, report
-from benchmarks.quality.ablation import run as ablate
+from benchmarks.quality.ablation import run
+from benchmarks.quality.decomposition import build
 from benchmarks.quality.downstream import draem, segmenters, trials
-from benchmarks.quality.metrics import backbones, tables
+from benchmarks.quality.metrics import backbones, judgement
 from benchmarks.quality.pipeline import Effort, Pipeline
+from benchmarks.stages import Ended
 from seas_runtime.errors import DataError, OutputError, SettingsError
 from seas_train import run_folder
 from seas_train.cli import main as train
@@ -77,7 +79,7 @@ def test_facts_name_what_was_trained_and_on_which_side(quality, data, trained, t
 
 
 def test_a_network_gets_its_own_weights(quality, data, trained, tmp_path, monkeypatch):
-    monkeypatch.setattr("benchmarks.quality.downstream.tables.parameters", lambda _network: 0)
+    monkeypatch.setattr("benchmarks.quality.downstream.scores.parameters", lambda _network: 0)
     file = tmp_path / "resnet-18.safetensors"
     file.write_bytes(b"weights")
     words = ("--network", "small", "--network", "lfd", "--weights", f"lfd={file}", *QUICK)
@@ -136,57 +138,60 @@ def test_facts_and_opening_say_who_divided(quality, data, generated, divided, tr
     assert len(trained) == 2
 
 
-@pytest.mark.parametrize("turn", [True, False])
-def test_a_pipeline_without_turns_keeps_the_pose(turn, tmp_path, monkeypatch):
+def noted(called):
+    """A runner that keeps the words of each command by its verb."""
+    return lambda command: called.update({command[1]: list(command[1:])}) or Ended(0)
+
+
+@pytest.mark.parametrize("augment", [True, False])
+def test_a_pipeline_without_augmentation_keeps_the_pose(augment, tmp_path):
     called = {}
-    monkeypatch.setattr("benchmarks.quality.pipeline.call", lambda _program, words: called.update({words[0]: words}))
-    pipeline = Pipeline(tmp_path, lambda _line: None, turn)
+    pipeline = Pipeline(tmp_path, lambda _line: None, augment, noted(called))
     base = pipeline.base(tmp_path / "data", EFFORT, "CC0")
     pipeline.tune(tmp_path / "data", base, tmp_path / "run", EFFORT)
     pipeline.masks(tmp_path / "data", tmp_path / "run", EFFORT)
     settings = {name: train.commands[name].make_context(name, words[1:]).params for name, words in called.items()}
-    assert settings["base"]["symmetries"] == (8 if turn else 1)
-    assert [settings[name]["augment"] is not False for name in ("tune", "masks")] == [turn, turn]
+    assert settings["base"]["symmetries"] == (8 if augment else 1)
+    assert [settings[name]["augment"] is not False for name in ("tune", "masks")] == [augment, augment]
 
 
 @pytest.mark.parametrize("knows", [True, False])
-def test_a_base_that_knows_the_types_is_tuned_gently_and_by_their_names(knows, tmp_path, monkeypatch):
-    called = []
-    monkeypatch.setattr("benchmarks.quality.pipeline.call", lambda _program, words: called.append(words))
+def test_a_base_that_knows_the_types_is_tuned_gently_and_by_their_names(knows, tmp_path):
+    called = {}
     (tmp_path / "base.json").write_text(json.dumps({"settings": {"defects": knows}}))
-    Pipeline(tmp_path, lambda _line: None).tune(
-        tmp_path / "magnetic_tile", tmp_path, tmp_path / "run", EFFORT, ("--unet-lr", "1e-6")
-    )
-    found = train.commands["tune"].make_context("tune", called[0][1:]).params
+    pipeline = Pipeline(tmp_path, lambda _line: None, runner=noted(called))
+    pipeline.tune(tmp_path / "magnetic_tile", tmp_path, tmp_path / "run", EFFORT, ("--unet-lr", "1e-6"))
+    found = train.commands["tune"].make_context("tune", called["tune"][1:]).params
     assert (found["init_product"], found["preset"]) == (("magnetic tile", "demo") if knows else (None, "tiny"))
     assert found["unet_lr"] == 1e-6
 
 
 @pytest.mark.parametrize("words", [("report",), ("ablate", "--table", 29)])
-def test_no_turn_reaches_the_pipeline_and_the_segmenters(quality, data, tmp_path, monkeypatch, words):
+@pytest.mark.parametrize("flag", ["--no-augment", "--no-turn"])
+def test_no_augmentation_reaches_the_pipeline_and_the_segmenters(quality, data, tmp_path, monkeypatch, words, flag):
     seen = []
 
     def stop(*parts, **_):
-        seen.extend(part for part in parts if hasattr(part, "turn"))
+        seen.extend(part for part in parts if hasattr(part, "augment"))
         raise DataError("enough")
 
     monkeypatch.setattr(report, "make", lambda _real, pipeline, *_: seen.append(pipeline) or tmp_path)
     monkeypatch.setattr(report, "compare", stop)
-    monkeypatch.setattr(ablate, "Bench", stop)
-    result = quality(*words, "--data", data / "nut", "--work", tmp_path, "--base", tmp_path, "--side", 64, "--no-turn")
+    monkeypatch.setattr(run, "Bench", stop)
+    result = quality(*words, "--data", data / "nut", "--work", tmp_path, "--base", tmp_path, "--side", 64, flag)
     assert "enough" in result.stderr
-    assert [part.turn for part in seen] == [False, False]
+    assert [part.augment for part in seen] == [False, False]
 
 
-def test_no_turn_reaches_the_detectors(quality, data, generated, tmp_path, monkeypatch):
+def test_no_augmentation_reaches_the_detectors(quality, data, generated, tmp_path, monkeypatch):
     seen = []
 
     def stop(_pairs, _normals, _test, settings, _seed):
-        seen.append(settings.turn)
+        seen.append(settings.augment)
         raise DataError("enough")
 
     monkeypatch.setattr(draem, "compare", stop)
-    words = ("--data", data / "nut", "--pairs", generated / "nut", "--side", 64, "--no-turn")
+    words = ("--data", data / "nut", "--pairs", generated / "nut", "--side", 64, "--no-augment")
     quality("replaced", *words, "--out", tmp_path)
     assert seen == [False]
 
@@ -210,7 +215,7 @@ def test_what_differs_from_the_papers_measurement(measured, expected):
 
 
 def test_the_papers_scores_stay_away_from_ours_of_other_images(quality, data, generated, tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "comparable", lambda _found: True)  # as with the published weights
+    monkeypatch.setattr(judgement, "comparable", lambda _found: True)  # as with the published weights
     words = ("generation", generated / "nut", "--data", data / "nut", "--side", 64, "--splits", 2, "--out", tmp_path)
     ok(quality(*words))
     text = (tmp_path / "generation.md").read_text()
@@ -226,6 +231,7 @@ def command(name, data, generated, out):
         "replaced": ("replaced", *nut, "--pairs", generated / "nut", "--seeds", 1, "--out", out),
         "report": ("report", *nut, "--work", out),
         "ablate": ("ablate", *nut, "--table", 29, "--work", out),
+        "decompose": ("decompose", *nut, "--methods", "few-real", "--work", out),
     }[name]]  # fmt: skip
 
 
@@ -235,7 +241,7 @@ def in_one_line(result):
     return result.stderr
 
 
-@pytest.mark.parametrize("name", ["generation", "downstream", "replaced", "report", "ablate"])
+@pytest.mark.parametrize("name", ["generation", "downstream", "replaced", "report", "ablate", "decompose"])
 def test_a_file_is_no_place_for_results(data, generated, tmp_path, name):
     out = tmp_path / "out"
     out.write_text("")
@@ -249,7 +255,8 @@ def test_a_file_is_no_place_for_results(data, generated, tmp_path, name):
         ("downstream", (trials, "write_atomic")),
         ("replaced", (draem, "compare")),
         ("report", (report, "make")),
-        ("ablate", (ablate, "Bench")),
+        ("ablate", (run, "Bench")),
+        ("decompose", (build, "load")),
     ],
 )
 def test_a_full_disk_is_told(data, generated, trained, tmp_path, monkeypatch, name, what):

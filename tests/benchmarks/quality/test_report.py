@@ -15,8 +15,9 @@ import pytest
 from PIL import Image
 
 from benchmarks.quality import page, paper, plots, report, tables
-from benchmarks.quality.pipeline import Effort, Pipeline, seconds
+from benchmarks.quality.pipeline import Effort, Pipeline
 from benchmarks.quality.tables import Document, Seeds, Table
+from benchmarks.stages import seconds
 from seas_runtime.errors import OutputError
 from seas_train import run_folder, tune
 from seas_train.data import layouts
@@ -29,7 +30,8 @@ TINY = Effort(vae=1, unet=1, tune=2, masks=2, count=12, solver=4, every=1)
 @pytest.fixture
 def words(base, data, tmp_path, monkeypatch):
     monkeypatch.setitem(report.EFFORTS, "smoke", TINY)
-    return ("report", "--data", data / "bottle", "--work", tmp_path, "--base", base, "--budget", "smoke", "--seeds", 1)
+    words = ("report", "--data", data / "bottle", "--work", tmp_path, "--base", base)
+    return (*words, "--budget", "smoke", "--seeds", 1, "--side", 64)
 
 
 def times(folder):
@@ -66,7 +68,7 @@ def test_report_runs_the_whole_pipeline_and_resumes(quality, words, exported, da
     again = quality(*words)
     assert again.exit_code == 0, again.stderr + repr(again.exception)
     changed = {str(path.parts[0]) for path, when in times(tmp_path).items() if before.get(path) != when}
-    assert changed <= {"report", "stages.json", "pairs"}
+    assert changed <= {"report", "times.json", "pairs"}
     kept = [path for path in before if "trainings" in path.parts or path.parts[0] in ("run", "bottle.plan")]
     assert kept
     assert all(times(tmp_path)[path] == before[path] for path in kept)
@@ -95,7 +97,7 @@ def test_the_end_of_a_job_is_an_interrupt(data, tmp_path):
     words = [sys.executable, "-m", "benchmarks.quality", "report", "--data", data / "bottle", "--work", tmp_path / "work"]
     with subprocess.Popen([*words, "--budget", "small"], stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert process.stderr is not None
-        assert process.stderr.readline().startswith("seas-train base")
+        assert process.stderr.readline().startswith("base: seas-train base")
         while process.poll() is None and not (tmp_path / "work" / "base").is_dir():
             time.sleep(0.1)
         process.terminate()

@@ -140,7 +140,7 @@ def test_the_runtime_answers_every_request_in_its_workers(work, cores, monkeypat
     began = time.perf_counter()
     made = runtime.pairs()
     seconds = time.perf_counter() - began
-    assert [sample.pair.index for samples in made for sample in samples] == [0, 1, 2, 3]
+    assert [pair.index for pairs in made for pair in pairs] == [0, 1, 2, 3]
     assert 0 < runtime.outside(seconds) < 1
     assert runtime.write() == 2
-    assert [len(samples) for samples in runtime.loop()] == [2, 2]
+    assert [len(pairs) for pairs in runtime.loop()] == [2, 2]

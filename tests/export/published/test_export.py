@@ -1,13 +1,17 @@
 """`seas-export` of a published checkpoint."""
 
+from functools import partial
+
 from click.testing import CliRunner
 
 from seas_export.cli import main as export_command
+from seas_runtime.backends.tensorrt import build
 from seas_runtime.backends.tensorrt.engine_set import find_engines
 from seas_runtime.bundle.reader import read_bundle
 
 
-def test_export_of_a_published_checkpoint(root, tmp_path):
+def test_export_of_a_published_checkpoint(root, tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "build", partial(build.build, batches=[1]))  # four by default, at four times the cost
     out = tmp_path / "bottle.plan"
     arguments = [root / "checkpoint", "--base", root / "base", "--data", root / "data" / "bottle", "--out", out, "--fp16"]
     arguments += ["--licence", "CC0", "--engines", "rtx", "--gpu", "sm86"]
@@ -19,7 +23,7 @@ def test_export_of_a_published_checkpoint(root, tmp_path):
     assert (manifest.schedule.final, manifest.provenance["licence"]) == ("published", "CC0")
     assert set(manifest.graphs["unet"].files) == {"fp32", "fp16"}
     (engines,) = find_engines(read_bundle(out))
-    assert engines.engines.facts.gpus == ("sm86",)
+    assert (engines.engines.facts.gpus, engines.engines.facts.batches) == (("sm86",), (1,))
 
 
 def test_published_checkpoint_without_its_data_set_is_refused(root, tmp_path):

@@ -16,40 +16,47 @@ WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 SETTINGS = BaseSettings(vae_steps=1, vae_batch=2, vae_crop=32, batch=2, steps=5, lr_schedule="constant", checkpoint_every=3)
 
 
-@pytest.fixture
-def train(product, tmp_path, monkeypatch):
-    """Train a base into `tmp_path`/NAME: train(name, keep_every, settings) -> its folder."""
-    monkeypatch.setitem(components.GEOMETRIES, "tiny", GEOMETRY)
+@pytest.fixture(scope="module")
+def train(product, tmp_path_factory):
+    """Train a base into a folder of its own: train(keep_every, setting=value) -> the folder."""
+    root, number = tmp_path_factory.mktemp("bases"), itertools.count()
 
-    def trained(name, keep_every, settings=SETTINGS):
-        base_training.train([product.root], tmp_path / name, settings, {}, keep_every)
-        return tmp_path / name
+    def trained(keep_every, folder=None, **switch):
+        folder = folder or root / str(next(number))
+        settings = SETTINGS.model_copy(update=switch)
+        base_training.train([product.root], folder, settings, {}, keep_every)
+        return folder
 
-    return trained
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(components.GEOMETRIES, "tiny", GEOMETRY)
+        yield trained
 
 
-def test_a_mark_is_what_a_training_of_so_many_steps_leaves(train):
+@pytest.fixture(scope="module")
+def whole(train):
+    """A base of five steps with marks at 2 and 4."""
+    return train(2)
+
+
+def test_a_mark_is_what_a_training_of_so_many_steps_leaves(train, whole):
     """At a constant rate the number of steps decides nothing else."""
-    marks = train("base", 2) / "marks"
+    marks = whole / "marks"
     assert sorted(path.name for path in marks.iterdir()) == ["2", "4"]
     for steps in (2, 4):
-        alone = train(f"alone{steps}", 0, SETTINGS.model_copy(update={"steps": steps}))
+        alone = train(0, steps=steps)
         for file in (WEIGHTS, "text_encoder/model.safetensors"):  # the text encoder learns beside the U-Net here
             assert (marks / str(steps) / file).read_bytes() == (alone / file).read_bytes()
         assert not (alone / "marks").exists()
 
 
 def test_an_aligned_text_encoder_is_not_kept_again(train):
-    marks = train("base", 5, SETTINGS.model_copy(update={"align_steps": 1})) / "marks"
+    marks = train(5, align_steps=1) / "marks"
     assert [path.relative_to(marks).as_posix() for path in marks.glob("*/*")] == ["5/unet"]
 
 
 @pytest.mark.parametrize("dies_at", [3, 4, 5])
-def test_marks_change_nothing_and_outlive_a_kill(train, monkeypatch, dies_at):
+def test_marks_outlive_a_kill(train, whole, tmp_path, monkeypatch, dies_at):
     """Killed with the mark of step 4 to come, about to be written, and written but not yet in a checkpoint."""
-    plain, whole = train("plain", 0), train("whole", 2)
-    assert (plain / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes()
-
     keep, calls, losses = base_training._keep, itertools.count(), unet.losses
 
     def killed(network, folder):
@@ -66,8 +73,8 @@ def test_marks_change_nothing_and_outlive_a_kill(train, monkeypatch, dies_at):
         patch.setattr(base_training, "_keep", killed)
         patch.setattr(unet, "losses", dying)
         with pytest.raises(KeyboardInterrupt):
-            train("broken", 2)
-    broken = train("broken", 2)
+            train(2, tmp_path / "broken")
+    broken = train(2, tmp_path / "broken")
     assert {path.name for path in (broken / "marks").rglob("*.partial")} == set()
     files = sorted(path.relative_to(whole) for path in whole.rglob("*.safetensors"))
     assert files == sorted(path.relative_to(broken) for path in broken.rglob("*.safetensors"))
@@ -75,10 +82,13 @@ def test_marks_change_nothing_and_outlive_a_kill(train, monkeypatch, dies_at):
         assert (broken / file).read_bytes() == (whole / file).read_bytes(), file
 
 
-def test_the_rate_s_schedule_is_a_setting(train):
-    constant, cosine = train("constant", 0), train("cosine", 0, SETTINGS.model_copy(update={"lr_schedule": "cosine"}))
-    first, second = (load_file(folder / WEIGHTS) for folder in (constant, cosine))
+def test_marks_change_nothing_and_the_schedule_does(train, whole):
+    assert (train(0) / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes()
+    first, second = (load_file(folder / WEIGHTS) for folder in (whole, train(0, lr_schedule="cosine")))
     assert any(not torch.equal(value, second[name]) for name, value in first.items())
+
+
+def test_rates_by_schedule():
     assert [unet.rate(step, SETTINGS) for step in (0, 99, 100, 10**6)] == [0.01, 1, 1, 1]
     thousand = BaseSettings(steps=1000)
     assert [unet.rate(step, thousand) for step in (0, 100, 550)] == pytest.approx([0.01, 1, 0.51])

@@ -41,16 +41,12 @@ print(build_tokenizer(sys.argv[1:], 24).backend_tokenizer.to_str())
 
 
 def test_captions_give_the_same_tokenizer_in_every_process():
+    """Strings are hashed by a seed of each process."""
     captions = ["a bottle", "a bottle with broken large", "an object", "a metal nut with scratch", "a leaf with frost"]
-    made = [
-        subprocess.Popen(
-            [sys.executable, "-c", LEARN, *captions], env={**os.environ, "PYTHONHASHSEED": seed}, stdout=subprocess.PIPE
-        )
-        for seed in ("1", "2")
-    ]
-    first, second = (process.communicate(timeout=120)[0] for process in made)
-    here = components.build_tokenizer(captions, 24).backend_tokenizer.to_str()
-    assert first == second == here.encode() + b"\n"
+    seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
+    environment = {**os.environ, "PYTHONHASHSEED": seed}
+    ran = subprocess.run([sys.executable, "-c", LEARN, *captions], env=environment, capture_output=True, check=True, timeout=120)
+    assert ran.stdout == components.build_tokenizer(captions, 24).backend_tokenizer.to_str().encode() + b"\n"
 
 
 def test_a_tokenizer_knows_its_words_whole_and_spells_all_others():

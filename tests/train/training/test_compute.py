@@ -9,18 +9,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from seas_runtime.errors import SettingsError
-from seas_train import cli, masks, run_folder, tune
+from seas_train import masks, run_folder, tune
 from seas_train import prompts as ua
 from seas_train.config import MaskSettings, TuneSettings
-from seas_train.data import layouts
 from seas_train.data.dataset import ImageSet, step_generator
 from seas_train.models import components
 from seas_train.training import compute, loop
-from tests.smallest import MASKS, TUNE
 from tests.train.drawing import drawn
+from tests.train.training import two_processes as two
 
 ROOT = Path(__file__).parents[3]
 UNET = "unet/diffusion_pytorch_model.safetensors"
@@ -156,69 +155,13 @@ def test_another_precision_in_the_same_process():
         assert (machine.device.type, machine.rank, machine.processes, machine.main) == ("cpu", 0, 1, True)
 
 
-def step_of_both(base: str, data: Path, folder: Path, out: Path, anomalies: int, normals: int) -> None:
-    """One step of tune and one of masks in fp64; the gradients that the optimiser is given go to `out`."""
-    seen, whole, load = {}, loop.average_gradients, components.load
-
-    def double(source):
-        model = load(source)
-        for network in model.networks.values():
-            network.double()
-        return model
-
-    def keep(parameters, processes):
-        whole(parameters, processes)
-        stage = "masks" if seen else "tune"
-        seen.update({f"{stage}/{i}": p.grad.clone() for i, p in enumerate(parameters)})
-
-    branch = masks.RefinedMaskPredictor
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "average_gradients", keep)
-        patch.setattr(components, "load", double)
-        patch.setattr(masks, "RefinedMaskPredictor", lambda config: branch(config).double())
-        one = {"steps": 1, "anomaly_batch": anomalies, "normal_batch": normals, "device": "cpu"}
-        product = layouts.read(data)
-        tune.train(product, base, out.with_suffix(".run"), TUNE.model_copy(update=one), {})
-        masks.train(folder, product, MASKS.model_copy(update=one))
-    save_file(seen, out)
-
-
-def tune_by_command(base: str, data: str, folder: Path, rank: int) -> None:
-    """`seas-train tune` into `folder`/run; what this process has learned goes to a file of its own."""
-    whole = loop.run
-
-    def keep(stage):
-        whole(stage)
-        parts = {f"{name}.{k}": v for name, module in stage.modules.items() for k, v in module.state_dict().items()}
-        save_file(parts, folder / f"learned{rank}.safetensors")
-
-    words = ["tune", data, "--base", base, "--out", str(folder / "run"), "--device", "cpu", "--unet-lr", "1e-3"]
-    words += ["--steps", "3", "--checkpoint-every", "2", "--log-every", "1", "--anomaly-batch", "1", "--normal-batch", "1"]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "run", keep)
-        cli.main(words, standalone_mode=False)
-
-
-TWO = """
-import os, sys, torch
-from pathlib import Path
-torch.set_num_threads(1)
-from tests.train.training.test_compute import step_of_both, tune_by_command
-base, data, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
-rank = int(os.environ["RANK"])
-step_of_both(base, Path(data), folder / "tuned", folder / f"{rank}.safetensors", 1, 1)
-tune_by_command(base, data, folder, rank)
-"""
-
-
 @pytest.fixture(scope="module")
 def two_processes(base, product, tuned, tmp_path_factory):
     """What two processes under torchrun leave behind, and what they say: a step of both trainings, then `seas-train tune`."""
     folder = tmp_path_factory.mktemp("two")
     shutil.copytree(tuned, folder / "tuned", ignore=shutil.ignore_patterns("rmp"))
-    (folder / "two.py").write_text(TWO)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python"]
-    command = [*launch, sys.executable, str(folder / "two.py"), str(base), str(product.root), str(folder)]
+    command = [*launch, sys.executable, "-m", two.__name__, str(base), str(product.root), str(folder)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     ran = subprocess.run(command, check=False, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     assert ran.returncode == 0, ran.stderr[-8000:]
@@ -241,7 +184,7 @@ def test_two_processes_learn_the_same_and_one_writes_and_speaks(two_processes):
 def test_two_processes_are_one_with_the_doubled_batch(base, product, tuned, two_processes, tmp_path):
     folder, _ = two_processes
     shutil.copytree(tuned, tmp_path / "tuned", ignore=shutil.ignore_patterns("rmp"))
-    step_of_both(str(base), product.root, tmp_path / "tuned", tmp_path / "0.safetensors", 2, 2)
+    two.step_of_both(str(base), product.root, tmp_path / "tuned", tmp_path / "0.safetensors", 2, 2)
 
     first, second = (load_file(folder / f"{rank}.safetensors") for rank in (0, 1))
     alone = load_file(tmp_path / "0.safetensors")

@@ -15,11 +15,13 @@ from safetensors.torch import load_file
 
 from seas_runtime.errors import OutputError, TrainError
 from seas_train import masks, tune
+from seas_train.base import train as base_training
+from seas_train.config import BaseSettings
 from seas_train.models import components
 from seas_train.training import checkpoint, loop
 from tests import disk
-from tests.smallest import TUNE
-from tests.train.training.test_checkpoint import Killed, killed_at, stage, weights
+from tests.smallest import GEOMETRY, TUNE
+from tests.train.small_stage import Killed, killed_at, stage, weights
 
 ROOT = Path(__file__).parents[3]
 FILES = ("unet/diffusion_pytorch_model.safetensors", "tokens.safetensors")
@@ -236,3 +238,33 @@ def test_numbers_of_an_8_bit_optimiser_are_kept(tmp_path):
     for slot in again.optimizer.state.values():
         assert slot["gnorm"] == 7
         assert slot["state1"].tolist() == [0, 1, 2, 3]
+
+
+KEPT = {
+    "base-vae": ({"settings", "images"}, {"vae"}),
+    "base-text": ({"settings", "images"}, {"eye", "text_encoder"}),
+    "base-unet": ({"settings", "images"}, {"live", "average"}),
+    "base-decoder": ({"settings", "images"}, {"decoder", "judge", "average"}),
+    "tune": ({"settings", "base", "weights", "train", "normals"}, {"unet", "rows", "average"}),
+    "masks": ({"settings", "weights"}, {"rmp"}),
+}
+
+
+def test_names_in_checkpoints_stay_those_of_checkpoints_that_people_have(
+    base, product, tune_settings, mask_settings, tmp_path, monkeypatch
+):
+    found, save = {}, checkpoint.save
+
+    def seen(folder, step, task, modules, *rest):
+        found[task["stage"]] = task.keys() - {"stage"}, set(modules)
+        if "average" in modules:
+            assert {key.partition(".")[0] for key in modules["average"].state_dict()} == {"n_averaged", "module"}
+        save(folder, step, task, modules, *rest)
+
+    monkeypatch.setattr(checkpoint, "save", seen)
+    monkeypatch.setitem(components.GEOMETRIES, "tiny", GEOMETRY)
+    few = {"vae_steps": 1, "vae_batch": 1, "vae_crop": 32, "align_steps": 1, "steps": 1, "batch": 1, "sharpen_steps": 1}
+    base_training.train([product.root], tmp_path / "base", BaseSettings(**few), {})
+    tune.train(product, str(base), tmp_path / "run", tune_settings.model_copy(update={"steps": 1, "ema": 0.9}), {})
+    masks.train(tmp_path / "run", product, mask_settings.model_copy(update={"steps": 1}))
+    assert found == KEPT

@@ -22,7 +22,7 @@ SCALE = (0.7, 1.3)
 
 
 def make(normals: Images, anomalies: Images, masks: Masks, count: int, seed: int) -> Pairs:
-    """Paste one real defect on each of `count` normal images; see `protocol.Comparator`.
+    """Paste one real defect on each of `count` normal images; arrays as in `protocol.Comparator`.
 
     A defect keeps its pixels. It may land anywhere in the image, also beside the product: where the product ends is not known.
     """

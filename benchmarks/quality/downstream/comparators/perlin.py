@@ -106,7 +106,7 @@ def _tear(image: Images, rng: np.random.Generator) -> Images:
 
 
 def _recolour(texture: Images, rng: np.random.Generator) -> Images:
-    """Three of the changes DRAEM draws from, in random order."""
+    """A texture (H, W, 3) after three of the changes DRAEM draws from, in random order."""
     picture = Image.fromarray(texture)
     changes = (
         lambda p: ImageOps.solarize(p, int(rng.integers(32, 128))),

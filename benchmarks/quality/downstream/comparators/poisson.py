@@ -48,7 +48,11 @@ def make(normals: Images, anomalies: Images, masks: Masks, count: int, seed: int
 
 
 def level(normals: Images) -> float:
-    """Change of brightness above which a pixel is marked: `GRAIN` times the mean difference from a median of 5 x 5 pixels."""
+    """Change of brightness above which a pixel is marked: `GRAIN` times the mean difference from a median of 5 x 5 pixels.
+
+    Args:
+        normals: (p, H, W, 3) uint8.
+    """
     grain = np.mean([np.abs(image - cv2.medianBlur(image, 5).astype(np.float32)).mean() for image in normals])
     return max(FAINTEST, GRAIN * float(grain))
 

@@ -54,6 +54,10 @@ def check_normals(normals: Images) -> None:
 def check_anomalies(anomalies: Images, masks: Masks) -> None:
     """Refuse arrays that hold no pairs, or pairs without an anomaly.
 
+    Args:
+        anomalies: (k, H, W, 3) uint8.
+        masks: (k, H, W) bool.
+
     Raises:
         DataError: there are none, shapes differ, or a mask is empty.
     """

@@ -31,7 +31,7 @@ def make(normals: Images, anomalies: Images, masks: Masks, count: int, seed: int
 
 
 def _vary(image: Images, mask: Masks, rng: np.random.Generator) -> tuple[Images, Masks]:
-    """One augmented pair; what comes in over an edge repeats its pixels, in image and mask alike."""
+    """One augmented pair, (H, W, 3) and (H, W); what comes in over an edge repeats its pixels, in image and mask alike."""
     height, width = mask.shape
     angle, factor = rng.uniform(-DEGREES, DEGREES), np.exp(rng.uniform(-GROWTH, GROWTH))
     move = np.asarray(cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, factor), np.float64)

@@ -6,11 +6,11 @@ import pytest
 from PIL import Image
 
 from benchmarks.quality import paper, real
-from benchmarks.quality.ablation import run, tables, variants
+from benchmarks.quality.ablation import run, variants, verdicts
 from benchmarks.quality.ablation.run import Bench
 from benchmarks.quality.ablation.variants import OURS, Variant
+from benchmarks.quality.downstream.scores import PIXEL
 from benchmarks.quality.downstream.segmentation import SegmenterSettings
-from benchmarks.quality.downstream.tables import PIXEL
 from benchmarks.quality.downstream.trials import Result
 from benchmarks.quality.metrics import backbones
 from benchmarks.quality.pairs import read_pairs
@@ -148,7 +148,7 @@ def test_lost_pairs_stand_beside_the_scores_that_they_cost(tmp_path, data, monke
     assert (row["AP"], row["empty, %"], row["pairs"]) == (Seeds((25, 50)), Seeds((25, 50)), Seeds((3, 2)))  # all in order of seeds
     blank = run._downstream(bench, "blank", [made[0], sampled(tmp_path / "blank", 4)])
     assert (blank["AP"], blank["empty, %"], blank["pairs"]) == (None, Seeds((25, 100)), Seeds((3, 0)))
-    table = tables.beside(paper.table("5"), ("AP",), {"coarse mask alone": blank, "ours": row}, "by chance")
+    table = verdicts.beside(paper.table("5"), ("AP",), {"coarse mask alone": blank, "ours": row}, "by chance")
     assert table.columns == ("", "AP, paper", "AP, here", "empty, %", "pairs")
     assert table.rows[0][-2:] == (Seeds((25, 100)), Seeds((3, 0)))
 
@@ -156,34 +156,34 @@ def test_lost_pairs_stand_beside_the_scores_that_they_cost(tmp_path, data, monke
 def test_a_conclusion_says_where_the_papers_own_figure_is_behind():
     figures = {"MRM (a)": (1, 1), "MRM (b)": (1, 3), "ours": (2, 2)}
     found = {name: dict.fromkeys(("AUROC", "AP", "F1-max", "IoU"), Seeds(values)) for name, values in figures.items()}
-    first, second = tables.conclusions(paper.table("28"), found, 2).rows
+    first, second = verdicts.conclusions(paper.table("28"), found, 2).rows
     assert first == ("ours against MRM (a)", "holds", "holds", "holds", "does not hold (behind)")  # 55.28 against 55.51
     assert second == ("ours against MRM (b)", *["undecided"] * 4)
-    made = [tables.conclusions(paper.table("28"), found, 2)]
-    assert "3 hold here in every seed, 1 are reversed in every seed, and 4 are undecided" in tables.summary(made * 2)
+    made = [verdicts.conclusions(paper.table("28"), found, 2)]
+    assert "3 hold here in every seed, 1 are reversed in every seed, and 4 are undecided" in verdicts.summary(made * 2)
 
 
 @pytest.mark.parametrize(
     ("ours", "other", "claimed", "expected"),
     [
-        ((3, 4, 5), (2, 3, 4), 1.0, tables.HOLDS),
-        ((3, 4, 5), (2, 3, 4), -0.1, tables.NOT),
-        ((2, 3, 4), (3, 4, 5), 1.0, tables.NOT),
-        ((2, 3, 4), (3, 4, 5), -1.0, tables.HOLDS),
-        ((3, 4, 5), (2, 5, 4), 1.0, tables.OPEN),
-        ((3, 4, 5), (3, 3, 4), 1.0, tables.OPEN),
-        ((3, 4, 5), None, 1.0, tables.OPEN),
-        ((3, 4, 5), (2, 3, 4), 0.0, tables.OPEN),
+        ((3, 4, 5), (2, 3, 4), 1.0, verdicts.HOLDS),
+        ((3, 4, 5), (2, 3, 4), -0.1, verdicts.NOT),
+        ((2, 3, 4), (3, 4, 5), 1.0, verdicts.NOT),
+        ((2, 3, 4), (3, 4, 5), -1.0, verdicts.HOLDS),
+        ((3, 4, 5), (2, 5, 4), 1.0, verdicts.OPEN),
+        ((3, 4, 5), (3, 3, 4), 1.0, verdicts.OPEN),
+        ((3, 4, 5), None, 1.0, verdicts.OPEN),
+        ((3, 4, 5), (2, 3, 4), 0.0, verdicts.OPEN),
     ],
 )
 def test_a_conclusion_holds_where_all_seeds_agree_with_the_paper(ours, other, claimed, expected):
-    assert tables.verdict(Seeds(ours), None if other is None else Seeds(other), claimed) == expected
+    assert verdicts.verdict(Seeds(ours), None if other is None else Seeds(other), claimed) == expected
 
 
 def test_the_summary_counts_every_conclusion():
-    rows = (("ours against a", tables.HOLDS, tables.NOT), ("ours against b", tables.HOLDS, None))
+    rows = (("ours against a", verdicts.HOLDS, verdicts.NOT), ("ours against b", verdicts.HOLDS, None))
     made = [Table("Table 4: x", ("", "AP"), (("a", 1.0),)), Table("Conclusions of table 4", ("", "AP", "IoU"), rows)]
-    text = tables.summary(made)
+    text = verdicts.summary(made)
     assert text.startswith("Of the 3 differences that the paper reports, 2 hold here in every seed, 1 are reversed")
 
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.quality import real
-from benchmarks.quality.downstream import sources, tables
+from benchmarks.quality.downstream import scores, sources
 from benchmarks.quality.downstream.trials import Result, Trial
 from benchmarks.quality.pairs import by_type, read_pairs
 from seas_runtime.errors import DataError
@@ -77,10 +77,10 @@ def test_a_type_without_pairs_is_told_below_the_table(data, generated, tmp_path)
     for part in ("test", "ground_truth"):
         shutil.rmtree(tmp_path / "nut" / part / "scratch")
     (method,) = collected(data, tmp_path / "nut")
-    scores = dict.fromkeys((*tables.PIXEL.values(), *tables.IMAGE.values()), 0.5)
-    result = Result(Trial("ours", "small", "unified", 6, 0), {"nut": scores}, 0.0)
+    reached = dict.fromkeys((*scores.PIXEL.values(), *scores.IMAGE.values()), 0.5)
+    result = Result(Trial("ours", "small", "unified", 6, 0), {"nut": reached}, 0.0)
     materials = {"nut": real.load(divided(data)["nut"], 32)}
-    assert "ours: has no pairs of nut, scratch." in tables.tables([result], [method], materials)[0].notes
+    assert "ours: has no pairs of nut, scratch." in scores.tables([result], [method], materials)[0].notes
 
 
 def test_enlarged_pairs_are_told_below_the_table(data, generated):
@@ -95,9 +95,9 @@ def test_enlarged_pairs_are_told_below_the_table(data, generated):
 def test_chance_by_hand():
     half, eighth = np.zeros((2, 4, 4), bool), np.zeros((2, 4, 4), bool)
     half[0], eighth[0, :2, :2] = True, True
-    found = tables.chance([half, eighth], {"AUROC": "pixel_auroc", "AP": "pixel_ap", "F1-max": "pixel_f1_max"})
+    found = scores.chance([half, eighth], {"AUROC": "pixel_auroc", "AP": "pixel_ap", "F1-max": "pixel_f1_max"})
     assert f"AUROC 50.00, AP {(50 + 12.5) / 2:.2f}, F1-max {(100 * 2 / 3 + 100 * 2 / 9) / 2:.2f}." in found
-    assert "AP 50.00." in tables.chance([half], {"AP": "image_ap"})
+    assert "AP 50.00." in scores.chance([half], {"AP": "image_ap"})
 
 
 def test_a_flat_folder_is_of_all_types(data, generated):

@@ -154,7 +154,7 @@ def test_report_finds_turned_and_flipped_copies_unless_the_pose_is_fixed(percept
     assert found.feature < 1e-5
     assert (found.pixel, found.mask_iou) == (0, 1)
     assert found.training_feature > 0  # an anomaly's own views are no other anomaly
-    fixed = report(perceptual, turned, training, turn=False)
+    fixed = report(perceptual, turned, training, augment=False)
     assert fixed.near_copies < 1
     assert fixed.feature > 10 * found.feature
 

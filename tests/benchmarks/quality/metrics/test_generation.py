@@ -20,7 +20,7 @@ from benchmarks.quality.metrics.generation import (
     mean_over_types,
     mean_pairwise,
 )
-from benchmarks.quality.metrics.perceptual import Perceptual
+from benchmarks.quality.metrics.perceptual import Perceptual, distances, unweighted
 from seas_runtime.errors import DataError
 from seas_train.data import demo
 
@@ -108,6 +108,54 @@ def test_frechet_distance_agrees_with_matrix_roots(real, generated, d):
     expected = np.sum((x.mean(0) - y.mean(0)) ** 2) + np.trace(s) + np.trace(t) - 2 * trace
     assert frechet_distance(x, y) == pytest.approx(expected, abs=1e-6)
     assert frechet_distance(x, x) == pytest.approx(0, abs=1e-6)
+
+
+def eigenvalue_distance(x: np.ndarray, y: np.ndarray) -> float:
+    """FID as the demo's published figures have it: roots of the eigenvalues of the product of both covariances."""
+    s, t = np.cov(x.T), np.cov(y.T)
+    roots = np.sqrt(np.clip(np.linalg.eigvals(s @ t).real, 0, None))
+    return float(np.sum((x.mean(0) - y.mean(0)) ** 2) + np.trace(s) + np.trace(t) - 2 * roots.sum())
+
+
+def features(kind: str, count: int, d: int, rng: np.random.Generator) -> np.ndarray:
+    found = rng.normal(rng.normal(), rng.uniform(0.5, 2), (count, d))
+    if kind == "one is constant":
+        found[:, 0] = 3
+    if kind == "two are the same":
+        found[:, 1] = found[:, 0]
+    return np.zeros_like(found) if kind == "all are zero" else found
+
+
+@pytest.mark.parametrize("kind", ["random", "one is constant", "two are the same", "all are zero"])
+@pytest.mark.parametrize(("real", "generated", "d"), [(300, 200, 24), (60, 50, 6), (8, 40, 12), (5, 4, 12)])
+def test_frechet_distance_agrees_with_eigenvalues_on_random_and_on_degenerate_features(kind, real, generated, d):
+    rng = np.random.default_rng(real)
+    x, y = features(kind, real, d, rng), features("random", generated, d, rng)
+    singular = kind != "random" or min(real, generated) <= d  # there the eigenvalues that should be 0 are 1e-16, their roots 1e-8
+    expected = eigenvalue_distance(x, y)
+    assert frechet_distance(x, y) == pytest.approx(expected, abs=1e-6 if singular else 1e-11)
+    assert frechet_distance(y, x) == pytest.approx(expected, abs=1e-6 if singular else 1e-11)
+
+
+def test_frechet_distance_of_two_normal_distributions():
+    """Of many vectors, where a matrix of all against all would not fit."""
+    first = np.random.default_rng(0).standard_normal((200_000, 2))
+    second = first * [2.0, 3.0] + [1.0, -2.0]
+    assert frechet_distance(first, first) == pytest.approx(0, abs=1e-6)
+    expected = 1 + 4 + (2 - 1) ** 2 + (3 - 1) ** 2  # of diagonal covariances: means, and spreads one by one
+    assert frechet_distance(first, second) == pytest.approx(expected, rel=0.02)
+
+
+def test_distances_without_learned_weights_are_those_of_unit_channel_vectors():
+    generator = torch.Generator().manual_seed(0)
+    first, second = ([torch.randn(n, 5, 3, 3, generator=generator), torch.randn(n, 2, 1, 1, generator=generator)] for n in (2, 3))
+    expected = np.zeros((2, 3))
+    for i in range(2):
+        for j in range(3):
+            for a, b in zip(first, second, strict=True):
+                x, y = a[i] / a[i].norm(dim=0), b[j] / b[j].norm(dim=0)
+                expected[i, j] += float(((x - y) ** 2).sum(dim=0).mean())
+    np.testing.assert_allclose(distances(unweighted(first), unweighted(second)), expected, atol=1e-5)
 
 
 def test_clusters_by_hand():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import average_precision_score, jaccard_score, roc_auc_score
 
-from benchmarks.quality.metrics.segmentation import pro, score, score_images, score_pixels
+from benchmarks.quality.metrics.segmentation import overlaps, pro, score, score_images, score_pixels
 from seas_runtime.errors import DataError
 
 TOLERANCE = 1e-6
@@ -134,6 +134,22 @@ def test_by_hand():
     assert found.pro == pytest.approx((0.2 * 0.25 + 0.1 * 1) / 0.3)
 
 
+def test_iou_at_one_half_by_hand():
+    """Marked at one half: 3 of which 2 are anomalous, and no other is."""
+    maps = np.array([[[0.9, 0.8], [0.5, 0.1]]], np.float32)
+    masks = np.array([[[True, False], [True, False]]])
+    found = score_pixels(maps, masks)
+    assert found.iou_half == pytest.approx(2 / 3)
+    assert found.ap == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)  # precision at each new recall
+
+
+def test_overlaps_by_hand():
+    first = np.array([[[1, 1, 0]], [[0, 0, 0]], [[1, 0, 0]]], bool)
+    second = np.array([[[0, 1, 1]], [[0, 0, 0]], [[0, 0, 1]]], bool)
+    assert overlaps(first, second).tolist() == [pytest.approx(1 / 3), 1, 0]
+    assert overlaps(first, second, both_empty=0).tolist() == [pytest.approx(1 / 3), 0, 0]
+
+
 def test_a_perfect_map_and_a_wrong_one():
     _, masks = case(0)
     perfect = score(masks.astype(np.float32), masks)
@@ -154,6 +170,7 @@ def test_row_names_every_score_once():
             "pixel_threshold",
             "pixel_iou",
             "pixel_iou_pooled",
+            "pixel_iou_half",
             "pixel_pro",
         ),
         *("image_auroc", "image_ap", "image_f1_max"),

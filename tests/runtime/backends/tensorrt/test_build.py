@@ -238,7 +238,8 @@ import json, sys
 before = set(sys.modules)
 from seas_runtime.backends.tensorrt.build import build
 build({folder!r}, batches=[2])
-new = {{name.split(".")[0] for name in set(sys.modules) - before}} - set(sys.stdlib_module_names)
+loaded = {{name for name, module in sys.modules.items() if module is not None}}  # None stands for one that is kept out
+new = {{name.split(".")[0] for name in loaded - before}} - set(sys.stdlib_module_names)
 print(json.dumps(sorted(name for name in new if not name.startswith("_sysconfigdata"))))
 """
 

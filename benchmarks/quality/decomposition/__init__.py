@@ -1,0 +1,1 @@
+"""Where pairs lose: segmenters that differ in one thing they learn from."""
