@@ -93,7 +93,7 @@ Examples:
   seas-gen --engine engines/bottle.plan --count 24 --sheet
   seas-gen --engine tile.plan --per-type 1000 --out data/tile --seed 7
   seas-gen --engine tile.plan --defect crack --count 100 --guidance 5
-  seas-gen --engine tile.plan --count 100 --normals 100 --background real --strength 0.6
+  seas-gen --engine tile.plan --count 100 --normals 100 --background real --strength 0.8
   seas-gen --engine tile.plan --count 4000 --shard 0/4 --out part0
   seas-gen --engine tile.plan --count 100 --out data/tile --also coco,yolo
 

@@ -49,9 +49,7 @@ class Options:
 
     count: int | None = _option(None, click.IntRange(1), "Pairs in all; types take turns.", metavar="N")
     per_type: int | None = _option(None, click.IntRange(1), "Pairs of each type, instead of --count.", metavar="N")
-    normals: int = _option(
-        0, click.IntRange(0, 1_000_000), "Normal images, in train/good: beside the pairs, or alone.", metavar="N"
-    )
+    normals: int = _option(0, click.IntRange(0, 1_000_000), "Normal images, in train/good; beside pairs or alone.", metavar="N")
     defects: tuple[str, ...] = _option(
         (),
         click.STRING,
@@ -93,7 +91,7 @@ class Options:
     strength: float = _option(
         1.0,
         click.FloatRange(0, 1, min_open=True),
-        "With --background real: how much noise a photograph starts from, as a share of the schedule; less keeps more of it.",
+        "With --background real: how much noise a photograph starts from, as a share of the schedule; less makes small defects.",
         metavar="SHARE",
     )
     min_area: int | None = _option(

@@ -135,9 +135,8 @@ def test_the_shipped_manifest_stays_as_it_is():
     assert stored_form(manifest.model_dump(mode="json")) == written
 
 
-LIMITS = st.fixed_dictionaries(
-    {}, optional={"threshold": st.floats(0.01, 0.99), "agreement": st.floats(0, 1), "min_area": st.floats(0, 1)}
-)
+SHARE = st.floats(0, 1)
+LIMITS = st.fixed_dictionaries({}, optional={"threshold": st.floats(0.01, 0.99), "agreement": SHARE, "min_area": SHARE})
 
 
 @settings(max_examples=25)

@@ -211,9 +211,9 @@ def test_an_outline_of_a_million_points(tmp_path):
     fields = json.loads(file.read_text())
     fields["shapes"][0]["points"] = points
     dump(file, fields)
-    began = time.monotonic()
+    began = time.process_time()
     try_import(tmp_path)
-    assert time.monotonic() - began < 30
+    assert time.process_time() - began < 30
 
 
 def test_a_picture_that_unpacks_to_gigabytes_is_left_out(tmp_path):

@@ -90,9 +90,9 @@ def test_an_outline_of_a_million_points_is_quick():
     angle = np.linspace(0, 2 * np.pi, 1_000_000, endpoint=False)
     ring = np.stack((2000 + 1400 * np.cos(angle), 1500 + 1400 * np.sin(angle)), axis=1)
     canvas = np.zeros((3000, 4000), bool)
-    began = time.monotonic()
+    began = time.process_time()
     fill(canvas, [ring])
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 10
     assert canvas.sum() == pytest.approx(np.pi * 1400**2, rel=1e-4)
 
 
