@@ -20,8 +20,8 @@ MOST_REFUSED = 0.1
 ENOUGH = 4
 """Pairs of a type from which on equal masks are no chance."""
 ADVICE = (
-    "train masks longer (seas-train masks --steps-per-type), take another --threshold, --min-area or --seed, or give training "
-    "more anomalies"
+    "train masks longer (seas-train masks --steps-per-type), take another --threshold, --min-area, --min-agreement or --seed, "
+    "or give training more anomalies"
 )
 
 

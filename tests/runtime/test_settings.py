@@ -140,7 +140,7 @@ def test_unsure_masks_are_refused_with_their_number(gen, generator, tmp_path):
     refused = [json.loads(line) for line in (tmp_path / "out/refused.jsonl").read_text().splitlines()]
     assert [line["index"] for line in refused if line["verdict"] == "unsure"] == unsure
     assert f"unsure: {len(unsure)}" in said
-    assert "Change --threshold, --min-area, --max-area, --min-agreement or --seed" in said
+    assert "take another --threshold, --min-area, --min-agreement or --seed" in said
     assert all(line["agreement"] == round(told[line["index"]], 4) for line in lines(tmp_path / "out"))
     again = every(generator, min_agreement=limit, retries=3, **words)
     assert any(pair.attempt and pair.verdict == "ok" for pair in again)
