@@ -140,8 +140,8 @@ def test_a_colour_profile_cut_short_behind_the_pixels_is_named(tmp_path: Path) -
     """Pillow meets it with an IndexError."""
     path = tmp_path / "a.png"
     Image.new("RGB", (8, 8)).save(path)
-    data, body = path.read_bytes(), b"iCCPx"
-    chunk = (1).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
+    data, body = path.read_bytes(), b"iCCPx\0"
+    chunk = (2).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
     path.write_bytes(data[:-12] + chunk + data[-12:])  # IEND is the last 12 bytes
     with pytest.raises(DataError, match=r"a\.png: cannot be read"):
         load_image(path, 8)
