@@ -168,28 +168,17 @@ def test_a_crashed_run_is_continued_to_the_same_bytes(gen, tmp_path, crash, pair
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_stopped_run_goes_on(gen, pristine, tmp_path, how):
     out = tmp_path / "out"
-    words = [
-        "--engine",
-        pristine,
-        "--out",
-        out,
-        "--threads",
-        1,
-        "--backend",
-        "cpu",
-        "--batch",
-        2,
-        "--count",
-        3,
-        "--normals",
-        100_000,
-    ]
-    process = subprocess.Popen([sys.executable, "-c", RUN, *map(str, words)], stderr=subprocess.PIPE, text=True)
-    limit = time.monotonic() + 30
-    while not (out / "normals.jsonl").exists() and time.monotonic() < limit:
-        time.sleep(0.02)
-    process.send_signal(how)
-    _, said = process.communicate(timeout=30)
+    numbers = ("--threads", 1, "--batch", 2, "--count", 3, "--normals", 100_000)
+    words = map(str, ("--engine", pristine, "--out", out, "--backend", "cpu", *numbers))
+    with subprocess.Popen([sys.executable, "-c", RUN, *words], stderr=subprocess.PIPE, text=True) as process:
+        try:
+            limit = time.monotonic() + 30
+            while not (out / "normals.jsonl").exists() and time.monotonic() < limit:
+                time.sleep(0.02)
+            process.send_signal(how)
+            _, said = process.communicate(timeout=30)
+        finally:
+            process.kill()
     assert (process.returncode, "Interrupted" in said) == ((130, True) if how == signal.SIGINT else (-how, False))
     count = len(normals(out)) + 3
     gen("--count", 3, "--normals", count, "--batch", 2)
