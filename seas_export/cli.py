@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from seas_runtime.commands import Command
 from seas_runtime.errors import INTERRUPTED, BackendError, SettingsError
 from seas_runtime.sampling.defaults import PAPER
 
@@ -32,6 +33,7 @@ Exit codes: 0 done, 2 usage, 3 bad run or failed parity, 4 engine builder not us
 
 
 @click.command(
+    cls=Command,
     epilog=EXAMPLES,
     context_settings={"show_default": True, "help_option_names": ["-h", "--help"], "max_content_width": 100},
 )

@@ -14,14 +14,16 @@ import click
 from seas_runtime import options
 from seas_runtime.backends.registry import BACKENDS, OF_CORE
 from seas_runtime.backends.tensorrt.library import VARIANTS, Variant
+from seas_runtime.commands import Ending
 from seas_runtime.dataset.exporters import FORMATS
 from seas_runtime.errors import INTERRUPTED
+from seas_runtime.terminal import shown, shown_lines
 
 BUNDLE = click.Path(path_type=Path)
 UNDER_DIGEST = [name for name in OF_CORE if not BACKENDS[name].rounds]
 
 
-class _Recorded(click.Command):
+class _Recorded(Ending, click.Command):
     """A command that remembers the words it was called with, and ends an interrupt with the exit code of the house."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -33,7 +35,7 @@ class _Recorded(click.Command):
             return super().invoke(ctx)
 
 
-class _Group(click.Group):
+class _Group(Ending, click.Group):
     """Commands that end an interrupt with the exit code of the house; none of them leaves half a thing behind."""
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -91,15 +93,16 @@ Examples:
   seas-gen --engine engines/bottle.plan --count 24 --sheet
   seas-gen --engine tile.plan --per-type 1000 --out data/tile --seed 7
   seas-gen --engine tile.plan --defect crack --count 100 --guidance 5
+  seas-gen --engine tile.plan --count 100 --normals 100 --background real --strength 0.8
   seas-gen --engine tile.plan --count 4000 --shard 0/4 --out part0
   seas-gen --engine tile.plan --count 100 --out data/tile --also coco,yolo
 
-The same command again continues an interrupted run; a larger --count extends it. Give each shard its own
---out.
+The same command again continues an interrupted run; a larger --count or --normals extends
+it. Give each shard its own --out.
 
 \b
 Exit codes: 0 done, 2 usage, 3 bad bundle, 4 engine not usable, 5 output problem,
-6 the quality gate gave pairs up (the others are written), 130 interrupted."""
+6 the quality gate gave pairs up or all masks of a type are one (pairs are written), 130 interrupted."""
 
 
 @click.command(
@@ -133,7 +136,7 @@ Exit codes: 0 done, 2 usage, 3 bad bundle, 4 engine not usable, 5 output problem
     help="CPU threads at most; a small model uses each for a part of the work.",
 )
 @click.option("--expect", metavar="DIGEST", help="Refuse a bundle with another digest.")
-@click.option("--sheet", is_flag=True, help="Also write OUT/sheet.png: the first pairs of each type, for a look.")
+@click.option("--sheet", is_flag=True, help="Also write OUT/sheet.png: pairs of each type, for a look, the surest first.")
 @click.option(
     "--also",
     callback=_formats,
@@ -157,19 +160,20 @@ def generate(
     quiet: bool,
     **asked: Any,
 ) -> None:
-    """Generate pairs of anomaly images and masks from a bundle."""
+    """Generate pairs of anomaly images and masks from a bundle, and normal images."""
     from seas_runtime.generate import Request, run
 
     command = ["seas-gen", *ctx.meta["words"]]
     summary = run(Request(engine, out, backend, threads, expect, command, options.Options(**asked)), quiet)
     if not quiet:
-        click.echo(summary.line())
+        click.echo(shown(summary.line()))
     if sheet and summary.types:
         from seas_runtime.dataset.sheet import write
+        from seas_runtime.dataset.summary import agreements
 
-        path = write(summary.out)
+        path = write(summary.out, agreements(summary.out))
         if not quiet:
-            click.echo(f"contact sheet: {path}")
+            click.echo(shown(f"contact sheet: {path}"))
     if also and summary.types:
         from tqdm import tqdm
 
@@ -178,8 +182,10 @@ def generate(
         with tqdm(unit="picture", disable=quiet or None, leave=False) as bar:
             exports = export_also(summary.out, also, bar.update)
         if not quiet:
-            click.echo("\n".join(exported.line() for exported in exports))
-    summary.raise_if_refused()
+            click.echo(shown_lines(exported.line() for exported in exports))
+    if not quiet and summary.types:
+        click.echo(shown(summary.next()))
+    summary.raise_if_poor()
 
 
 @click.group(cls=_Group)
@@ -195,7 +201,7 @@ def inspect(bundle: Path) -> None:
     from seas_runtime.bundle.reader import read_bundle
     from seas_runtime.doctor import describe_bundle
 
-    click.echo("\n".join(describe_bundle(read_bundle(bundle))))
+    click.echo(shown_lines(describe_bundle(read_bundle(bundle))))
 
 
 @engine.command()
@@ -206,6 +212,17 @@ def verify(bundle: Path, expect: str | None) -> None:
     from seas_runtime.bundle.reader import read_bundle
 
     click.echo(f"ok {read_bundle(bundle, expect).manifest.digest}")
+
+
+@engine.command()
+@click.argument("source", type=BUNDLE)
+@click.argument("target", type=BUNDLE, metavar="NAME.plan")
+@click.option("--expect", metavar="DIGEST", help="The digest it must have: proof of where it comes from.")
+def copy(source: Path, target: Path, expect: str | None) -> None:
+    """Copy the core of bundle SOURCE as plain files, following links, and verify it."""
+    from seas_runtime.bundle.copying import copy_bundle
+
+    click.echo(shown(f"{target}: ok {copy_bundle(source, target, expect).manifest.digest}"))
 
 
 BUILD_EXAMPLES = """\b
@@ -260,7 +277,7 @@ def build_engines(
             click.echo(f"{time.monotonic() - began:6.1f} s  {line}", err=True)
 
     engines = build.build(bundle, variant, gpus, batches, progress, replace=replace)
-    click.echo(f"{engines.path}: {describe_engines(engines)}, {time.monotonic() - began:.0f} s")
+    click.echo(shown(f"{engines.path}: {describe_engines(engines)}, {time.monotonic() - began:.0f} s"))
 
 
 @engine.command()
@@ -269,8 +286,8 @@ def doctor(bundle: Path | None) -> None:
     """Say what works on this machine, which engines of BUNDLE fit it, and the hint for what does not."""
     from seas_runtime.doctor import describe_fit, describe_machine
 
-    click.echo("\n".join(describe_machine()))
+    click.echo(shown_lines(describe_machine()))
     if bundle is not None:
         from seas_runtime.bundle.reader import read_bundle
 
-        click.echo("\n".join(describe_fit(read_bundle(bundle))))
+        click.echo(shown_lines(describe_fit(read_bundle(bundle))))

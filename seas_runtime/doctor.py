@@ -23,10 +23,11 @@ def describe_bundle(bundle: Bundle) -> Iterator[str]:
     yield f"digest      {manifest.digest}"
     yield f"size        {sum(entry.bytes for entry in manifest.files.values()) / 1e6:.1f} MB"
     for defect in manifest.defects:
-        yield f"defect      {defect.name}: {defect.prompt!r}"
+        masks = _pairs(defect.model_dump(exclude={"name", "prompt"}))
+        yield f"defect      {defect.name}: {defect.prompt!r}{f'; masks: {masks}' if masks else ''}"
     yield f"images      {geometry.image_size} x {geometry.image_size}, RGB"
     yield f"latents     {geometry.latent_channels} x {geometry.latent_size} x {geometry.latent_size}"
-    yield f"normals     {len(bundle.conditioning.mean)}"
+    yield f"normals     {len(bundle.conditioning.mean)}, {len(manifest.photographs or ()) or 'no'} photographs"
     yield f"schedule    {_pairs(manifest.schedule.model_dump())}"
     yield f"start       {_pairs(start.model_dump())}"
     yield f"defaults    {_pairs(defaults.model_dump())}"

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import click
 
+from seas_runtime.terminal import shown
+
 INTERRUPTED = 130
 
 
 class SeasError(click.ClickException):
-    """Base of all errors that the commands report without a traceback."""
+    """Base of all errors that the commands report without a traceback: one line, whatever the names in it hold."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(shown(message))
 
 
 class SettingsError(SeasError):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from seas_runtime.errors import OutputError
 
@@ -37,6 +39,19 @@ def write_atomic(path: Path, data: bytes | str) -> None:
         raise
 
 
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for reading that must be a plain one: a pipe would keep its reader waiting for ever.
+
+    Raises:
+        OSError: it cannot be opened, or is no plain file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "is no plain file", str(path))
+    return os.fdopen(descriptor, "rb")
+
+
 def inside(folder: Path, name: str | Path) -> Path:
     """`folder / name`, proven to lie in `folder` once all links are followed; neither need exist.
 
@@ -46,13 +61,17 @@ def inside(folder: Path, name: str | Path) -> Path:
         OutputError: it leads out of the folder.
     """
     path = folder / name
-    try:
-        within = path.resolve().is_relative_to(folder.resolve())
-    except (OSError, RuntimeError):  # a ring of links
-        within = False
-    if not within:
+    if not lies_in(path, folder):
         raise OutputError(f"{path}: leads out of {folder}, where all of it must lie; remove the link or give another folder")
     return path
+
+
+def lies_in(path: Path, folder: Path) -> bool:
+    """Whether `path` lies in `folder` once all links are followed; what leads nowhere, as a ring of links, lies nowhere."""
+    try:
+        return path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):
+        return False
 
 
 def flush_folder(folder: Path) -> None:
@@ -75,7 +94,7 @@ def locked(folder: Path) -> Iterator[None]:
         OSError: the lock file cannot be made, or the file system has no locks.
     """
     path = inside(folder, LOCK)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
     try:
         if not _take(descriptor) or not _still_there(path, descriptor):
             raise OutputError(f"{folder}: another run is writing here; wait until it ends, or write elsewhere")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +14,16 @@ from tqdm import tqdm
 from seas_runtime import api
 from seas_runtime.backends.registry import BACKENDS, OF_CORE
 from seas_runtime.bundle.reader import read_bundle
-from seas_runtime.dataset.records import Journal, Line, RunRecord, read_record
-from seas_runtime.dataset.series import NORMALS, PAIRS, SERIES
-from seas_runtime.dataset.writer import RUN, Writer
-from seas_runtime.errors import GateError, OutputError
+from seas_runtime.dataset.records import RUN, RunRecord, read_record
+from seas_runtime.dataset.series import SERIES
+from seas_runtime.dataset.summary import Summary, summarise
+from seas_runtime.dataset.writer import Writer
+from seas_runtime.errors import OutputError
+from seas_runtime.files import lies_in
 from seas_runtime.options import Options
-from seas_runtime.settings import Settings, resolve
+from seas_runtime.settings import resolve
+from seas_runtime.terminal import shown
 from seas_runtime.versions import run_versions
-
-SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -37,47 +37,6 @@ class Request:
     expect: str | None
     command: list[str]
     options: Options
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What lies in `out` after a run: pairs of each type, attempts beyond the first, pairs given up; `made` are new."""
-
-    out: Path
-    settings: Settings
-    types: Counter[str]
-    retries: int
-    refused: list[Line]
-    made: int
-    seconds: float
-    normals: int = 0
-
-    def line(self) -> str:
-        """The run in one line."""
-        each = ", ".join(f"{name} {self.types[name]}" for name in self.settings.defects)
-        new = "none was left to make"
-        if self.made:
-            new = f"{self.made} made in {self.seconds:.1f} s, {self.made / self.seconds:.2f} pairs/s"
-        normals = f" and {self.normals} normal images" if self.normals else ""
-        return f"{self.types.total()} pairs{normals} in {self.out} ({each}); {new}; {self.retries} retries"
-
-    def raise_if_refused(self) -> None:
-        """End with the gate's exit code where pairs were given up.
-
-        Raises:
-            GateError: names them and says what to do.
-        """
-        if not self.refused:
-            return
-        counts = Counter(line["verdict"] for line in self.refused)
-        reasons = ", ".join(f"{verdict}: {number}" for verdict, number in counts.items())
-        indices = ", ".join(str(line["index"]) for line in self.refused[:SHOWN])
-        more = f" and {len(self.refused) - SHOWN} more" if len(self.refused) > SHOWN else ""
-        raise GateError(
-            f"{self.out}: the quality gate refused all {self.settings.retries + 1} masks of pairs "
-            f"{indices}{more} ({reasons}); the others are written. "
-            "Change --threshold, --min-area, --max-area or --seed, with another --out"
-        )
 
 
 def run(request: Request, quiet: bool) -> Summary:
@@ -96,7 +55,7 @@ def run(request: Request, quiet: bool) -> Summary:
     bundle = read_bundle(request.engine, request.expect)
     settings = resolve(bundle.manifest, request.backend, request.options)
     out = request.out or Path("out") / bundle.manifest.product
-    if out.resolve().is_relative_to(bundle.path.resolve()):
+    if lies_in(out, bundle.path):
         raise OutputError(f"{out}: lies in the bundle {bundle.path}, which must stay as it is; give another --out")
     begun = _begun(out)
     backend = _backend(request, begun, log)
@@ -104,36 +63,32 @@ def run(request: Request, quiet: bool) -> Summary:
         settings = settings.model_copy(update={"backend": generator.backend.name})
         facts, licence = generator.backend.describe(), str(bundle.manifest.provenance.get("licence", ""))
         record = RunRecord(command=request.command, settings=settings, backend=facts, versions=run_versions(), licence=licence)
-        changed = begun and _changes(begun, record)
-        note = f"{out} was begun with {changed}: its older pairs may differ by rounding from what is made now" if changed else ""
-        made = {series.asked: _make(generator, Writer(out, record, series), quiet, note) for series in SERIES}
-    types: Counter[str] = Counter()
-    retries = 0
-    for line in Journal(out / PAIRS.metadata):
-        types[line["defect"]] += 1
-        retries += line["attempt"]
-    refused = list(Journal(out / PAIRS.refused))
-    retries += sum(line["attempt"] for line in refused)
-    normals = len(Journal(out / NORMALS.metadata).read())
-    return Summary(out, settings, types, retries, refused, made[PAIRS.asked], time.monotonic() - started, normals)
+        changed = _changes(begun, record) if begun is not None else ""
+        made = [_make(generator, Writer(out, record, series), changed, quiet) for series in SERIES]
+    return summarise(out, settings, sum(made), time.monotonic() - started)
 
 
-def _make(generator: api.Generator, writer: Writer, quiet: bool, note: str) -> int:
-    """Make what a series lacks and write it; how many that were. The note is said before anything is added."""
+def _make(generator: api.Generator, writer: Writer, changed: str, quiet: bool) -> int:
+    """Make what a series lacks and write it; how many that were. Older ones are told of where the engine has `changed`."""
     if not writer.plan.count:
         return 0
+    noun, sampling = writer.series.noun, writer.record.settings.sampling(generator.bundle.manifest)
+    batches = generator.batches(writer.plan, sampling, _todo(writer))  # it may fail, and then no folder is left
     with writer:
         made, total = sum(map(len, writer.todo)), writer.plan.size()
-        if made and note and not quiet:
-            _log(note)
-        sampling = writer.record.settings.sampling(generator.bundle.manifest)
-        batches = generator.batches(writer.plan, sampling, writer.todo)
-        bar = tqdm(total=total, initial=total - made, unit=writer.series.noun, disable=quiet or None)
+        if changed and 0 < made < total and not quiet:
+            _log(f"{writer.out} was begun with {changed}: its older {noun}s may differ by rounding from what is made now")
+        bar = tqdm(total=total, initial=total - made, unit=noun, disable=quiet or None)
         with bar, closing(batches):
             for pairs in batches:
                 writer.add(pairs)
                 bar.update(len(pairs))
     return made
+
+
+def _todo(writer: Writer) -> Iterator[tuple[int, ...]]:
+    """What a writer lacks, asked for once it has looked."""
+    yield from writer.todo
 
 
 def _begun(out: Path) -> RunRecord | None:
@@ -161,7 +116,7 @@ def _changes(begun: RunRecord, now: RunRecord) -> str:
 
 
 def _log(line: str) -> None:
-    tqdm.write(line, file=sys.stderr)  # which leaves a progress bar in its place
+    tqdm.write(shown(line), file=sys.stderr)  # which leaves a progress bar in its place
 
 
 def _silent(_line: str) -> None:

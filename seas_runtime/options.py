@@ -49,7 +49,7 @@ class Options:
 
     count: int | None = _option(None, click.IntRange(1), "Pairs in all; types take turns.", metavar="N")
     per_type: int | None = _option(None, click.IntRange(1), "Pairs of each type, instead of --count.", metavar="N")
-    normals: int = _option(0, click.IntRange(0, 1_000_000), "Normal images beside the pairs, in train/good.", metavar="N")
+    normals: int = _option(0, click.IntRange(0, 1_000_000), "Normal images, in train/good; beside pairs or alone.", metavar="N")
     defects: tuple[str, ...] = _option(
         (),
         click.STRING,
@@ -86,25 +86,25 @@ class Options:
     background: str = _option(
         "generated",
         click.Choice(("generated", "real")),
-        "real: outside the mask the picture is the photograph it started from, which the bundle must hold.",
+        "real: outside its mask a picture is the photograph it started from; the bundle must hold photographs.",
     )
     strength: float = _option(
         1.0,
         click.FloatRange(0, 1, min_open=True),
-        "With --background real: how much noise a photograph starts from, as a share of the schedule; less keeps more of it.",
+        "With --background real: how much noise a photograph starts from, as a share of the schedule; less makes small defects.",
         metavar="SHARE",
     )
     min_area: int | None = _option(
         None,
         click.IntRange(1),
-        "A mask below this is made again; a bundle may know how small each type's masks can be.",
+        "A mask below this is made again; a bundle may have one for each type.",
         metavar="PIXELS",
         show_default="from the bundle, else 1",
     )
     min_agreement: float | None = _option(
         None,
         click.FloatRange(0, 1),
-        "A pair whose last steps' masks have a smaller IoU is made again.",
+        "A mask is made again if those of its last steps have a smaller IoU; a bundle may have one for each type.",
         metavar="IOU",
         show_default="from the bundle, else 0",
     )

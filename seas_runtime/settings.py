@@ -13,11 +13,11 @@ from seas_runtime.errors import SettingsError
 from seas_runtime.options import SEED_BELOW, Options
 from seas_runtime.sampling.background import first_step
 from seas_runtime.sampling.masks import Gate, MaskRule
-from seas_runtime.sampling.pairs import NORMAL
+from seas_runtime.sampling.pairs import NORMAL, NORMALS_FROM
 from seas_runtime.sampling.recipe import Plan, Sampling
 from seas_runtime.sampling.solver import solver_table
 
-ENDLESS = SEED_BELOW  # pairs: more than anybody makes, and each has a random stream of its own
+ENDLESS = NORMALS_FROM  # pairs: more than anybody makes, and each has a random stream of its own
 Value = TypeVar("Value")
 Probability = Annotated[float, Field(gt=0, lt=1)]
 Area = Annotated[int, Field(ge=0)]
@@ -93,8 +93,10 @@ def recipe(manifest: Manifest, options: Options, start: int = 0) -> tuple[Plan, 
     """Which pairs, from the index `start` on, options ask for, and how to make them; without a count there is no end.
 
     Raises:
-        SettingsError: see `resolve`; a start that no pair has.
+        SettingsError: see `resolve`; a start that no pair has; normal images, which are no pairs.
     """
+    if options.normals:
+        raise SettingsError(f"normals {options.normals} found, but these are pairs alone; leave it out and see Generator.normals")
     if not 0 <= start < ENDLESS:
         raise SettingsError(f"start {start} found, 0 to {ENDLESS - 1} expected")
     endless = options.count is None and options.per_type is None
@@ -113,13 +115,16 @@ def resolve(manifest: Manifest, backend: str, options: Options) -> Settings:
 
     Raises:
         SettingsError: an unknown type, both or none of the counts, steps that the schedule does not have, mask steps above the
-            steps, or a real background of a bundle without photographs.
+            steps, a real background of a bundle without photographs, or a strength without a real background.
     """
     known = manifest.defect_names
     if unknown := [name for name in options.defects if name not in known]:
         raise SettingsError(f"--defect {unknown[0]!r} found, one of {', '.join(known)} expected ({manifest.product})")
     if (options.count is None) == (options.per_type is None) and (options.count or not options.normals):
-        raise SettingsError("give the number of pairs: either --count N (in all) or --per-type N (of each type)")
+        raise SettingsError(
+            "give the number of pairs: either --count N (in all) or --per-type N (of each type); "
+            "or that of normal images: --normals N"
+        )
     defects = tuple(name for name in known if not options.defects or name in options.defects)
     values = {name: value for name, value in asdict(options).items() if value is not None and name != "per_type"}
     values["count"] = options.count or (options.per_type or 0) * len(defects)
@@ -139,6 +144,8 @@ def resolve(manifest: Manifest, backend: str, options: Options) -> Settings:
                 "export it with seas-export --photographs"
             )
         first_step(solver_table(manifest.schedule, steps), values["strength"])
+    elif values["strength"] != 1:
+        raise SettingsError(f"--strength {values['strength']} found without photographs to start from; add --background real")
     values |= _masking(manifest, options, defects)
     return Settings(product=manifest.product, digest=manifest.digest, backend=backend, **values)
 

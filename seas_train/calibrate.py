@@ -74,26 +74,34 @@ def probabilities(run: Run, anomalies: ImageSet, index: int, settings: SampleSet
 def _of_type(pairs: Sequence[tuple[Tensor, Tensor]], criterion: Criterion) -> Calibration:
     means, masks = (torch.stack(part) for part in ([steps.mean(dim=0) for steps, _ in pairs], [mask for _, mask in pairs]))
     threshold = _CHOICES[criterion](means, masks)
-    agreements = torch.stack([agreement(steps > threshold) for steps, _ in pairs])
+    marked = [steps > threshold for steps, _ in pairs]
+    agreements = [agreement(steps) for steps in marked if steps.any()]  # empty masks teach nothing of it
     return Calibration(
         threshold=round(threshold, 2),
-        agreement=round(float(agreements.quantile(DISAGREE)), 3),
+        agreement=round(float(torch.stack(agreements).quantile(DISAGREE)), 3) if agreements else 0.0,
         min_area=SMALLEST * float(masks.float().mean(dim=(1, 2)).min()),
     )
 
 
 def best_iou(means: Tensor, masks: Tensor) -> float:
     """The threshold with the best mean IoU of probabilities (n, H, W) and masks (n, H, W) bool; of several the middle one."""
-    scores = torch.stack([_iou(means > value, masks).mean() for value in CANDIDATES])
-    best = (scores >= scores.max() - 1e-6).nonzero()[:, 0]
-    return float(CANDIDATES[best[len(best) // 2]])
+    return _best(torch.stack([_iou(means > value, masks).mean() for value in CANDIDATES]))
 
 
 def same_area(means: Tensor, masks: Tensor) -> float:
-    """The threshold at which the median area of probabilities (n, H, W) is nearest to that of masks (n, H, W) bool."""
-    wanted = masks.float().mean(dim=(1, 2)).median()
-    areas = torch.stack([(means > value).float().mean(dim=(1, 2)).median() for value in CANDIDATES])
-    return float(CANDIDATES[(areas - wanted).abs().argmin()])
+    """The threshold at which probabilities (n, H, W) have the median area that is nearest to that of masks (n, H, W) bool.
+
+    Of several it is the middle one.
+    """
+    wanted = masks.sum(dim=(1, 2)).median()
+    areas = torch.stack([(means > value).sum(dim=(1, 2)).median() for value in CANDIDATES])
+    return _best(-(areas - wanted).abs().float())
+
+
+def _best(scores: Tensor) -> float:
+    """The threshold of the highest score (99,), the middle one of those that are as good."""
+    best = (scores >= scores.max() - 1e-6).nonzero()[:, 0]
+    return float(CANDIDATES[best[len(best) // 2]])
 
 
 _CHOICES: Mapping[Criterion, Callable[[Tensor, Tensor], float]] = {"iou": best_iou, "area": same_area}

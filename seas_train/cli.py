@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from seas_runtime.commands import Ending
 from seas_runtime.errors import DataError, SettingsError
 from seas_runtime.files import write_atomic
 from seas_runtime.sampling.defaults import PAPER
+from seas_runtime.terminal import shown
 from seas_train.config import BaseSettings, MaskSettings, TuneSettings
 from seas_train.folders import data_source
 from seas_train.options import LICENCE, NOT_STATED, OUT, output, require_same, settings_options, writing
@@ -43,7 +45,7 @@ Exit codes: 0 done, 1 training failed, 2 usage, 3 bad data, base model or run, 5
 130 interrupted."""
 
 
-class _Group(click.Group):
+class _Group(Ending, click.Group):
     """Commands that end an interrupt with one line and the exit code of the house."""
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -88,25 +90,33 @@ def demo_data(out: Path, product: str, size: int, **counts: Any) -> None:
         demo.write(out, product, size, **counts)
 
 
-@main.command(epilog="Example: seas-train check data/VisA/candle")
+@main.command(epilog="Example: seas-train check data/VisA/candle --train-share 0.5 --size 256")
 @data_source
-def check(source: Source) -> None:
-    """Look at every file of the product DATA: counts, sizes, mask areas, and all that is wrong (then exit code 3)."""
+@settings_options(TuneSettings, only=("seed", "normals", "train_share", "split", "shots"))
+@click.option("--size", type=click.IntRange(16, 4096), default=512, metavar="PIXELS", help="Side of the model's images.")
+def check(source: Source, settings: TuneSettings, size: int) -> None:
+    """Look at every file of the product DATA: counts, sizes, mask areas, and all that is wrong (then exit code 3).
+
+    Says which images a training with the same options takes, which files are not read, and which defects it cannot see.
+    """
     from tqdm import tqdm
 
+    from seas_train.data.advice import advise
     from seas_train.data.check import inspect
 
     product = source.scan()
     count = len(product.normals) + len(product.test_normals) + len(product.anomalies)
     with tqdm(total=count, unit="image", leave=False, disable=None) as bar:  # None: only on a terminal
         report = inspect(product, bar.update)
+    told = advise(report, settings, size, source.places())
     click.echo(f"{product.name} ({product.layout})\n\n{report.table()}\n")
-    for kind, lines in (("Warning", report.warnings), ("Problem", report.problems)):
+    for kind, lines in told.items():
         for line in lines:
-            click.echo(f"{kind}: {line}")
-    click.echo(f"problems: {len(report.problems)}, warnings: {len(report.warnings)}")
-    if report.problems:
-        raise DataError(f"{product.root}: problems found ({len(report.problems)}), expected none; fix them and check again")
+            click.echo(shown(f"{kind}: {line}"))
+    problems, warned = len(told["Problem"]), len(told["Warning"])
+    click.echo(f"problems: {problems}, warnings: {warned}")
+    if problems:
+        raise DataError(f"{product.root}: problems found ({problems}), expected none; fix them and check again")
 
 
 @main.command(epilog="Example: seas-train base photographs/tile photographs/nut --out out/base")
@@ -259,7 +269,7 @@ def _product(source: Source) -> Product:
 
     product = source.read()
     for warning in check(product):
-        click.echo(f"Warning: {warning}", err=True)
+        click.echo(shown(f"Warning: {warning}"), err=True)
     return product
 
 

@@ -6,7 +6,7 @@ import functools
 import json
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -54,22 +54,23 @@ class NamesType(click.ParamType):  # type: ignore[type-arg]  # as above
         return names
 
 
-def settings_options(cls: type[Settings]) -> Callable[[Function], Function]:
-    """Give a command an option for every field of `cls`, --config, and --preset where there are presets.
+def settings_options(cls: type[Settings], only: Collection[str] = ()) -> Callable[[Function], Function]:
+    """Give a command an option for every field of `cls`, or for those named, --config, and --preset where there are presets.
 
     The command is called with all of them resolved into the one argument `settings`: default < preset < file
     < command line.
     """
+    names = [name for name in cls.model_fields if not only or name in only]
 
     def decorate(command: Function) -> Function:
         @functools.wraps(command)
         def resolved(*args: Any, **given: Any) -> Any:
             preset, file = given.pop("preset", None), given.pop("config")
-            fields = {name: given.pop(name) for name in cls.model_fields}
+            fields = {name: given.pop(name) for name in names}
             return command(*args, settings=resolve(cls, preset, file, fields), **given)
 
-        for name, field in reversed(cls.model_fields.items()):
-            resolved = _option(name, field)(resolved)
+        for name in reversed(names):
+            resolved = _option(name, cls.model_fields[name])(resolved)
         resolved = click.option(
             "--config",
             type=PATH,
@@ -77,8 +78,7 @@ def settings_options(cls: type[Settings]) -> Callable[[Function], Function]:
             help="Settings as a TOML file; options given here go before it.",
         )(resolved)
         if cls.presets:
-            names = click.Choice(tuple(cls.presets))
-            resolved = click.option("--preset", type=names, help="Settings to start from.")(resolved)
+            resolved = click.option("--preset", type=click.Choice(tuple(cls.presets)), help="Settings to start from.")(resolved)
         return typing.cast("Function", resolved)
 
     return decorate

@@ -23,6 +23,7 @@ from seas_runtime.backends.cache import cache_root
 from seas_runtime.bundle.manifest import GraphName
 from seas_runtime.bundle.onnx_inline import MAX_BYTES, external_bytes, write_inline
 from seas_runtime.bundle.reader import Bundle
+from seas_runtime.bundle.verified import verify_again
 from seas_runtime.errors import BackendError
 from seas_runtime.files import TEMPORARY_SUFFIX
 
@@ -53,6 +54,11 @@ def model_file(bundle: Bundle, graph: GraphName, version: str, check: Callable[[
 
     Raises:
         BackendError: the converter does not take the graph, or there is no room.
+        BundleError: the bundle has changed since it was read.
+
+    What remains: the converter opens graph and weights by their paths, hashed once more right before; and MNN a kept file by its
+    path, hashed right before. Who may write to the folders can replace a file within that moment, and a kept file with its hash at
+    any time: `--expect` lets "auto" take no backend that keeps files.
     """
     folder = cache_folder(version, bundle.manifest.digest)
     with ExitStack() as stack:
@@ -79,6 +85,7 @@ def _find(folder: Path | None, graph: GraphName) -> Path | None:
 def _make(bundle: Bundle, graph: GraphName, folder: Path | None, check: Callable[[Path], None], stack: ExitStack) -> Path:
     """Convert and check a graph, into the cache if it can be written, else for as long as `stack` is open."""
     scratch = _scratch(folder)
+    verify_again(bundle, [(graph, "fp32")])  # the converter opens paths
     model = _convert(bundle.graph_path(graph), Path(stack.enter_context(scratch)))
     check(model)
     if folder is None or model.parent.parent != folder:

@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seas_runtime.backends.registry import BACKENDS
+from seas_runtime.backends.results import checked
 from seas_runtime.backends.workers import CoreSplit, borrowed, split_cores
 from seas_runtime.bundle.manifest import REQUIRED_GRAPHS, GraphName
 from seas_runtime.bundle.reader import Bundle
+from seas_runtime.bundle.verified import verify_again
 from seas_runtime.errors import BackendError
 
 DEVICE = "CPU"
@@ -64,8 +66,12 @@ class OpenvinoBackend:
 
     Compiled models are not kept on the disk: OpenVINO would open a cached one without a hash of its content.
 
+    OpenVINO opens graphs and weights by their paths alone, so they are hashed once more right before: what remains is a file
+    that somebody replaces within that moment, see `seas_runtime.bundle.verified.verify_again`.
+
     Raises:
         BackendError: the package is missing, a graph does not compile, or the processor does not compute in bf16.
+        BundleError: the bundle has changed since it was read.
     """
 
     def __init__(
@@ -85,6 +91,7 @@ class OpenvinoBackend:
             settings["INFERENCE_NUM_THREADS"] = str(split.workers * split.threads)
         self._models: dict[GraphName, Any] = {}
         self._requests: dict[GraphName, SimpleQueue[Any]] = {}
+        verify_again(bundle, [(graph, "fp32") for graph in graphs])
         for graph in graphs:
             self._models[graph], self._requests[graph] = _compile(core, bundle, graph, settings, split.workers)
         self._ran: GraphName | None = None
@@ -98,9 +105,10 @@ class OpenvinoBackend:
             self._ran = graph
             with borrowed(self._requests[graph]) as request:
                 request.infer(typed, share_inputs=True)
-                return {name: np.array(request.get_tensor(name).data, np.float32) for name in outputs}
+                results = {name: np.array(request.get_tensor(name).data) for name in outputs}
         except _FAILURES as error:
             raise BackendError(f"{graph} failed on backend {self.name}: {_line(error)}; try a smaller --batch") from error
+        return checked(self.name, graph, self._graphs[graph], feeds, results)
 
     def describe(self) -> dict[str, str]:
         """Engine, version, precision and device."""

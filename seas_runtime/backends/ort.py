@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from seas_runtime.backends import Backend
 from seas_runtime.backends.registry import BACKENDS
+from seas_runtime.backends.results import checked
 from seas_runtime.backends.workers import CoreSplit, split_cores
 from seas_runtime.bundle.manifest import REQUIRED_GRAPHS, Graph, GraphName, Precision
 from seas_runtime.bundle.reader import Bundle
+from seas_runtime.bundle.verified import Weights
 from seas_runtime.device import NO_GPU, current_gpu
 from seas_runtime.errors import BackendError, DeviceMemoryError
 
@@ -71,7 +73,8 @@ class OrtBackend:
 
     On CUDA a graph that the bundle has in fp16 is run in that form, as engines are built from it; its inputs and outputs
     are those of the manifest all the same. On a CPU fp16 would be slower. All workers use the same sessions: a call runs in
-    the thread that makes it, without the interpreter's lock.
+    the thread that makes it, without the interpreter's lock. Graphs are loaded from the bytes that were verified, weights from a
+    mapping that is, see `seas_runtime.bundle.verified.Weights`: no file is opened by its path again.
 
     Args:
         bundle: a verified bundle.
@@ -82,6 +85,7 @@ class OrtBackend:
     Raises:
         BackendError: engine or provider missing, a graph that does not load or whose tensors are not the
             manifest's.
+        BundleError: the weights have changed since the bundle was read.
     """
 
     def __init__(self, bundle: Bundle, name: str, split: CoreSplit, graphs: Sequence[GraphName] = REQUIRED_GRAPHS) -> None:
@@ -97,7 +101,9 @@ class OrtBackend:
         self._precisions: dict[GraphName, Precision] = {
             name: "fp16" if self.name == "cuda" and "fp16" in graph.files else "fp32" for name, graph in self._graphs.items()
         }
-        self._sessions = {graph: self._open(bundle, graph) for graph in graphs}
+        weights = Weights(bundle)
+        self._held: list[Any] = []  # sessions compute with the weights where they are mapped
+        self._sessions = {graph: self._open(bundle, graph, weights) for graph in graphs}
 
     def run(self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]) -> dict[str, NDArray[np.float32]]:
         """Run one graph on n rows, see `Backend.run`; float32 in and out, whatever precision its tensors have."""
@@ -107,7 +113,7 @@ class OrtBackend:
         except self._failures as error:
             kind = DeviceMemoryError if _NO_MEMORY.search(str(error)) else BackendError
             raise kind(f"{graph} failed on backend {self.name}: {_line(error)}; try a smaller --batch") from error
-        return {name: np.asarray(result, np.float32) for name, result in zip(outputs, results, strict=True)}
+        return checked(self.name, graph, self._graphs[graph], feeds, dict(zip(outputs, results, strict=True)))
 
     def describe(self) -> dict[str, str]:
         """Engine, version, precision and provider."""
@@ -120,7 +126,7 @@ class OrtBackend:
             **self._split.facts(),
         }
 
-    def _open(self, bundle: Bundle, graph: GraphName) -> Any:
+    def _open(self, bundle: Bundle, graph: GraphName, weights: Weights) -> Any:
         options = self._ort.SessionOptions()
         options.intra_op_num_threads = self._split.threads
         options.log_severity_level = _ERRORS_ONLY
@@ -129,8 +135,12 @@ class OrtBackend:
         # TF32 has the range for which an fp16 graph keeps fp32 nodes; an fp32 graph would lose three digits by it.
         settings = {"use_tf32": str(int(precision == "fp16"))} if self.name == "cuda" else {}
         path = bundle.graph_path(graph, precision)
+        arrays = weights.arrays(graph, precision)
         try:
-            session = self._ort.InferenceSession(str(path), options, providers=[(provider, settings)])
+            values = [self._ort.OrtValue.ortvalue_from_numpy(array) for array in arrays.values()]
+            options.add_external_initializers(list(arrays), values)
+            self._held += values
+            session = self._ort.InferenceSession(bundle.graph(graph, precision), options, providers=[(provider, settings)])
         except self._failures as error:
             raise BackendError(f"{path}: backend {self.name} cannot load it: {_line(error)}") from error
         if session.get_providers()[0] != provider:  # ONNX Runtime falls back to the CPU without an error

@@ -14,10 +14,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from math import ceil
 from queue import SimpleQueue
 from threading import Event
 from types import TracebackType
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from seas_runtime.backends.quota import cpu_quota
 
 if TYPE_CHECKING:
     from seas_runtime.bundle.manifest import Manifest
@@ -64,10 +68,12 @@ def is_small(manifest: Manifest) -> bool:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Cores that this process may use: a container's quota of processor time counts as so many whole cores, rounded up."""
+    if sys.platform != "linux":
+        return os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0))
+    quota = cpu_quota()
+    return cores if quota is None else min(cores, max(1, ceil(quota)))
 
 
 @contextmanager
@@ -118,12 +124,15 @@ class Workers:
             yield [future.result() for future in begun.popleft()]
 
     def beside(self, function: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Callable[[], Result]:
-        """Have a call made by a worker that is idle; what is returned gives its result, making the call now if none was idle."""
+        """Have a call made by a worker that is idle; what is returned gives its result, making the call now if none was idle.
+
+        The call is made once, however often its result is asked for.
+        """
         if self._pool is None:
             result = function(*args, **kwargs)
             return lambda: result
         future = self._pool.submit(function, *args, **kwargs)
-        return lambda: function(*args, **kwargs) if future.cancel() else future.result()
+        return cache(lambda: function(*args, **kwargs) if future.cancel() else future.result())
 
     def check(self) -> None:
         """End the work of a worker that nobody waits for any more.

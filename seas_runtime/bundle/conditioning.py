@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
+from seas_runtime.bundle.core_files import MAX_HEADER_BYTES, MAX_NORMALS
 from seas_runtime.bundle.manifest import Manifest
 from seas_runtime.errors import BundleError
+from seas_runtime.files import open_regular
 
 Array = NDArray[np.float32]
 
@@ -28,6 +32,62 @@ class Conditioning:
     std: Array
 
 
+def check_header(file: Path, manifest: Manifest) -> None:
+    """Compare the header of `file` with the manifest, before the rest is read.
+
+    Raises:
+        BundleError: not safetensors, tensors missing or too many, a wrong shape, or a file that is longer than its tensors.
+        OSError: it cannot be read.
+    """
+    with open_regular(file) as stream:
+        size = int.from_bytes(stream.read(8), "little")
+        if size > MAX_HEADER_BYTES:
+            raise BundleError(f"{file}: not readable (a header of {size} bytes); export the bundle again")
+        text = stream.read(size)
+        length = os.fstat(stream.fileno()).st_size
+    try:
+        header = _Header.validate_json(text)
+    except ValidationError as error:
+        raise BundleError(f"{file}: not readable (a header that is none of safetensors); export the bundle again") from error
+    header.pop("__metadata__", None)
+    _wanted(file, {name: entry.shape for name, entry in header.items() if isinstance(entry, _Entry)}, manifest)
+    end = max((entry.data_offsets[1] for entry in header.values() if isinstance(entry, _Entry)), default=0)
+    if length != 8 + size + end:
+        raise BundleError(f"{file}: has {length} bytes, {8 + size + end} expected; export the bundle again")
+
+
+class _Entry(BaseModel):
+    """What the header of a safetensors file says of a tensor."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    dtype: str
+    shape: tuple[NonNegativeInt, ...]
+    data_offsets: tuple[NonNegativeInt, NonNegativeInt]
+
+
+_Header = TypeAdapter(dict[str, _Entry | dict[str, str]])
+
+
+def _wanted(file: Path, found: Mapping[str, tuple[int, ...]], manifest: Manifest) -> dict[str, tuple[int, ...]]:
+    """The shapes that the tensors must have; there may be any number of normal images up to `MAX_NORMALS`."""
+    geometry = manifest.geometry
+    prompt = (geometry.prompt_length, geometry.prompt_width)
+    images = found.get("normal.mean") or (0,)
+    latent = (max(images[0], 1), geometry.latent_channels, geometry.latent_size, geometry.latent_size)
+    wanted: dict[str, tuple[int, ...]] = {f"prompt.{name}": prompt for name in manifest.defect_names}
+    wanted |= {"prompt.empty": prompt, "prompt.normal": prompt, "normal.mean": latent, "normal.std": latent}
+    if found.keys() != wanted.keys():
+        odd = ", ".join(sorted(found.keys() ^ wanted.keys()))
+        raise BundleError(f"{file}: missing or unknown tensors {odd}; export the bundle again")
+    if latent[0] > MAX_NORMALS:
+        raise BundleError(f"{file}: {latent[0]} normal images found, at most {MAX_NORMALS} expected; export with fewer")
+    for name, shape in wanted.items():
+        if found[name] != shape:
+            raise BundleError(f"{file}: {name} has the shape {found[name]}, {shape} expected; export the bundle again")
+    return wanted
+
+
 def read_conditioning(file: Path, data: bytes, manifest: Manifest) -> Conditioning:
     """Read the bytes `data` of `file`, stored as float16 or float32.
 
@@ -38,16 +98,8 @@ def read_conditioning(file: Path, data: bytes, manifest: Manifest) -> Conditioni
         tensors = load(data)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise BundleError(f"{file}: not readable ({error}); export the bundle again") from error
-    geometry = manifest.geometry
-    prompt = (geometry.prompt_length, geometry.prompt_width)
-    latent = (geometry.latent_channels, geometry.latent_size, geometry.latent_size)
-    images = len(tensors["normal.mean"]) if "normal.mean" in tensors and tensors["normal.mean"].ndim else 0
-    wanted: dict[str, tuple[int, ...]] = {f"prompt.{name}": prompt for name in manifest.defect_names}
-    wanted |= {"prompt.empty": prompt, "prompt.normal": prompt}
-    wanted |= {"normal.mean": (max(images, 1), *latent), "normal.std": (max(images, 1), *latent)}
-    if tensors.keys() != wanted.keys():
-        odd = ", ".join(sorted(tensors.keys() ^ wanted.keys()))
-        raise BundleError(f"{file}: missing or unknown tensors {odd}; export the bundle again")
+    shapes = {name: tensor.shape for name, tensor in tensors.items()}
+    wanted = _wanted(file, shapes, manifest)
     for name, shape in wanted.items():
         tensor = tensors[name]
         if tensor.shape != shape or tensor.dtype not in (np.float16, np.float32):

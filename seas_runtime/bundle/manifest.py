@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
-from pathlib import PurePosixPath
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
@@ -49,18 +49,29 @@ GRAPH_OUTPUTS: dict[GraphName, tuple[str, ...]] = {
 REQUIRED_GRAPHS: tuple[GraphName, ...] = ("unet", "decoder", "mask_branch")
 
 
-def _inside(path: str) -> str:
-    pure = PurePosixPath(path)
-    if pure.is_absolute() or ".." in pure.parts or "\\" in path or ":" in path or str(pure) != path:
+# Letters, digits and "._+-" only: an engine must find nothing in a name but a name, as ONNX Runtime finds an address of its own
+# memory in "*/_ORT_MEM_ADDR_/*".
+_PART = r"[A-Za-z0-9_][A-Za-z0-9._+-]*"
+_PLAIN = re.compile(rf"{_PART}(/{_PART}){{0,7}}")
+_LONGEST_NAME = 200
+
+
+def core_name(path: str) -> str:
+    """The name itself, if it can be that of a core file.
+
+    Raises:
+        ValueError: it is not plain, or names something else.
+    """
+    if len(path) > _LONGEST_NAME or not _PLAIN.fullmatch(path):
         raise ValueError(f"{path!r} leaves the bundle or is not a plain relative path")
-    if path == MANIFEST or pure.parts[:1] in ((), (ENGINES,)):
+    if path == MANIFEST or path.split("/", maxsplit=1)[0] == ENGINES:
         raise ValueError(f"{path!r} cannot be a core file")
     return path
 
 
 FolderName = Annotated[str, AfterValidator(folder_name)]
 DefectName = Annotated[str, AfterValidator(defect_name)]
-CorePath = Annotated[str, AfterValidator(_inside)]
+CorePath = Annotated[str, AfterValidator(core_name)]
 Size = Annotated[int, Field(ge=1, le=1 << 16)]
 Dimension = Size | Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")]
 

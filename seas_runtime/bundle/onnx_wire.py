@@ -5,23 +5,30 @@ Field numbers are those of onnx/onnx.proto; wire types those of the protobuf enc
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import prod
 
 MAX_DEPTH = 64
+MAX_NODES = 20_000  # the U-Net of Stable Diffusion v1 has fewer than 5,000
 
-# message -> field number -> message found there: every way on which a tensor can be reached.
+# message -> field number -> message found there: every way on which a tensor can be reached. A "value" is a tensor that is no
+# initializer, a "stray" its entry for external data.
 _CHILDREN: dict[str, dict[int, str]] = {
     "model": {7: "graph", 20: "training", 25: "function"},
     "training": {1: "graph", 2: "graph"},
     "graph": {1: "node", 5: "tensor", 15: "sparse"},
     "node": {5: "attribute"},
     "function": {7: "node", 11: "attribute"},
-    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
-    "sparse": {1: "tensor", 2: "tensor"},
+    "attribute": {5: "value", 6: "graph", 10: "value", 11: "graph", 22: "sparse", 23: "sparse"},
+    "sparse": {1: "value", 2: "value"},
     "tensor": {13: "entry"},
+    "value": {13: "stray"},
 }
+_OPERATOR, _DOMAIN = 4, 7  # of a node
 _DTYPES = {1: "float32", 6: "int32", 7: "int64", 9: "bool", 10: "float16", 11: "float64", 16: "bfloat16"}
+_SIZES = {"float32": 4, "int32": 4, "int64": 8, "bool": 1, "float16": 2, "float64": 8}
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 Field = tuple[int, int, int, memoryview]
@@ -36,18 +43,105 @@ class Value:
     shape: tuple[int | str | None, ...]
 
 
-def external_paths(data: bytes) -> set[str]:
-    """All external-data locations of an ONNX model, from any tensor at any depth.
+@dataclass(frozen=True)
+class External:
+    """An initializer whose bytes lie in another file."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    location: str
+    offset: int
+    length: int
+
+
+@dataclass
+class Survey:
+    """What an ONNX model is made of, at any depth.
+
+    Attributes:
+        kinds: how many there are of each message of `_CHILDREN`.
+        operators: the operators of all nodes.
+        domains: and their domains.
+        locations: of external data.
+    """
+
+    kinds: Counter[str] = field(default_factory=Counter)
+    operators: set[str] = field(default_factory=set)
+    domains: set[str] = field(default_factory=set)
+    locations: set[str] = field(default_factory=set)
+
+
+def survey(data: bytes) -> Survey:
+    """Go through an ONNX model once.
 
     Raises:
-        ValueError: not a protobuf message, or nested deeper than `MAX_DEPTH`.
+        ValueError: not a protobuf message, nested deeper than `MAX_DEPTH`, or of more than `MAX_NODES` nodes.
     """
-    found: set[str] = set()
-    for entry in _walk(memoryview(data), "model", 0):
-        texts = [(number, bytes(value)) for number, _, _, value in fields(entry)]
-        if (1, b"location") in texts:
-            found.update(text.decode() for number, text in texts if number == 2)
+    seen = Survey()
+    todo = [(memoryview(data), "model", 0)]
+    while todo:
+        message, kind, depth = todo.pop()
+        if depth > MAX_DEPTH:
+            raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
+        seen.kinds[kind] += 1
+        if kind in ("entry", "stray"):
+            texts = [(number, bytes(value)) for number, _, _, value in fields(message)]
+            if (1, b"location") in texts:
+                seen.locations.update(text.decode() for number, text in texts if number == 2)
+            continue
+        if seen.kinds["node"] > MAX_NODES:
+            raise ValueError(f"of more than {MAX_NODES} nodes")
+        children = _CHILDREN[kind]
+        for number, wire, _, value in fields(message):
+            if wire != _BYTES:
+                continue
+            if number in children:
+                todo.append((value, children[number], depth + 1))
+            elif kind == "node" and number in (_OPERATOR, _DOMAIN):
+                (seen.operators if number == _OPERATOR else seen.domains).add(bytes(value).decode())
+    return seen
+
+
+def external_tensors(data: bytes) -> list[External]:
+    """The initializers of the main graph whose bytes lie in another file.
+
+    Raises:
+        ValueError: not a protobuf message, a dtype or number that is none, or a length that is not the shape's.
+    """
+    found: list[External] = []
+    for graph in _at(memoryview(data), 7):
+        for tensor in _at(graph, 5):
+            entries = {_text(entry, 1): _text(entry, 2) or "" for entry in _at(tensor, 13)}
+            if entries:
+                found.append(_external(tensor, entries))
     return found
+
+
+def _external(tensor: memoryview, entries: dict[str | None, str]) -> External:
+    name, shape = _text(tensor, 8) or "", tuple(_dims(tensor))
+    code = _integer(tensor, 2) or 0
+    dtype = _DTYPES.get(code, f"type {code}")
+    if dtype not in _SIZES:
+        raise ValueError(f"initializer {name!r} is of {dtype}")
+    size = prod(shape) * _SIZES[dtype]
+    offset, length = int(entries.get("offset") or 0), int(entries.get("length") or size)
+    if offset < 0 or length != size:
+        raise ValueError(f"initializer {name!r} of shape {shape} has {length} bytes from {offset} on")
+    return External(name, dtype, shape, entries.get("location", ""), offset, length)
+
+
+def _dims(tensor: memoryview) -> Iterator[int]:
+    """TensorProto.dims, packed or not."""
+    for number, wire, value, packed in fields(tensor):
+        if number != 1:
+            continue
+        if wire == _VARINT:
+            yield value
+        position = 0
+        while position < len(packed):
+            side, position = _varint(packed, position)
+            yield side
 
 
 def graph_values(data: bytes) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
@@ -62,19 +156,6 @@ def graph_values(data: bytes) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
         inputs += [_value(info) for info in _at(graph, 11)]
         outputs += [_value(info) for info in _at(graph, 12)]
     return tuple(inputs), tuple(outputs)
-
-
-def _walk(message: memoryview, kind: str, depth: int) -> Iterator[memoryview]:
-    """Every external_data entry below `message`."""
-    if depth > MAX_DEPTH:
-        raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
-    if kind == "entry":
-        yield message
-        return
-    children = _CHILDREN[kind]
-    for number, wire, _, value in fields(message):
-        if wire == _BYTES and number in children:
-            yield from _walk(value, children[number], depth + 1)
 
 
 def fields(message: memoryview) -> Iterator[Field]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import struct
+import warnings
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,9 @@ from PIL import Image, UnidentifiedImageError
 
 from seas_runtime.bundle.reader import Bundle
 from seas_runtime.errors import BundleError
+
+# What Pillow raises of a damaged PNG file.
+_DAMAGED = (OSError, SyntaxError, ValueError, IndexError, TypeError, EOFError, struct.error, Image.DecompressionBombError)
 
 
 def read_photographs(bundle: Bundle) -> NDArray[np.uint8]:
@@ -39,10 +44,11 @@ def _read(bundle: Bundle, name: str) -> NDArray[np.uint8]:
         raise BundleError(f"{bundle.path}: {name} has changed since it was verified; fetch the bundle again")
     side = bundle.manifest.geometry.image_size
     try:
-        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data), formats=("PNG",)) as image:
             if (image.size, image.mode) != ((side, side), "RGB"):
                 found = f"{image.mode} {image.size[0]} x {image.size[1]} found, RGB {side} x {side} expected"
                 raise BundleError(f"{bundle.path}: {name}: {found}; export the bundle again")
             return np.asarray(image)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise BundleError(f"{bundle.path}: {name} is no picture ({error}); export the bundle again") from error
+    except _DAMAGED as error:
+        reason = "not a PNG file" if isinstance(error, UnidentifiedImageError) else error  # which would show an address
+        raise BundleError(f"{bundle.path}: {name} is no picture ({reason}); export the bundle again") from error

@@ -7,17 +7,18 @@ from typing import Any
 
 import click
 
+from seas_runtime.commands import Ending
 from seas_runtime.errors import INTERRUPTED
 
 COMMANDS = {
     "import": "seas_runtime.dataset.importers.cli:import_source",
-    "export": "seas_runtime.dataset.export_cli:export",
-    "review": "seas_runtime.dataset.review.command:review",
+    "export": "seas_runtime.dataset.exporters.cli:export",
+    "review": "seas_runtime.dataset.review.cli:review",
 }
 """Name of a command -> "module:function". The modules load nothing but click before they run."""
 
 
-class _LazyGroup(click.Group):
+class _LazyGroup(Ending, click.Group):
     """Commands by the table above; an interrupt ends with the exit code of the house."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -4,79 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal, TypeVar
+from pathlib import Path
+from typing import Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
-from seas_runtime.bundle.names import defect_name, folder_name
+from seas_runtime.dataset.decisions import REVIEW, Decision, read_decisions
+from seas_runtime.dataset.lines import TOP_INDEX, PairLine, RunFacts, first_fault
 from seas_runtime.dataset.pictures import Item, listed, load
+from seas_runtime.dataset.records import RUN
 from seas_runtime.dataset.series import PAIRS
-from seas_runtime.dataset.writer import RUN
 from seas_runtime.errors import DataError
+from seas_runtime.files import lies_in
 
-REVIEW = "review.jsonl"
 NORMALS = "train/good"
-_FIRST_NORMAL, _FIRST_PHOTO = 1_000_000_000, 1_500_000_000  # ids of pictures: pair i has i + 1
-
-
-def _inside(path: str) -> str:
-    pure = PurePosixPath(path)
-    if pure.is_absolute() or not pure.parts or ".." in pure.parts or str(pure) != path or set(path) & set('\\:\0"\n\r'):
-        raise ValueError(f"{path!r} leaves the folder or is not a plain relative path")
-    return path
-
-
-InsidePath = Annotated[str, AfterValidator(_inside)]
-DefectName = Annotated[str, AfterValidator(defect_name)]
-Index = Annotated[int, Field(ge=0, lt=_FIRST_NORMAL, strict=True)]
-
-
-class PairLine(BaseModel):
-    """A line of `metadata.jsonl`; keys that are not named here are kept as they are."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    index: Index
-    defect: DefectName
-    file_name: InsidePath
-    mask_file_name: InsidePath
-
-
-class Decision(BaseModel):
-    """A line of `review.jsonl`: what a person decided on a pair; the last line of an index counts."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    index: Index
-    decision: Literal["accept", "reject", "undecided"]
-    mask: InsidePath | None = None
-    time: float = 0.0
-
-
-class RunSettings(BaseModel):
-    """What an export needs of the settings in `run.json`."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    product: Annotated[str, AfterValidator(folder_name)]
-    digest: str = ""
-    defects: Annotated[tuple[DefectName, ...], Field(min_length=1)]
-
-
-class RunFacts(BaseModel):
-    """What an export needs of `run.json`, also of one written by an older version."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    settings: RunSettings
-    versions: dict[str, str] = {}
-    licence: str = ""
-
-
-_Model = TypeVar("_Model", bound=BaseModel)
+_FIRST_NORMAL, _FIRST_PHOTO = TOP_INDEX, 1_500_000_000  # ids of pictures: pair i has i + 1
 
 
 @dataclass(frozen=True)
@@ -106,29 +50,11 @@ class Record:
 
 
 @dataclass(frozen=True)
-class _Folder:
-    """A folder out of which no file may lead; `root` is where it really lies."""
-
-    path: Path
-    root: Path
-
-    def file(self, name: str) -> Path:
-        path = self.path / name
-        try:
-            within = path.resolve().is_relative_to(self.root)
-        except (OSError, RuntimeError):  # a ring of links
-            within = False
-        if not within:
-            raise DataError(f"{path}: leads out of {self.path}, expected a file inside; put the file itself there")
-        return path
-
-
-@dataclass(frozen=True)
 class GeneratedSet:
     """Everything `seas-gen` wrote to a folder that is to be used; iterating gives its records.
 
     classes: the defect types in the run's order; left_out: pairs that the review excludes; edited: pairs with a mask of the
-    review; identity: the run, whatever its count; state: changes when there is anything else to export.
+    review; identity: the run, whatever its counts; state: changes when there is anything else to export.
     """
 
     out: Path
@@ -162,9 +88,8 @@ def read(out: Path, *, normals: Path | None = None, own_normals: bool = True, ac
         DataError: no such folder or pair, a line that cannot be understood, a path that leaves the folder.
     """
     facts, identity = _run(out)
-    folder = _Folder(out, out.resolve())
-    lines = _by_index(out / PAIRS.metadata, PairLine)
-    decisions = {decision.index: decision for decision in _lines(out / REVIEW, Decision)}
+    lines = _by_index(out / PAIRS.metadata)
+    decisions = read_decisions(out, _refuse_line(out / REVIEW))
     undecided = Decision(index=0, decision="undecided")
     records, left_out, edited = [], 0, 0
     for index, line in sorted(lines.items()):
@@ -173,11 +98,11 @@ def read(out: Path, *, normals: Path | None = None, own_normals: bool = True, ac
             left_out += 1
             continue
         edited += decision.mask is not None
-        records.append(_pair(folder, line, decision.mask, index // len(facts.settings.defects)))
+        records.append(_pair(out, line, decision.mask, index // len(facts.settings.defects)))
     if not records:
         excluded = f" ({left_out} left out by the review)" if left_out else ""
         raise DataError(f"{out}: holds no pair{excluded}, expected at least one; generate some or check the path")
-    good = _normals(folder, f"{facts.settings.product}/{NORMALS}") if own_normals else []
+    good = _normals(out, f"{facts.settings.product}/{NORMALS}") if own_normals else []
     photos = listed(normals) if normals is not None else []
     records += [_normal("normal", _FIRST_NORMAL + i, file) for i, file in enumerate(good)]
     records += [_normal("photo", _FIRST_PHOTO + i, file) for i, file in enumerate(photos)]
@@ -195,7 +120,7 @@ def read(out: Path, *, normals: Path | None = None, own_normals: bool = True, ac
 
 
 def _run(out: Path) -> tuple[RunFacts, str]:
-    """The facts of a run, and a hash of its settings but the count."""
+    """The facts of a run, and a hash of its settings but the counts."""
     if not out.is_dir():
         what = "is a file" if out.exists() else "no such folder"
         raise DataError(f"{out}: {what}, expected a folder that seas-gen wrote; check the path")
@@ -208,13 +133,14 @@ def _run(out: Path) -> tuple[RunFacts, str]:
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}; fix that") from error
     except ValidationError as error:
-        raise DataError(f"{path}: {_first(error)}; expected the record of a run, as seas-gen writes it") from error
-    settings = {key: value for key, value in json.loads(text)["settings"].items() if key != "count"}
+        raise DataError(f"{path}: {first_fault(error)}; expected the record of a run, as seas-gen writes it") from error
+    settings = {key: value for key, value in json.loads(text)["settings"].items() if key not in ("count", "normals")}
     return facts, hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
-def _lines(path: Path, model: type[_Model]) -> Iterator[_Model]:
-    """The lines of a JSON Lines file, none where there is no file; what a killed writer left half-written is passed over."""
+def _lines(path: Path) -> Iterator[PairLine]:
+    """The lines of a journal, none where there is no file; what a killed writer left half-written is passed over."""
+    refuse = _refuse_line(path)
     try:
         text = path.read_bytes()
     except FileNotFoundError:
@@ -223,27 +149,43 @@ def _lines(path: Path, model: type[_Model]) -> Iterator[_Model]:
         raise DataError(f"{path}: {error.strerror or error}; fix that") from error
     for number, line in enumerate(text.split(b"\n")[:-1], start=1):
         try:
-            yield model.model_validate_json(line)
+            yield PairLine.model_validate_json(line)
         except ValidationError as error:
-            raise DataError(f"{path}: line {number}: {_first(error)}; fix or remove the line") from error
+            refuse(number, first_fault(error))
 
 
-def _by_index(path: Path, model: type[PairLine]) -> dict[int, PairLine]:
+def _refuse_line(path: Path) -> Callable[[int, str], None]:
+    """What stops at a damaged line: it could be the one that rejects a pair."""
+
+    def refuse(number: int, reason: str) -> None:
+        raise DataError(f"{path}: line {number}: {reason}; fix or remove the line")
+
+    return refuse
+
+
+def _by_index(path: Path) -> dict[int, PairLine]:
     found: dict[int, PairLine] = {}
-    for line in _lines(path, model):
+    for line in _lines(path):
         if line.index in found:
             raise DataError(f"{path}: two lines of pair {line.index} found, one expected; remove the wrong one")
         found[line.index] = line
     return found
 
 
-def _pair(folder: _Folder, line: PairLine, edited: str | None, turn: int) -> Record:
+def _file(out: Path, name: str) -> Path:
+    path = out / name
+    if not lies_in(path, out):
+        raise DataError(f"{path}: leads out of {out}, expected a file inside; put the file itself there")
+    return path
+
+
+def _pair(out: Path, line: PairLine, edited: str | None, turn: int) -> Record:
     return Record(
         key=f"{line.index:06d}",
         id=line.index + 1,
         turn=turn,
-        image=folder.file(line.file_name),
-        mask=folder.file(edited or line.mask_file_name),
+        image=_file(out, line.file_name),
+        mask=_file(out, edited or line.mask_file_name),
         defect=line.defect,
         facts={"index": line.index, **(line.model_extra or {})},
     )
@@ -254,8 +196,8 @@ def _normal(kind: str, number: int, file: Path) -> Record:
     return Record(key, number + 1, turn=number, image=file, facts={"source": file.name})
 
 
-def _normals(folder: _Folder, place: str) -> list[Path]:
-    return [folder.file(f"{place}/{file.name}") for file in sorted((folder.path / place).glob("*.png"))]
+def _normals(out: Path, place: str) -> list[Path]:
+    return [_file(out, f"{place}/{file.name}") for file in sorted((out / place).glob("*.png"))]
 
 
 def _state(out: Path, records: Sequence[Record]) -> str:
@@ -269,10 +211,3 @@ def _state(out: Path, records: Sequence[Record]) -> str:
         size = record.image.stat().st_size if record.defect is None else ""
         found.update(f"{record.key} {record.image.name} {size}\0".encode("utf-8", "surrogateescape"))
     return found.hexdigest()
-
-
-def _first(error: ValidationError) -> str:
-    """What is wrong first, as "place: what, found value"."""
-    fault = error.errors(include_url=False)[0]
-    place = ".".join(map(str, fault["loc"])) or "the line"
-    return f"{place}: {fault['msg']}"

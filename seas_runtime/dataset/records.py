@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from seas_runtime.errors import OutputError
-from seas_runtime.files import write_atomic
+from seas_runtime.files import open_regular, write_atomic
 from seas_runtime.settings import Settings
 
+RUN = "run.json"
 Line = dict[str, Any]
+LONGEST_LINE = 1 << 20
+_MOST_RECORD = 16 << 20
 
 
 class RunRecord(BaseModel):
@@ -29,6 +34,20 @@ class RunRecord(BaseModel):
     licence: str = ""  # of what the bundle learned from
 
 
+class Entry(BaseModel):
+    """What every line of a journal says; keys that are not named here are kept as they are."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+
+    index: Annotated[int, Field(ge=0, lt=1 << 53)]
+    defect: str
+    seed: Annotated[int, Field(ge=0, lt=1 << 64)]
+    attempt: Annotated[int, Field(ge=0, lt=1 << 32)]
+    file_name: str | None = None
+    mask_file_name: str | None = None
+    verdict: str | None = None
+
+
 class Journal:
     """A JSON Lines file with a line per pair, each with its `index`, in rising order."""
 
@@ -36,12 +55,12 @@ class Journal:
         self.path = path
 
     def __iter__(self) -> Iterator[Line]:
-        """All whole lines; what a killed run left half-written is passed over."""
-        return (line for line, _ in self._lines())
+        """All whole lines; what a killed run left half-written, or is no `Entry`, is passed over."""
+        return (entry.model_dump(exclude_unset=True) for entry, _ in self._lines())
 
     def read(self) -> dict[int, bytes]:
         """The text of each whole line by its index: a tenth of the memory of the lines themselves."""
-        return {line["index"]: text for line, text in self._lines()}
+        return {entry.index: text for entry, text in self._lines()}
 
     def append(self, lines: Iterable[Line]) -> None:
         """Add lines and flush them to the disk."""
@@ -60,19 +79,19 @@ class Journal:
         elif not self.path.exists() or self.path.read_bytes() != data:
             write_atomic(self.path, data)
 
-    def _lines(self) -> Iterator[tuple[Line, bytes]]:
-        if not self.path.exists():
+    def _lines(self) -> Iterator[tuple[Entry, bytes]]:
+        try:
+            stream = open_regular(self.path)
+        except FileNotFoundError:
             return
-        with self.path.open("rb") as stream:
-            for text in stream:
+        with stream:
+            while text := stream.readline(LONGEST_LINE):
                 if not text.endswith(b"\n"):  # a line counts once its end is written
+                    if len(text) == LONGEST_LINE:
+                        raise OSError(errno.EFBIG, f"has a line of more than {LONGEST_LINE} bytes", str(self.path))
                     return
-                try:
-                    line = json.loads(text)
-                except ValueError:
-                    continue
-                if isinstance(line, dict) and type(line.get("index")) is int:
-                    yield line, text
+                with suppress(ValidationError):
+                    yield Entry.model_validate_json(text), text
 
 
 def read_record(path: Path) -> RunRecord | None:
@@ -80,9 +99,11 @@ def read_record(path: Path) -> RunRecord | None:
 
     Raises:
         OutputError: it cannot be understood.
+        OSError: it cannot be read.
     """
     try:
-        return RunRecord.model_validate_json(path.read_bytes())
+        with open_regular(path) as stream:
+            return RunRecord.model_validate_json(stream.read(_MOST_RECORD))
     except FileNotFoundError:
         return None
     except ValidationError as error:
@@ -110,4 +131,6 @@ def check_same_run(out: Path, begun: Settings, settings: Settings) -> None:
 
 
 def _show(value: Any) -> str:
+    if isinstance(value, dict):
+        value = tuple(f"{name} {held}" for name, held in value.items())
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)

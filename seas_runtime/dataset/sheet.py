@@ -5,15 +5,17 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from seas_runtime.errors import OutputError
-from seas_runtime.files import write_atomic
+from seas_runtime.files import open_regular, write_atomic
 
 GAP = 4
 TEXT = 14
 RED = (255, 32, 32)
+_UNKNOWN: Mapping[str, float] = MappingProxyType({})
 Pair = tuple[Image.Image, Image.Image]
 
 
@@ -100,34 +102,39 @@ def by_type(types: Mapping[str, Sequence[Pair]], side: int = 128) -> Image.Image
     return sheet(rows, side, labels=labels)
 
 
-def from_dataset(out: Path, columns: int = 8, side: int = 128) -> Image.Image:
+def from_dataset(out: Path, columns: int = 8, side: int = 128, agreement: Mapping[str, float] = _UNKNOWN) -> Image.Image:
     """Show what `seas-gen` wrote: for each defect type a row of images over the same with their masks.
 
     Args:
         out: holds PRODUCT/test/DEFECT/NAME.png and PRODUCT/ground_truth/DEFECT/NAME_mask.png.
         columns: images of each type, the first ones.
         side: side of each picture, pixels.
+        agreement: of an image file, its name relative to `out`: greater ones go before lesser ones, and before unknown ones.
 
     Raises:
         OutputError: there is no such image, or one has no mask or cannot be read.
     """
+
+    def place(path: Path) -> tuple[float, str]:
+        return -agreement.get(path.relative_to(out).as_posix(), -1.0), path.name
+
     types: dict[str, list[Pair]] = {}
     for folder in sorted(path for path in out.glob("*/test/*") if path.is_dir()):
-        pairs = [_read_pair(path) for path in sorted(folder.glob("*.png"))[:columns]]
+        pairs = [_read_pair(path) for path in sorted(folder.glob("*.png"), key=place)[:columns]]
         types[f"{folder.parent.parent.name}: {folder.name}"] = pairs
     if not any(types.values()):
         raise OutputError(f"{out}: found no image; expected PRODUCT/test/DEFECT/NAME.png, as of seas-gen")
     return by_type(types, side)
 
 
-def write(out: Path) -> Path:
+def write(out: Path, agreement: Mapping[str, float] = _UNKNOWN) -> Path:
     """Write OUT/sheet.png, what `from_dataset` shows; returns its path.
 
     Raises:
         OutputError: there is no image, or it cannot be written.
     """
     stream = io.BytesIO()
-    from_dataset(out).save(stream, "PNG", optimize=True)
+    from_dataset(out, agreement=agreement).save(stream, "PNG", optimize=True)
     path = out / "sheet.png"
     try:
         write_atomic(path, stream.getvalue())
@@ -143,11 +150,11 @@ def _read_pair(path: Path) -> Pair:
 
 def _read(path: Path) -> Image.Image:
     try:
-        with Image.open(path) as image:
+        with open_regular(path) as stream, Image.open(stream) as image:
             image.load()
             return image
-    except OSError as error:
-        reason = error.strerror or "damaged or no image"
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        reason = getattr(error, "strerror", None) or "damaged or no image"
         raise OutputError(f"{path}: cannot be read ({reason}); generate it again") from None
 
 

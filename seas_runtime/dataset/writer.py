@@ -7,8 +7,6 @@ made again. Normal images are a series of their own, see `series`.
 
 from __future__ import annotations
 
-import io
-import json
 import re
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -16,20 +14,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
-from numpy.typing import NDArray
-from PIL import Image
-
-from seas_runtime.dataset.records import Journal, Line, RunRecord, check_same_run, read_record, write_record
-from seas_runtime.dataset.review.decisions import REVIEW
+from seas_runtime.dataset.decisions import REVIEW
+from seas_runtime.dataset.pictures import encode
+from seas_runtime.dataset.png import are_whole
+from seas_runtime.dataset.records import RUN, Entry, Journal, Line, RunRecord, check_same_run, read_record, write_record
 from seas_runtime.dataset.series import PAIRS, SERIES, Series
 from seas_runtime.errors import OutputError
 from seas_runtime.files import LOCK, TEMPORARY_SUFFIX, flush_folder, inside, locked, write_atomic
 from seas_runtime.sampling.pairs import Pair
 from seas_runtime.settings import Settings
 
-RUN = "run.json"
 THREADS = 2
 PENDING_BATCHES = 4
 _OURS = re.compile(rf"(\d{{6,}})(_mask)?\.png({re.escape(TEMPORARY_SUFFIX)})?")
@@ -88,11 +83,8 @@ class Writer:
         for name in (RUN, *(journal for series in SERIES for journal in (series.metadata, series.refused))):
             inside(self.out, name)
         begun = read_record(self.out / RUN)
-        if begun is not None and (self._check_counts() or (self.out / REVIEW).exists()):
-            check_same_run(self.out, begun.settings, self.record.settings)
-        elif begun is not None:  # it made nothing that anyone decided on, so any settings may follow
-            for series in SERIES:
-                self._clear(series, begun.settings, {})
+        if begun is not None:
+            self._take_over(begun.settings)
         done, refused = self.metadata.read(), self.refused.read()
         done = {index: text for index, text in done.items() if self._in_place(index, text)}
         refused = {index: text for index, text in refused.items() if self._given_up(index, text)}
@@ -105,19 +97,33 @@ class Writer:
         if self.todo or begun is None:  # else the record stays that of the run that made the pairs
             write_record(self.out / RUN, self.record)
 
-    def _check_counts(self) -> bool:
-        """Whether the folder holds anything of any series; no more of it may be there than is asked for."""
-        found = False
+    def _take_over(self, begun: Settings) -> None:
+        """Check that what lies in the folder, begun with these settings, is part of this run; remove what has no line yet.
+
+        A series of which nothing has a line binds nothing: any settings may follow. But where the run before did not ask for it
+        at all, its pictures are not ours.
+        """
+        held = [series for series in SERIES if self._holds(series)]
+        if held or (self.out / REVIEW).exists():  # decisions are on pairs of this run
+            check_same_run(self.out, begun, self.record.settings)
         for series in SERIES:
-            known = Journal(self.out / series.metadata).read().keys() | Journal(self.out / series.refused).read().keys()
-            top, count = max(known, default=-1), series.plan(self.record.settings).count
-            if top >= count:
-                raise OutputError(
-                    f"{self.out}: holds {series.noun} {top}, more than {series.asked} {count} asks for; "
-                    "ask for more or give another --out"
-                )
-            found = found or bool(known)
-        return found
+            if series in held:
+                continue
+            if series.plan(begun).count:
+                self._clear(series, begun, {})
+            elif series.plan(self.record.settings).count and (found := next(self._pictures(series, self.record.settings), None)):
+                raise OutputError(f"{found[0]}: is called as this run's pictures are, but not of it; move it or give another --out")
+
+    def _holds(self, series: Series) -> bool:
+        """Whether anything of a series has a line; no more of it may be there than is asked for."""
+        known = Journal(self.out / series.metadata).read().keys() | Journal(self.out / series.refused).read().keys()
+        top, count = max(known, default=-1), series.plan(self.record.settings).count
+        if top >= count:
+            raise OutputError(
+                f"{self.out}: holds {series.noun} {top}, but {count} are asked for; "
+                f"ask for {top + 1} or more (--{series.asked}) or give another --out"
+            )
+        return bool(known)
 
     def _tidy(self, done: Mapping[int, bytes], refused: Mapping[int, bytes]) -> None:
         """Hold exactly these lines; remove our images without a line, and temporaries."""
@@ -129,28 +135,30 @@ class Writer:
 
     def _clear(self, series: Series, settings: Settings, done: Mapping[int, bytes]) -> None:
         """Remove images of a run with these settings that are not of what is done."""
+        for file, index in self._pictures(series, settings):
+            if index not in done or file.relative_to(self.out).as_posix() not in series.files(settings, index):
+                file.unlink()
+
+    def _pictures(self, series: Series, settings: Settings) -> Iterator[tuple[Path, int]]:
+        """What lies in the folders of a series and is called as its pictures are, with the index in the name."""
         for place in series.folders(settings):
             for file in inside(self.out, place).glob("*.png*"):
-                ours = _OURS.fullmatch(file.name)
-                if ours is None:
-                    continue
-                index = int(ours[1])
-                if index not in done or f"{place}/{file.name}" not in series.files(settings, index):
-                    file.unlink()
+                if ours := _OURS.fullmatch(file.name):
+                    yield file, int(ours[1])
 
     def _in_place(self, index: int, text: bytes) -> bool:
-        """Whether a line is that of this run's pair, whose files are there."""
-        line, names = json.loads(text), self.series.files(self.record.settings, index)
-        told = tuple(line[key] for key in ("file_name", "mask_file_name") if key in line)
-        return self._ours(index, line) and told == names and all((self.out / name).is_file() for name in names)
+        """Whether a line is that of this run's pair, whose files are there and whole."""
+        entry, names = Entry.model_validate_json(text), self.series.files(self.record.settings, index)
+        told = tuple(name for name in (entry.file_name, entry.mask_file_name) if name is not None)
+        return self._ours(index, entry) and told == names and are_whole(self.out / name for name in names)
 
     def _given_up(self, index: int, text: bytes) -> bool:
-        line = json.loads(text)
-        return self._ours(index, line) and isinstance(line.get("verdict"), str)
+        entry = Entry.model_validate_json(text)
+        return self._ours(index, entry) and entry.verdict is not None
 
-    def _ours(self, index: int, line: Line) -> bool:
+    def _ours(self, index: int, entry: Entry) -> bool:
         defects = self.plan.defects
-        return line.get("defect") == defects[index % len(defects)] and isinstance(line.get("attempt"), int)
+        return entry.defect == defects[index % len(defects)]
 
     def _write(self, pair: Pair) -> None:
         if not pair.good:
@@ -159,7 +167,7 @@ class Writer:
         for name, pixels in zip(names, (pair.image, pair.mask), strict=False):  # a normal image has no mask
             path = inside(self.out, name)
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, _png(pixels))
+            write_atomic(path, encode(pixels))
 
     def _finish_oldest(self) -> None:
         """Wait for a batch's files, then add its lines; it stays pending until then, should a signal come."""
@@ -207,9 +215,3 @@ def _explained(out: Path) -> Iterator[None]:
         raise OutputError(
             f"{error.filename or out}: {error.strerror or error}; fix that and run the same command again, finished pairs are kept"
         ) from error
-
-
-def _png(pixels: NDArray[Any]) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "PNG")
-    return stream.getvalue()

@@ -6,9 +6,10 @@ the grown mask are those of the photograph; at the end both pictures are joined 
 
 from __future__ import annotations
 
+from math import ceil
+
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter
 
 from seas_runtime.errors import SettingsError
 from seas_runtime.sampling.masks import Mask
@@ -28,19 +29,20 @@ def first_step(table: Table, strength: float) -> int:
     Raises:
         SettingsError: so little strength that no step is left.
     """
-    limit = strength * float(table.timesteps[0])
-    steps = np.flatnonzero(table.timesteps <= limit)
+    shares = table.timesteps / table.timesteps[0]
+    steps = np.flatnonzero(shares <= strength)
     if not len(steps):
-        least = table.timesteps[-1] / table.timesteps[0]
+        least = ceil(1000 * shares[-1]) / 1000
         raise SettingsError(f"--strength {strength} found, at least {least:.3f} expected: no step is left; give more of it")
     return int(steps[0])
 
 
 def grow(mask: Mask, pixels: int) -> Mask:
     """A mask (H, W) of 0 and 255 that reaches so many pixels further in every direction (a square)."""
-    if pixels < 1:
-        return mask
-    return np.asarray(Image.fromarray(mask).filter(ImageFilter.MaxFilter(2 * pixels + 1)))
+    height, width = mask.shape
+    wide = np.pad(mask, pixels)
+    rows = np.maximum.reduce([wide[shift : shift + height] for shift in range(2 * pixels + 1)])
+    return np.asarray(np.maximum.reduce([rows[:, shift : shift + width] for shift in range(2 * pixels + 1)]))
 
 
 def edge(side: int) -> int:
@@ -51,8 +53,9 @@ def edge(side: int) -> int:
 def soft(mask: Mask, width: int) -> Floats:
     """How much of the generated picture (H, W) float32 in [0, 1]: 1 on the mask, falling to 0 at `width` pixels from it."""
     levels = np.zeros(mask.shape, np.float32)
-    for step in range(width):  # a pixel at distance d is in the rings of width d and more
-        levels += grow(mask, step) > 0
+    for _ in range(width):  # a pixel at distance d is in the masks grown d times and more
+        levels += mask > 0
+        mask = grow(mask, 1)
     return np.asarray(levels / np.float32(width), np.float32)
 
 

@@ -162,6 +162,8 @@ def sample_batch(model: Model, sampling: Sampling, draws: list[Draw], workers: W
     if sampling.first_step is not None and model.photographs is not None:
         over = replace(sampling, table=begun_at(sampling.table, sampling.first_step))
         return _over_photographs(model, over, model.photographs, draws, unet, workers)
+    if all(draw.defect == NORMAL for draw in draws):
+        sampling = replace(sampling, mask_steps=0)  # the branch is not asked
     latents = np.stack([start_latent(draw, conditioning, model.start) for draw in draws])
     if isinstance(model.backend, BatchBackend):
         pixels, masks, steps = model.backend.sample_batch(_job(unet, latents, sampling, draws))

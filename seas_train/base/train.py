@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from seas_runtime.dataset.importers.hint import hint
 from seas_runtime.errors import DataError
 from seas_runtime.files import write_atomic
 from seas_train.base import decoder_gan, text_encoder, unet, vae
@@ -65,9 +66,10 @@ def collect(folders: Sequence[Path], defects: bool) -> tuple[list[layouts.Record
         records += found
         captions += [Caption(spoken(folder.name), spoken(r.defect) if r.defect else None) for r in found]
     if defects and not any(record.defect for record in records):
+        commands = [f"; annotated pictures can be imported: {command}" for folder in folders if (command := hint(folder))]
         raise DataError(
             f"{', '.join(map(str, folders))}: found {len(records)} images and no anomaly, expected anomalies of a product, as "
-            "--defects asks for; give a product's folder, or add --no-defects"
+            f"--defects asks for; give a product's folder, or add --no-defects{''.join(commands)}"
         )
     return records, captions
 

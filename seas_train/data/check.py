@@ -5,27 +5,46 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import median
 
 from seas_runtime.bundle.names import defect_name, folder_name
+from seas_runtime.dataset.shapes.widths import width
 from seas_runtime.errors import DataError
 from seas_train.data.images import read_mask, read_rgb, require_blank
 from seas_train.data.layouts.records import Product, Record
 
 Progress = Callable[[int], object]
+_LARGE = 50.0  # per cent of an image; an anomaly is rarely larger
+
+
+@dataclass(frozen=True)
+class Defect:
+    """How wide what a mask marks is, and the longer side of its image, in pixels."""
+
+    mask: Path
+    width: float
+    side: int
 
 
 @dataclass(frozen=True)
 class Group:
     """The images of one defect type, or of the normal ones.
 
-    sizes, distinct (width, height) in pixels, sorted; areas, the masks' share of their image in per cent.
+    sizes, distinct (width, height) in pixels, sorted; areas, the masks' share of their image in per cent; defects, what
+    each mask marks.
     """
 
     title: str
     count: int
     sizes: tuple[tuple[int, int], ...]
     areas: tuple[float, ...]
+    defects: tuple[Defect, ...] = ()
+
+    @property
+    def inverted(self) -> bool:
+        """Whether most masks mark more than half of their image."""
+        return 2 * sum(area > _LARGE for area in self.areas) > len(self.areas)
 
 
 @dataclass(frozen=True)
@@ -57,6 +76,7 @@ class _Seen:
     records: Sequence[Record]
     sizes: set[tuple[int, int]] = field(default_factory=set)
     areas: list[float] = field(default_factory=list)
+    defects: list[Defect] = field(default_factory=list)
 
 
 def inspect(product: Product, progress: Progress | None = None) -> Report:
@@ -88,7 +108,10 @@ def inspect(product: Product, progress: Progress | None = None) -> Report:
             require_blank(mask)
         except DataError as error:
             problems.append(error.message)
-    seen = tuple(Group(g.title, len(g.records), tuple(sorted(g.sizes)), tuple(g.areas)) for g in groups if g.records)
+    seen = tuple(
+        Group(g.title, len(g.records), tuple(sorted(g.sizes)), tuple(g.areas), tuple(g.defects)) for g in groups if g.records
+    )
+    warnings += [_inverted(product, group) for group in seen if group.inverted]
     return Report(product, seen, tuple(problems), tuple(warnings))
 
 
@@ -119,6 +142,7 @@ def _look(record: Record, group: _Seen) -> bytes:
                 f"expected {image.width} x {image.height} as {record.image}; draw it at its image's size"
             )
         group.areas.append(100 * float(mask.mean()))
+        group.defects.append(Defect(record.mask, width(mask), max(image.size)))
     return hashlib.blake2b(repr(image.size).encode() + image.tobytes(), digest_size=16).digest()
 
 
@@ -141,6 +165,13 @@ def _names(product: Product) -> Iterator[str]:
                 check_name(name)
             except ValueError as error:
                 yield f"{product.root}: the {kind} will not be exported: {error}; rename its folder before training"
+
+
+def _inverted(product: Product, group: Group) -> str:
+    return (
+        f"{product.root}: most masks of {group.title} mark more than half of their image (median {median(group.areas):.3g} %); "
+        "if they are white where nothing is wrong, invert them, or let seas-data import --inverted yes do it"
+    )
 
 
 def _contradiction(record: Record, twin: Record) -> str:

@@ -20,7 +20,7 @@ _WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")  # "I": 16-bit PNG in old
 MaskKind = Literal["binary", "classes"]
 """What a mask's values mean: two levels, or 0 and the numbers of defect classes (VisA, MVTec 3D AD)."""
 _MOST_CLASSES = 16  # a mask saved as JPEG or antialiased holds more levels and is none of classes
-_DAMAGED = (OSError, SyntaxError, ValueError, TypeError, EOFError, struct.error)  # as Pillow raises them
+_DAMAGED = (OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, struct.error)  # as Pillow raises them
 
 
 def read_rgb(path: Path) -> Image.Image:

@@ -43,6 +43,10 @@ class Source:
             raise SettingsError(f"--layout {self.layout} and --anomalies given, expected DATA for a layout; leave one out")
         return layouts.scan_folders(**self.folders)
 
+    def places(self) -> tuple[Path, ...]:
+        """Where all files lie that could be meant."""
+        return tuple(self.folders.values()) if self.data is None else (self.data,)
+
     def read(self) -> Product:
         """List the product's files.
 

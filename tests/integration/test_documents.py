@@ -51,3 +51,14 @@ def test_a_first_guess_is_a_file_and_what_is_said_of_it_is_there(begin, names):
 
 def test_there_are_ten_first_guesses():
     assert len(list(table())) == 10
+
+
+def test_every_promise_of_security_names_tests_that_there_are():
+    text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    promised = text.split("\n- ")[1:]
+    assert len(promised) > 10
+    for promise in promised:
+        named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", promise.split("\n\n")[0])
+        assert named, promise
+    for file, name in re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", text):
+        assert f"def {name}(" in (ROOT / file).read_text(encoding="utf-8"), name

@@ -6,9 +6,10 @@ from functools import partial
 import pytest
 from click.testing import CliRunner
 
+from seas_runtime.bundle import graph_rules
 from seas_runtime.bundle.reader import read_bundle, write_manifest
 from seas_runtime.cli import generate
-from tests.runtime.small_bundle import change_graph, manifest_fields, write_parts
+from tests.runtime.small_bundle import change_graph, manifest_fields, seal, write_parts, write_photographs
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +25,14 @@ def bundle(pristine):
     return read_bundle(pristine)
 
 
+@pytest.fixture(scope="session")
+def photographed(pristine, tmp_path_factory):
+    """The same bundle with photographs of its normal images."""
+    folder = shutil.copytree(pristine, tmp_path_factory.mktemp("photographed") / "tile.plan")
+    seal(folder, photographs=write_photographs(folder))
+    return folder
+
+
 @pytest.fixture
 def plan_folder(pristine, tmp_path):
     """A copy to be spoiled."""
@@ -35,6 +44,13 @@ def edit_graph(plan_folder):
     """Change one ONNX file of `plan_folder` and seal the bundle again, as an attacker could."""
 
     return partial(change_graph, plan_folder)
+
+
+@pytest.fixture
+def any_operator(monkeypatch):
+    """Let graphs hold operators that our export does not write, to see what an engine says of them."""
+    monkeypatch.setattr(graph_rules, "OPERATORS", graph_rules.OPERATORS | {"NoSuchOperator", "Unique", "Det", "Bend", "QuickGelu"})
+    monkeypatch.setattr(graph_rules, "DOMAINS", graph_rules.DOMAINS | {"own", "com.microsoft"})
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
+from PIL import Image
 from safetensors.numpy import save_file
 
 from seas_runtime.bundle.reader import write_manifest
@@ -136,7 +137,7 @@ def tensors(*named):
 def manifest_fields():
     return {
         "product": "tile",
-        "defects": [{"name": name, "prompt": f"a tile with a {name}"} for name in DEFECTS],
+        "defects": defects(),
         "normal_prompt": "a tile",
         "geometry": {
             "image_size": IMAGE,
@@ -186,13 +187,38 @@ def write_parts(folder):
     save_file(conditioning(), folder / "conditioning.safetensors")
 
 
+def photographs():
+    """Of the normal images, (P, H, W, 3) uint8."""
+    return np.random.default_rng(7).integers(0, 256, (NORMALS, IMAGE, IMAGE, 3), np.uint8)
+
+
+def write_photographs(folder, pictures=None):
+    """PNG files of these pictures, by default of `photographs`; their names in the bundle."""
+    (folder / "photographs").mkdir()
+    pictures = photographs() if pictures is None else pictures
+    names = [f"photographs/{number:03d}.png" for number in range(len(pictures))]
+    for name, picture in zip(names, pictures, strict=True):
+        Image.fromarray(picture).save(folder / name)
+    return names
+
+
+def seal(folder, **fields):
+    """Seal a bundle again, with fields of the manifest changed."""
+    (folder / "manifest.json").unlink(missing_ok=True)
+    return write_manifest(folder, manifest_fields() | fields)
+
+
+def defects(**known):
+    """The manifest's defect types, with what it knows of some of them: defects(crack={"threshold": 0.4})."""
+    return [{"name": name, "prompt": f"a tile with a {name}"} | known.get(name, {}) for name in DEFECTS]
+
+
 def change_graph(folder, change, file="unet.onnx", **fields):
     """Change one ONNX file of a bundle and seal the bundle again, as an attacker could; fields of the manifest may change too."""
     model = onnx.load(folder / file, load_external_data=False)
     change(model)
     (folder / file).write_bytes(model.SerializeToString())
-    (folder / "manifest.json").unlink()
-    return write_manifest(folder, manifest_fields() | fields)
+    return seal(folder, **fields)
 
 
 def two_sums(model):

@@ -81,8 +81,8 @@ def test_without_a_count_there_is_no_end_and_little_is_made(bundle):
     assert rows == [2, 2, 2]
 
 
-def test_the_last_index_is_the_last_of_the_random_streams(generator):
-    assert indices(generator.pairs(start=(1 << 64) - 3)) == [(1 << 64) - left for left in (3, 2, 1)]
+def test_the_last_index_is_the_last_of_the_random_streams_of_pairs(generator):
+    assert indices(generator.pairs(start=(1 << 63) - 3)) == [(1 << 63) - left for left in (3, 2, 1)]
 
 
 def own_threads():

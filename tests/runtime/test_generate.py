@@ -11,6 +11,7 @@ from PIL import Image
 
 from seas_runtime.bundle.reader import read_bundle
 from seas_runtime.cli import engine, generate
+from tests.runtime.small_bundle import defects, seal, write_photographs
 from tests.runtime.written import check_pairs, lines, settings, tree
 
 COMMAND = [sys.executable, "-c", "from seas_runtime.cli import generate; generate(prog_name='seas-gen')"]
@@ -35,7 +36,8 @@ def test_the_data_set_has_the_layout_of_mvtec_ad(gen, tmp_path, pristine):
     assert record["settings"]["digest"] == read_bundle(pristine).manifest.digest
     assert {"seas", "numpy", "pillow", "python"} <= record["versions"].keys()
     assert record["backend"]["engine"].startswith("onnxruntime")
-    assert said.count("\n") == 1
+    assert said.count("\n") == 2
+    assert said.endswith(f"next: seas-data review {out}, then seas-data export {out} --to coco --into {out}-coco\n")
     for word in ("7 pairs", str(out), "crack 3, hole 2, stain 2", "pairs/s", "retries"):
         assert word in said
     assert sorted(path.name for path in out.iterdir()) == ["metadata.jsonl", "run.json", "tile"]
@@ -59,7 +61,9 @@ def test_a_sheet_shows_each_type_and_may_come_later(gen, tmp_path):
     assert not (tmp_path / "out" / "sheet.png").exists()
     said = gen("--count", 5, "--steps", 1, "--sheet")
     assert f"contact sheet: {tmp_path / 'out' / 'sheet.png'}" in said
-    first = Image.open(tmp_path / "out" / lines(tmp_path / "out")[0]["file_name"])
+    crack, later = (line for line in lines(tmp_path / "out") if line["defect"] == "crack")
+    surest = later if later["agreement"] > crack["agreement"] else crack
+    first = Image.open(tmp_path / "out" / surest["file_name"])
     with Image.open(tmp_path / "out" / "sheet.png") as seen:
         assert seen.size == (4 + 2 * 132, 4 + 6 * 132 + 3 * 14)  # two columns; three types, two rows and a label each
         cell = np.asarray(seen.crop((4, 18, 132, 146)))
@@ -155,6 +159,18 @@ def test_the_gate_gives_up_some_pairs_and_writes_the_others(gen, tmp_path):
         (("--count", 1, "--shard", "x"), "0 <= k < n"),
         (("--count", 1, "--backend", "tpu"), "--backend"),
         (("--count", 1, "--surprise"), "--surprise"),
+        (("--normals", 0), "or that of normal images: --normals N"),
+        (("--count", 1, "--normals", 1_000_001), "--normals"),
+        (("--count", 0, "--normals", 2), "--count"),
+        (("--count", 1, "--per-type", 1, "--normals", 2), "either --count N (in all) or --per-type N"),
+        (("--count", 1, "--background", "blue"), "--background"),
+        (("--count", 1, "--background", "real"), "the bundle has none; export it with seas-export --photographs"),
+        (("--count", 1, "--strength", 0.5), "--strength 0.5 found without photographs to start from; add --background real"),
+        (("--count", 1, "--strength", 0), "--strength"),
+        (("--count", 1, "--strength", "nan"), "--strength nan"),
+        (("--count", 1, "--min-agreement", 1.5), "--min-agreement"),
+        (("--count", 1, "--min-agreement", "nan"), "--min-agreement nan"),
+        (("--count", 1, "--clean", -1), "--clean"),
     ],
 )
 def test_wrong_options_are_refused_before_anything_is_written(gen, tmp_path, words, named):
@@ -219,6 +235,8 @@ def test_inspect_verify_and_doctor(pristine):
     shown = seas_engine("inspect", pristine).output
     for word in ("tile", digest, "a tile with a hole", "8 x 8", "unet: fp32", "licence: none"):
         assert word in shown
+    assert "normals     6, no photographs\n" in shown
+    assert "defect      hole: 'a tile with a hole'\n" in shown
     assert seas_engine("verify", pristine).output == f"ok {digest}\n"
     assert seas_engine("verify", pristine, "--expect", digest).exit_code == 0
     wrong = seas_engine("verify", pristine, "--expect", "1" * 64)
@@ -228,6 +246,16 @@ def test_inspect_verify_and_doctor(pristine):
     assert told.exit_code == 0
     assert "onnxruntime" in told.output
     assert "cpu" in told.output
+
+
+def test_inspect_says_what_is_known_of_each_types_masks_and_how_many_photographs_there_are(plan_folder):
+    known = defects(crack={"threshold": 0.41, "agreement": 0.7, "min_area": 0.002}, stain={"threshold": 0.3})
+    seal(plan_folder, defects=known, photographs=write_photographs(plan_folder))
+    shown = seas_engine("inspect", plan_folder).output
+    assert "defect      crack: 'a tile with a crack'; masks: threshold 0.41, agreement 0.7, min_area 0.002\n" in shown
+    assert "defect      hole: 'a tile with a hole'\n" in shown
+    assert "defect      stain: 'a tile with a stain'; masks: threshold 0.3\n" in shown
+    assert "normals     6, 6 photographs\n" in shown
 
 
 @pytest.mark.parametrize("command", ["inspect", "verify"])

@@ -15,8 +15,8 @@ print(json.dumps(sorted(sys.modules)))
 
 # What training may take from the runtime; the solver's table knows the manifest's schedule.
 LEAVES = (
-    "errors", "files", "telemetry", "bundle.names", "bundle.manifest",
-    "dataset.sheet", "sampling.defaults", "sampling.noise", "sampling.solver",
+    "commands", "errors", "files", "telemetry", "terminal", "bundle.names", "bundle.manifest",
+    "dataset.importers.hint", "dataset.sheet", "dataset.shapes.widths", "sampling.defaults", "sampling.noise", "sampling.solver",
 )  # fmt: skip
 
 
@@ -44,13 +44,13 @@ def test_the_command_line_alone_loads_neither_numpy_nor_an_engine():
 
 def test_generating_and_the_review_command_alone_load_no_server():
     modules = loaded(
-        "import json, sys, seas_runtime.generate, seas_runtime.dataset.review.command; print(json.dumps(sorted(sys.modules)))"
+        "import json, sys, seas_runtime.generate, seas_runtime.dataset.review.cli; print(json.dumps(sorted(sys.modules)))"
     )
     assert [name for name in modules if name.split(".")[0] in ("starlette", "uvicorn", "anyio", "selenium")] == []
 
 
 def test_the_review_command_alone_loads_neither_numpy_nor_pillow():
-    modules = loaded("import json, sys, seas_runtime.dataset.review.command; print(json.dumps(sorted(sys.modules)))")
+    modules = loaded("import json, sys, seas_runtime.dataset.review.cli; print(json.dumps(sorted(sys.modules)))")
     assert [name for name in modules if name in (*FORBIDDEN, "numpy", "pydantic", "PIL", "starlette")] == []
 
 

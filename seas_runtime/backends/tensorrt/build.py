@@ -28,6 +28,7 @@ from seas_runtime.backends.tensorrt.engine_set import (
 from seas_runtime.backends.tensorrt.library import Library, Variant, load
 from seas_runtime.bundle.manifest import ENGINES, REQUIRED_GRAPHS, Graph, GraphName, Precision, stored_form
 from seas_runtime.bundle.reader import Bundle, read_bundle
+from seas_runtime.bundle.verified import verify_again
 from seas_runtime.device import current_gpu
 from seas_runtime.errors import BackendError, OutputError, SettingsError
 from seas_runtime.files import TEMPORARY_SUFFIX, flush_folder, locked, write_atomic
@@ -211,6 +212,7 @@ class _Job:
         self.progress(f"{name} ({precision}, {' '.join(self.target.gpus)})")
         began = time.monotonic()
         source = _source(self.bundle, name)
+        verify_again(self.bundle, [(name, precision)])  # the parser opens paths
         data = compile_graph(self.library, source, made, self.target.gpus, settings, cache)
         file = f"{name}.engine"
         size, sha256 = _write(folder / file, data)

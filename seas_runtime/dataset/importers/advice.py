@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from seas_runtime.dataset.importers.levels import MaskFile
-from seas_runtime.dataset.importers.plan import CELL, COMBINED, Entry, Piece
+from seas_runtime.dataset.importers.plan import COMBINED, Entry, Piece
 from seas_runtime.dataset.importers.settings import ImportSettings
 from seas_runtime.dataset.importers.words import counted, shown
+from seas_runtime.dataset.shapes.widths import CELL
 
 _LARGE = 0.5  # of a picture; an anomaly is rarely larger
 _NAMED = 3

@@ -25,6 +25,7 @@ _DAMAGED = (
     ValueError,
     TypeError,
     EOFError,
+    IndexError,
     struct.error,
     OverflowError,
     MemoryError,

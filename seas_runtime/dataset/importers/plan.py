@@ -13,8 +13,6 @@ from seas_runtime.dataset.importers.settings import ImportSettings
 
 COMBINED = "combined"
 """The type of a picture with several types of anomalies, as in MVTec AD."""
-CELL = 8
-"""Pixels of the model's side that one latent cell covers."""
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from seas_runtime.dataset.importers.advice import advise
 from seas_runtime.dataset.importers.attempts import attempts
 from seas_runtime.dataset.importers.fit import View, cut_mask, views
 from seas_runtime.dataset.importers.painting import is_scaled, open_picture, paint
-from seas_runtime.dataset.importers.plan import CELL, COMBINED, Entry, Piece, Plan
+from seas_runtime.dataset.importers.plan import COMBINED, Entry, Piece, Plan
 from seas_runtime.dataset.importers.records import Bits, BrokenError, Findings, LeftOut, Mark, Picture
 from seas_runtime.dataset.importers.settings import ImportSettings
-from seas_runtime.dataset.importers.widths import width
+from seas_runtime.dataset.shapes.widths import CELL, width
 
 Progress = Callable[[int], object]
 

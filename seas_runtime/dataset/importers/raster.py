@@ -62,8 +62,9 @@ def _crossings(edges: Points, first: Indices, counts: Indices) -> tuple[Indices,
     """Each row that an edge crosses, and the first column whose centre is not left of the crossing."""
     edge = np.repeat(np.arange(len(counts)), counts)
     rows = np.arange(len(edge)) - np.repeat(counts.cumsum() - counts, counts) + first[edge]
-    slopes = (edges[:, 2] - edges[:, 0]) / (edges[:, 3] - edges[:, 1])
-    xs = edges[edge, 0] + (rows + 0.5 - edges[edge, 1]) * slopes[edge]
+    wide, high = (edges[:, 2] - edges[:, 0])[edge], (edges[:, 3] - edges[:, 1])[edge]
+    # Divided last: where the crossing is a pixel's centre, so that no rounding moves it past.
+    xs = edges[edge, 0] + (rows + 0.5 - edges[edge, 1]) * wide / high
     columns: Indices = np.ceil(xs - 0.5).astype(np.int64)
     return rows, columns
 

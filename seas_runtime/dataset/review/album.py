@@ -10,8 +10,8 @@ from typing import Literal
 
 from PIL import Image
 
+from seas_runtime.dataset.inside import read_file
 from seas_runtime.dataset.review.cache import Cache
-from seas_runtime.dataset.review.inside import read_file
 from seas_runtime.dataset.review.log import Decisions
 from seas_runtime.dataset.review.pairs import Pairs
 from seas_runtime.dataset.review.pictures import Mask, check_png, decode, jpeg, mask_of, overlay_png, small

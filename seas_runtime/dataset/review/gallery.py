@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from seas_runtime.dataset.decisions import VERDICTS, Verdict
 from seas_runtime.dataset.review.album import Album
-from seas_runtime.dataset.review.decisions import VERDICTS, Verdict
 from seas_runtime.dataset.review.figures import figures
 from seas_runtime.dataset.review.log import DecisionLog, Decisions
 from seas_runtime.dataset.review.pairs import Pairs

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from seas_runtime.dataset.review.decisions import REVIEW, Decision, Verdict, mask_name, read_decisions
-from seas_runtime.dataset.review.inside import refuse_link
+from seas_runtime.dataset.decisions import REVIEW, Decision, Verdict, mask_name, read_decisions
+from seas_runtime.dataset.inside import refuse_link
 from seas_runtime.errors import OutputError
 from seas_runtime.files import TEMPORARY_SUFFIX, flush_folder, write_atomic
 

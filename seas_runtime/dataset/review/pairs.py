@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from collections.abc import Iterator
@@ -10,14 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from seas_runtime.dataset.review.decisions import TOP_INDEX
-from seas_runtime.dataset.review.inside import is_plain
+from pydantic import ValidationError
+
+from seas_runtime.dataset.lines import TOP_INDEX, AskedFacts, PairLine
+from seas_runtime.dataset.records import RUN
+from seas_runtime.dataset.series import PAIRS
 from seas_runtime.errors import DataError
 
-METADATA, RUN = "metadata.jsonl", "run.json"
+METADATA = PAIRS.metadata
 MOST_PAIRS, MOST_TYPES = 1_000_000, 1000
 _BLOCK = 1 << 24
-_LONGEST_TYPE = 200
 _MOST_RECORD = 1 << 24
 
 
@@ -174,21 +175,18 @@ class Pairs:
             if stamp == self._record or not path.is_file() or found.st_size > _MOST_RECORD:
                 return
             self._record = stamp
-            settings = json.loads(path.read_bytes())["settings"]
-            types, count, shard = settings["defects"], settings["count"], settings["shard"]
-            if not all(map(_is_type, types)):
-                return
-            self.types = [*dict.fromkeys(types), *(name for name in self.types if name not in types)]
-            self.planned = _share(count, settings["batch"], *shard)
-            self.product = settings["product"] if _is_type(settings["product"]) else self.product
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            settings = AskedFacts.model_validate_json(path.read_bytes()).settings
+        except (OSError, ValidationError):
             return  # a data set without record is one too
+        self.types = [*dict.fromkeys(settings.defects), *(name for name in self.types if name not in settings.defects)]
+        self.planned = _share(settings.count, settings.batch, *settings.shard)
+        self.product = settings.product
 
 
-def _share(count: int, batch: int, part: int, parts: int) -> int:
-    """How many of `count` pairs are in this shard: the batches with number mod `parts` = `part`."""
-    if not (all(map(_is_count, (count, batch, part, parts))) and batch and part < parts):
-        raise ValueError
+def _share(count: int, batch: int, part: int, parts: int) -> int | None:
+    """How many of `count` pairs are in this shard: the batches with number mod `parts` = `part`; None for no shard."""
+    if part >= parts:
+        return None
     whole, rest = divmod(count, batch * parts)
     return whole * batch + min(max(rest - part * batch, 0), batch)
 
@@ -196,20 +194,15 @@ def _share(count: int, batch: int, part: int, parts: int) -> int:
 def _pair(text: bytes) -> Pair | None:
     """A line's pair; None where it is damaged or its paths could lead elsewhere."""
     try:
-        line = json.loads(text)
-    except (ValueError, RecursionError):
+        line = PairLine.model_validate_json(text)
+    except ValidationError:
         return None
-    if not isinstance(line, dict):
-        return None
-    keys = ("index", "defect", "file_name", "mask_file_name", "area", "attempt", "agreement")
-    index, defect, image, mask, area, attempt, agreement = map(line.get, keys)
-    if not (_is_count(index) and _is_type(defect) and is_plain(image) and is_plain(mask)):
-        return None
+    area, attempt, agreement = map((line.model_extra or {}).get, ("area", "attempt", "agreement"))
     return Pair(
-        index=index,
-        defect=defect,
-        image=image,
-        mask=mask,
+        index=line.index,
+        defect=line.defect,
+        image=line.file_name,
+        mask=line.mask_file_name,
         area=area if _is_count(area) else 0,
         attempt=attempt if _is_count(attempt) else 0,
         agreement=float(agreement) if _is_number(agreement) else None,
@@ -218,10 +211,6 @@ def _pair(text: bytes) -> Pair | None:
 
 def _is_count(value: Any) -> TypeGuard[int]:
     return type(value) is int and 0 <= value <= TOP_INDEX
-
-
-def _is_type(value: Any) -> TypeGuard[str]:
-    return isinstance(value, str) and 0 < len(value) <= _LONGEST_TYPE and value.isprintable()
 
 
 def _is_number(value: Any) -> TypeGuard[float]:

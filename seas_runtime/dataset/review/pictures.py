@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from seas_runtime.dataset.pictures import encode
 from seas_runtime.errors import DataError
 
 Mask = npt.NDArray[np.bool_]
@@ -81,9 +82,7 @@ def jpeg(picture: Image.Image, quality: int = 85) -> bytes:
 
 def mask_png(mask: Mask) -> bytes:
     """A mask as `seas-gen` writes it: PNG of one channel, 0 or 255."""
-    stream = io.BytesIO()
-    _grey(mask).save(stream, "PNG")
-    return stream.getvalue()
+    return encode(_levels(mask))
 
 
 def overlay_png(mask: Mask, side: int) -> bytes:
@@ -96,7 +95,7 @@ def overlay_png(mask: Mask, side: int) -> bytes:
     Returns:
         PNG with a palette of three colours.
     """
-    cover = _grey(mask)
+    cover = Image.fromarray(_levels(mask))
     cover.thumbnail((side, side), Image.Resampling.BOX, reducing_gap=1.0)
     share = np.asarray(cover)
     marked = share >= min(_SEEN, max(int(share.max()), 1))
@@ -108,8 +107,8 @@ def overlay_png(mask: Mask, side: int) -> bytes:
     return stream.getvalue()
 
 
-def _grey(mask: Mask) -> Image.Image:
-    return Image.fromarray(np.where(mask, np.uint8(255), np.uint8(0)))
+def _levels(mask: Mask) -> npt.NDArray[np.uint8]:
+    return np.where(mask, np.uint8(255), np.uint8(0))
 
 
 def _grown(mask: Mask) -> Mask:

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import uvicorn
 
+from seas_runtime.dataset.decisions import MASKS, REVIEW
+from seas_runtime.dataset.inside import refuse_link
 from seas_runtime.dataset.review.access import Guard
-from seas_runtime.dataset.review.decisions import MASKS, REVIEW
 from seas_runtime.dataset.review.gallery import Gallery
-from seas_runtime.dataset.review.inside import refuse_link
 from seas_runtime.dataset.review.server import application
 from seas_runtime.errors import OutputError, SettingsError
 from seas_runtime.files import LOCK, locked

@@ -14,9 +14,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from seas_runtime.dataset.decisions import VERDICTS, Verdict
+from seas_runtime.dataset.lines import TOP_INDEX
 from seas_runtime.dataset.review.album import LARGE, THUMBNAIL, Size
 from seas_runtime.dataset.review.assets import read_assets
-from seas_runtime.dataset.review.decisions import TOP_INDEX, VERDICTS, Verdict
 from seas_runtime.dataset.review.gallery import MOST_ROWS, Gallery, StaleError
 from seas_runtime.dataset.review.pictures import MOST_PIXELS, mask_png
 from seas_runtime.errors import DataError, SeasError, SettingsError

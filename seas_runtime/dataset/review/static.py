@@ -11,8 +11,8 @@ from itertools import product, zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from seas_runtime.dataset.decisions import VERDICTS
 from seas_runtime.dataset.review.assets import read_assets
-from seas_runtime.dataset.review.decisions import VERDICTS
 from seas_runtime.dataset.review.gallery import Gallery
 from seas_runtime.dataset.review.pairs import Pair
 from seas_runtime.errors import DataError, OutputError

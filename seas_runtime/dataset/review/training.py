@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from seas_runtime.dataset.pictures import EXTENSIONS
 from seas_runtime.errors import DataError
 
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 _NORMAL = "good"
 _TREE = "test/TYPE/NAME.png and ground_truth/TYPE/NAME_mask.png"
 MOST = 20_000
@@ -63,4 +63,4 @@ def _folders(root: Path) -> list[str]:
 def _pictures(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES and path.name[0] != ".")
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS and path.name[0] != ".")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from seas_runtime.dataset.importers.hint import hint
 from seas_runtime.errors import DataError, SettingsError
 from seas_train.data.layouts.files import subfolders
 from seas_train.data.layouts.folders import FoldersLayout, scan_folders
@@ -58,7 +59,7 @@ def scan(root: Path, layout: str = "auto") -> Product:
     candidates = list(LAYOUTS.values()) if layout == "auto" else [LAYOUTS[layout]]
     for candidate in candidates:
         if candidate.matches(root):
-            return candidate.scan(root)
+            return _scan(candidate, root)
     inside = [name for name in sorted(subfolders(root)) if any(c.matches(root / name) for c in candidates)]
     if inside:
         raise DataError(
@@ -66,9 +67,21 @@ def scan(root: Path, layout: str = "auto") -> Product:
             f"give that folder, such as {root / inside[0]}"
         )
     if layout != "auto":
-        return LAYOUTS[layout].scan(root)
+        return _scan(LAYOUTS[layout], root)
+    if command := hint(root):
+        raise DataError(f"{root}: annotated pictures found, expected a product's folder with masks; import them first: {command}")
     trees = " or ".join(f"{candidate.tree} ({candidate.name})" for candidate in candidates)
     raise DataError(f"{root}: no layout recognised, expected {trees}; arrange the files so or check the path")
+
+
+def _scan(layout: Layout, root: Path) -> Product:
+    """List the files as a layout says; what lacks a part of it may be annotated pictures."""
+    try:
+        return layout.scan(root)
+    except DataError as error:
+        if command := hint(root):
+            raise DataError(f"{error.message}, or import the annotated pictures: {command}") from error
+        raise
 
 
 def read(root: Path, layout: str = "auto") -> Product:

@@ -119,6 +119,7 @@ def test_auto_without_mnn_takes_onnxruntime_alone(bundle, monkeypatch):
 
 
 @pytest.mark.usefixtures("large")
+@pytest.mark.usefixtures("any_operator")
 def test_auto_where_a_graph_cannot_be_converted(plan_folder, edit_graph, cache):
     """ONNX Runtime knows the operator, MNN does not."""
 

@@ -172,6 +172,7 @@ def test_a_graph_too_large_for_its_format(bundle, cache, monkeypatch):
     assert kept(cache) == []
 
 
+@pytest.mark.usefixtures("any_operator")
 def test_a_graph_that_it_does_not_know(plan_folder, edit_graph, cache):
     def change(model):
         model.graph.node[0].op_type = "NoSuchOperator"

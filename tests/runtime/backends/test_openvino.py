@@ -125,6 +125,7 @@ def test_wrong_shapes_are_refused(bundle):
     check_refuses_wrong_shapes(open_backend("openvino", bundle, 1))
 
 
+@pytest.mark.usefixtures("any_operator")
 def test_a_graph_that_it_does_not_know(plan_folder, edit_graph):
     def change(model):
         model.graph.node[0].op_type = "NoSuchOperator"

@@ -55,6 +55,7 @@ def test_cuda_without_its_provider_or_device_names_the_hint(bundle, monkeypatch)
     assert caught.value.exit_code == 4
 
 
+@pytest.mark.usefixtures("any_operator")
 def test_a_graph_that_the_engine_cannot_load(plan_folder, edit_graph):
     def change(model):
         model.graph.node[0].op_type = "NoSuchOperator"

@@ -223,6 +223,20 @@ def test_a_call_that_no_lane_takes_is_made_by_who_needs_it():
     assert found == [[value**2, (value + 1) ** 2, (value + 2) ** 2] for value in range(20)]
 
 
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_call_is_made_once_however_often_its_result_is_asked_for(number):
+    made = []
+
+    def nested(value):
+        result = workers.beside(lambda: made.append(value) or value)
+        return [result() for _ in range(4)]
+
+    with Workers(number) as workers:
+        ((*found,),) = workers.in_order(nested, [list(range(6))])
+    assert found == [[value] * 4 for value in range(6)]
+    assert sorted(made) == list(range(6))
+
+
 def test_workers_that_were_left_end_the_work_in_them():
     with Workers(2) as workers:
         workers.check()

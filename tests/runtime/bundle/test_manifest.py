@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from seas_runtime.bundle.reader import write_manifest
+from seas_runtime.bundle.manifest import Manifest, stored_form
+from seas_runtime.bundle.reader import read_bundle, write_manifest
 from seas_runtime.errors import BundleError
-from tests.runtime.small_bundle import conditioning, manifest_fields, write_parts
+from tests.runtime.small_bundle import DEFECTS, conditioning, manifest_fields, seal, write_parts
 from tests.runtime.spoiled import refused
 
 
@@ -108,4 +110,50 @@ def test_wild_values_are_refused_or_read(pristine, tmp_path_factory, key, value)
     content[key] = value
     (folder / "manifest.json").write_text(json.dumps(content, sort_keys=True, indent=1) + "\n")
     refused(folder)
+    shutil.rmtree(folder)
+
+
+def without_seal(content):
+    """What a manifest says but for its files, as an exporter would give it."""
+    return {name: value for name, value in content.items() if name not in ("files", "digest")}
+
+
+def test_a_manifest_from_before_types_had_limits_is_sealed_to_the_same_bytes(pristine, plan_folder):
+    written = (pristine / "manifest.json").read_bytes()
+    for word in (b"photographs", b"agreement", b"min_area"):
+        assert word not in written
+    manifest = read_bundle(pristine).manifest
+    assert stored_form(manifest.model_dump(mode="json")) == written
+    (plan_folder / "manifest.json").unlink()
+    write_manifest(plan_folder, without_seal(manifest.model_dump(mode="json")))
+    assert (plan_folder / "manifest.json").read_bytes() == written
+
+
+def test_the_shipped_manifest_stays_as_it_is():
+    written = (Path(__file__).parents[3] / "engines/bottle.plan/manifest.json").read_bytes()
+    manifest = Manifest.model_validate_json(written)
+    assert stored_form(manifest.model_dump(mode="json")) == written
+
+
+SHARE = st.floats(0, 1)
+LIMITS = st.fixed_dictionaries({}, optional={"threshold": st.floats(0.01, 0.99), "agreement": SHARE, "min_area": SHARE})
+
+
+@settings(max_examples=25)
+@given(st.tuples(LIMITS, LIMITS, LIMITS), st.booleans())
+def test_what_is_known_of_types_is_kept_and_nothing_is_put_in(photographed, tmp_path_factory, known, photographs):
+    folder = tmp_path_factory.mktemp("known") / "tile.plan"
+    shutil.copytree(photographed, folder)
+    names = [path.relative_to(folder).as_posix() for path in sorted((folder / "photographs").iterdir())]
+    more = {"photographs": names} if photographs else {}
+    found = [{"name": name, "prompt": name} | of_type for name, of_type in zip(DEFECTS, known, strict=True)]
+    seal(folder, defects=found, **more)
+    written = (folder / "manifest.json").read_bytes()
+    content = json.loads(written)
+    assert content["defects"] == found
+    assert content.get("photographs") == (names if photographs else None)
+    assert ("photographs" in content) == photographs
+    manifest = read_bundle(folder).manifest
+    seal(folder, **without_seal(manifest.model_dump()))
+    assert (folder / "manifest.json").read_bytes() == written
     shutil.rmtree(folder)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from seas_runtime.bundle.onnx_wire import MAX_DEPTH, external_paths, graph_values
+from seas_runtime.bundle.onnx_wire import MAX_DEPTH, graph_values, survey
 
 
 def outside(path="../../etc/passwd"):
@@ -74,25 +74,25 @@ PLACES = {
 @pytest.mark.parametrize("place", PLACES)
 def test_external_data_is_found(place):
     model, expected = PLACES[place]
-    assert external_paths(model.SerializeToString()) == expected
+    assert survey(model.SerializeToString()).locations == expected
 
 
 def test_a_location_counts_even_where_the_tensor_says_it_is_inline():
     tensor = outside()
     tensor.data_location = TensorProto.DEFAULT
-    assert external_paths(onnx.ModelProto(graph=graph(initializer=[tensor])).SerializeToString()) == {ESCAPE}
+    assert survey(onnx.ModelProto(graph=graph(initializer=[tensor])).SerializeToString()).locations == {ESCAPE}
 
 
 def test_every_copy_of_a_repeated_field_is_seen():
     """Protobuf merges copies of one message, so that a path may hide in the second."""
     first = onnx.ModelProto(graph=graph(initializer=[outside("a")])).SerializeToString()
     second = onnx.ModelProto(graph=graph(initializer=[outside("b")])).SerializeToString()
-    assert external_paths(first + second) == {"a", "b"}
+    assert survey(first + second).locations == {"a", "b"}
 
 
 def test_nothing_is_found_where_nothing_is():
     tensor = helper.make_tensor("w", TensorProto.FLOAT, [2], [1.0, 2.0])
-    assert external_paths(onnx.ModelProto(graph=graph(initializer=[tensor])).SerializeToString()) == set()
+    assert survey(onnx.ModelProto(graph=graph(initializer=[tensor])).SerializeToString()).locations == set()
 
 
 def test_deep_nesting_is_refused():
@@ -103,7 +103,7 @@ def test_deep_nesting_is_refused():
             data = bytes([field << 3 | 2, size & 0x7F | 0x80, size >> 7]) + data
     size = len(data)
     with pytest.raises(ValueError, match="nested deeper"):
-        external_paths(bytes([7 << 3 | 2, size & 0x7F | 0x80, size >> 7]) + data)
+        survey(bytes([7 << 3 | 2, size & 0x7F | 0x80, size >> 7]) + data)
 
 
 def test_keys_that_other_readers_cut_to_32_bits_are_refused():
@@ -113,12 +113,12 @@ def test_keys_that_other_readers_cut_to_32_bits_are_refused():
     size = bytes([len(payload)])
     assert len(payload) < 128
     with pytest.raises(ValueError, match="field key"):
-        external_paths(varint + size + payload)
+        survey(varint + size + payload)
 
 
 @given(st.binary(max_size=200))
 def test_any_bytes_give_an_answer_or_a_value_error(data):
-    for read in (external_paths, graph_values):
+    for read in (survey, graph_values):
         try:
             read(data)
         except ValueError:
@@ -130,7 +130,7 @@ def test_a_damaged_model_gives_an_answer_or_a_value_error(data):
     raw = bytearray(PLACES["subgraph"][0].SerializeToString())
     raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
     try:
-        external_paths(bytes(raw[: data.draw(st.integers(0, len(raw)))]))
+        survey(bytes(raw[: data.draw(st.integers(0, len(raw)))]))
     except ValueError:
         return
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from seas_runtime.dataset.importers.fit import View, cut, cut_mask, shrunk, views
 from seas_runtime.dataset.importers.settings import ImportSettings
-from seas_runtime.dataset.importers.widths import width
+from seas_runtime.dataset.shapes.widths import width
 from seas_train.data.dataset import resize_mask
 
 

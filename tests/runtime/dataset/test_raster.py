@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from matplotlib.path import Path as Outline
 
@@ -36,6 +36,7 @@ def inside(x, y, ring):
 
 
 @given(RING)
+@example([(0.0, 0.0), (10.0, 6.0), (2.5, 0.5)])  # an edge that ends at a pixel's centre
 @settings(max_examples=300)
 def test_a_pixel_is_marked_where_its_centre_is_inside(ring):
     expected = [[inside(Fraction(2 * j + 1, 2), Fraction(2 * i + 1, 2), ring) for j in range(10)] for i in range(10)]

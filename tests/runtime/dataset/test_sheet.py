@@ -68,6 +68,13 @@ def test_a_data_set_gives_images_over_overlays(tmp_path: Path) -> None:
         assert [seen.getpixel((x, top)) for x in (4, 16)] == [(0, 0, 0), (10, 0, 0)]
 
 
+def test_the_surest_come_first_and_the_unknown_last(tmp_path: Path) -> None:
+    written(tmp_path, 4)
+    known = {f"bottle/test/crack/{i:06}.png": value for i, value in ((0, 0.0), (2, 0.9), (3, 0.4))}
+    seen = from_dataset(tmp_path, columns=4, side=8, agreement=known)
+    assert [seen.getpixel((4 + 12 * column, 18))[0] for column in range(4)] == [20, 30, 0, 10]
+
+
 def test_a_data_set_without_images_or_masks_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="found no image"):
         from_dataset(tmp_path)

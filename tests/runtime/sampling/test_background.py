@@ -1,5 +1,7 @@
 """The pieces of a kept background, against SciPy's morphology and values worked by hand."""
 
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -62,5 +64,27 @@ def test_a_run_begins_at_the_first_timestep_of_its_strength(strength, timestep):
 
 
 def test_too_little_strength():
-    with pytest.raises(SettingsError, match=r"--strength 0.01 found, at least 0.040 expected"):
-        background.first_step(solver_table(SCHEDULE, 25), 0.01)
+    """What is said to be enough is: 40 / 999 = 0.0400 is not, were it rounded down."""
+    table = solver_table(SCHEDULE, 25)
+    with pytest.raises(SettingsError, match=r"--strength 0.01 found, at least 0.041 expected"):
+        background.first_step(table, 0.01)
+    assert background.first_step(table, 0.041) == 24
+
+
+@given(st.integers(3, 1500), st.integers(0))
+def test_the_least_strength_that_is_named_leaves_a_step(train_steps, number):
+    steps = 2 + number % (train_steps - 2)  # with one step the least is all of it
+    table = solver_table(SCHEDULE.model_copy(update={"train_steps": train_steps}), steps)
+    with pytest.raises(SettingsError) as caught:
+        background.first_step(table, 1e-6)
+    least = float(caught.value.message.split("at least ")[1].split()[0])
+    assert background.first_step(table, least) < steps
+
+
+def test_a_512_pixel_mask_is_softened_in_no_time():
+    """By rank filters of growing size it took 14 s."""
+    mask = np.zeros((512, 512), np.uint8)
+    mask[200:300, 180:260] = 255
+    began = time.process_time()
+    background.soft(mask, background.edge(512))
+    assert time.process_time() - began < 2

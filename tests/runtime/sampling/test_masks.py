@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from seas_runtime.sampling.masks import Gate, area, bounding_box, threshold_mask
+from seas_runtime.sampling.masks import Gate, agreement, area, bounding_box, threshold_mask
 
 
 @given(arrays(np.float32, (3, 2, 4, 5), elements=st.floats(0, 1, width=32)), st.floats(0.05, 0.95))
@@ -43,3 +43,15 @@ def test_gate(pixels, verdict):
     mask = np.zeros(100, np.uint8)
     mask[:pixels] = 255
     assert Gate(5, 0.5).verdict(mask.reshape(10, 10)) == verdict
+    unsure = "unsure" if verdict == "ok" else verdict  # what is wrong with the mask itself is said first
+    assert Gate(5, 0.5, 0.7).verdict(mask.reshape(10, 10), 0.69) == unsure
+    assert Gate(5, 0.5, 0.7).verdict(mask.reshape(10, 10), 0.7) == verdict
+
+
+@given(arrays(np.uint8, st.tuples(st.integers(1, 4), st.integers(1, 5), st.integers(1, 5)), elements=st.sampled_from([0, 255])))
+def test_agreement_is_what_all_mark_over_what_any_marks(masks):
+    pixels = list(np.ndindex(masks.shape[1:]))
+    every, some = (sum(f(mask[pixel] for mask in masks) for pixel in pixels) for f in (all, any))
+    found = agreement(masks)
+    assert found == pytest.approx(every / some if some else 1.0)
+    assert (found == 1) == all((mask == masks[0]).all() for mask in masks)

@@ -1,15 +1,14 @@
 import numpy as np
 import pytest
-import torch
-from diffusers import DPMSolverMultistepScheduler
 
 import seas_runtime
 from seas_runtime.errors import BackendError
 from seas_runtime.kernels.reference import to_pixels
-from seas_runtime.sampling.pairs import draw_pair, start_latent
+from seas_runtime.sampling.pairs import draw_pair
 from seas_runtime.sampling.recipe import Plan
 from tests.runtime import small_bundle
 from tests.runtime.engine_checks import every
+from tests.runtime.sampling.by_hand import by_hand, levels
 
 USUAL = {"steps": 6, "guidance": 2.5, "mask_steps": 3}
 
@@ -19,31 +18,6 @@ def generator(bundle):
     return seas_runtime.open(bundle, "cpu", threads=1)
 
 
-def by_hand(bundle, pair, steps, guidance, mask_steps):
-    """Image and mask probability of a pair from diffusers' scheduler and the graphs' arithmetic in numpy."""
-    scheduler = DPMSolverMultistepScheduler(
-        num_train_timesteps=100,
-        beta_start=0.001,
-        beta_end=0.02,
-        beta_schedule="scaled_linear",
-        timestep_spacing="linspace",
-        final_sigmas_type="zero",
-    )
-    scheduler.set_timesteps(steps)
-    held = bundle.conditioning
-    x = start_latent(pair, held, bundle.manifest.start)[None]
-    probabilities = []
-    for step, t in enumerate(scheduler.timesteps.numpy()):
-        time = np.array([t])
-        conditional, up2, up3 = small_bundle.unet(x, time, held.prompts[pair.defect][None])
-        empty, _, _ = small_bundle.unet(x, time, held.empty[None])
-        if step >= steps - mask_steps:
-            probabilities.append(small_bundle.mask_branch(x, up2, up3))
-        noise = empty + guidance * (conditional - empty)
-        x = scheduler.step(torch.from_numpy(noise), int(t), torch.from_numpy(x)).prev_sample.numpy()
-    return small_bundle.decoder(x)[0], np.mean(probabilities, axis=0)[0, 0]
-
-
 @pytest.mark.parametrize(("guidance", "steps", "mask_steps"), [(2.5, 6, 3), (1.0, 4, 1), (4.0, 1, 1), (2.0, 2, 2)])
 def test_pairs_are_those_worked_by_hand(bundle, generator, guidance, steps, mask_steps):
     samples = every(generator, count=5, seed=3, batch=3, steps=steps, guidance=guidance, mask_steps=mask_steps)
@@ -51,9 +25,8 @@ def test_pairs_are_those_worked_by_hand(bundle, generator, guidance, steps, mask
     plan, seen = Plan(small_bundle.DEFECTS, 3, 5, 3), set()
     for sample in samples:
         image, probability = by_hand(bundle, draw_pair(plan, sample.index, 0, 6), steps, guidance, mask_steps)
-        levels = (np.clip(image, -1, 1).transpose(1, 2, 0) + 1) * 127.5
         assert sample.image.shape == (8, 8, 3)
-        assert np.abs(sample.image - levels).max() < 0.51
+        assert np.abs(sample.image - levels(image)).max() < 0.51
         clear = np.abs(probability - 0.5) > 1e-4
         assert (sample.mask == np.where(probability > 0.5, 255, 0))[clear].all()
         seen |= set(np.unique(sample.mask))
@@ -117,7 +90,7 @@ def test_a_retry_is_what_its_own_noise_gives(bundle, generator):
         assert sample.attempt == 2
         assert sample.verdict in {"too small", "empty"}
         image, _ = by_hand(bundle, draw_pair(plan, sample.index, 2, 6), 6, 2.5, 3)
-        assert np.abs(sample.image - (np.clip(image, -1, 1).transpose(1, 2, 0) + 1) * 127.5).max() < 0.51
+        assert np.abs(sample.image - levels(image)).max() < 0.51
 
 
 @pytest.mark.parametrize("graph", ["unet", "decoder", "mask_branch"])

@@ -5,7 +5,7 @@ from diffusers import DPMSolverMultistepScheduler
 
 from seas_runtime.bundle.manifest import Schedule
 from seas_runtime.errors import SettingsError
-from seas_runtime.sampling.solver import solver_table
+from seas_runtime.sampling.solver import begun_at, solver_table
 
 FINAL = {"zero": "zero", "published": "sigma_min"}
 
@@ -84,3 +84,20 @@ def test_a_perfect_prediction_is_reached_exactly():
         clean = (x - table.sigma[i] * noise) / table.alpha[i]
         x, before = table.a[i] * x + table.b[i] * clean + table.c[i] * before, clean
     np.testing.assert_allclose(x, y, rtol=1e-9)
+
+
+@pytest.mark.parametrize("first", [0, 1, 7, 18, 19])
+@pytest.mark.parametrize("final", ["zero", "published"])
+def test_a_run_begun_later_agrees_with_diffusers(first, final):
+    schedule = sd14(final)
+    table, scheduler = begun_at(solver_table(schedule, 20), first), published(schedule, 20)
+    scheduler.set_begin_index(first)
+    assert table.timesteps.tolist() == scheduler.timesteps.tolist()[first:]
+    x = np.random.default_rng(first).normal(size=(2, 4, 8, 8))
+    theirs, before = torch.from_numpy(x), np.nan  # which the first step must not touch
+    for i, t in enumerate(table.timesteps.tolist()):
+        clean = (x - table.sigma[i] * fixed_noise(x, t)) / table.alpha[i]
+        x = table.a[i] * x + table.b[i] * clean + (table.c[i] * before if table.c[i] else 0)
+        theirs = scheduler.step(torch.from_numpy(fixed_noise(theirs.numpy(), t)), t, theirs).prev_sample
+        before = clean
+        np.testing.assert_allclose(x, theirs, rtol=1e-4, atol=1e-4)

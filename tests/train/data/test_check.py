@@ -11,7 +11,7 @@ from PIL import Image
 from seas_runtime.errors import DataError
 from seas_train.cli import main
 from seas_train.data.check import check, inspect
-from seas_train.data.layouts import read, scan
+from seas_train.data.layouts import read, scan, split
 from tests.train.data import trees
 from tests.train.data.trees import TREES, mask, photograph, save
 
@@ -33,7 +33,8 @@ def test_table(root: Path) -> None:
     result = call(root)
     assert result.exit_code == 0
     assert result.stderr == ""
-    first, _, header, *rows, _, last = result.stdout.splitlines()
+    table, _, told = result.stdout.partition("\n\nTraining: ")
+    (first, _, header, *rows), last = table.splitlines(), told.splitlines()[-1]
     assert (first, last) == ("bottle (mvtec)", "problems: 0, warnings: 0")
     assert header.split() == ["type", "images", "size", "mask", "area", "%:", "min", "median", "max"]
     pixels = 32 * 24 / 100  # one per cent of an image
@@ -115,6 +116,72 @@ def test_a_type_of_one_image_is_a_warning(root: Path) -> None:
     assert result.exit_code == 0
     assert f"Warning: {root}: the defect type contamination has a single image" in result.stdout
     assert result.stdout.endswith("problems: 0, warnings: 1\n")
+
+
+def lines_of(result: Result, kind: str) -> list[str]:
+    return [line.removeprefix(f"{kind}: ") for line in result.stdout.splitlines() if line.startswith(f"{kind}: ")]
+
+
+def test_what_is_for_training_is_told_by_name_and_number(root: Path) -> None:
+    told = lines_of(call(root, "--split", "first", "--normal-count", 3), "Training")
+    assert told == [
+        *(
+            f"1 of 3 {defect} are for training (000.png), 2 are held out (001.png, 002.png); "
+            "--train-share 1 takes all, --shots 2 one more"
+            for defect in ("broken_large", "broken_small", "contamination")
+        ),
+        "3 of 4 normal images are for training; --normal-count 4 takes all",
+    ]
+    told = lines_of(call(root, "--train-share", 1), "Training")
+    assert told[0] == "3 of 3 broken_large are for training, none is held out to judge with"
+    assert told[-1] == "4 of 4 normal images are for training"
+    known = split(read(root), 2 / 3, seed=5)
+    names = ", ".join(record.image.name for record in known.train if record.defect == "contamination")
+    assert f"2 of 3 contamination are for training ({names})" in call(root, "--train-share", 2 / 3, "--seed", 5).stdout
+
+
+def test_more_shots_than_images_is_a_problem(root: Path) -> None:
+    result = call(root, "--shots", 9)
+    assert result.exit_code == 3
+    assert ["has 3 images, expected at least 9" in line for line in lines_of(result, "Problem")] == [True]
+
+
+def test_files_that_are_not_read_are_named_with_the_reason(root: Path) -> None:
+    photograph(root / "odd/x.png")
+    photograph(root / "test/broken_small/photo.webp")
+    (root / ".hidden").write_text("x")
+    (root / "ground_truth/contamination/000_mask.png").unlink()  # its image is a problem, and told there
+    other, strange = lines_of(call(root), "Left out")
+    assert other.startswith("3 files, no image of a kind that is read (png jpg ")
+    assert other.endswith(": license.txt, readme.txt, test/broken_small/photo.webp")
+    assert strange == "1 file, in no folder of the layout: odd/x.png"
+
+
+def test_masks_that_are_mostly_white_look_inverted(root: Path) -> None:
+    def invert(number: int) -> None:
+        path = root / f"ground_truth/broken_large/{number:03}_mask.png"
+        with Image.open(path) as image:
+            values = 255 - np.asarray(image)
+        save(path, values)
+
+    invert(0)
+    assert lines_of(call(root), "Warning") == []
+    invert(1)
+    (told,) = lines_of(call(root), "Warning")
+    assert told.startswith(f"{root}: most masks of broken_large mark more than half of their image (median {100 - 4.6875:.3g} %)")
+
+
+def test_a_defect_smaller_than_a_latent_cell_is_told_with_figures(root: Path) -> None:
+    """Of a square of 6 px the median shortest run is a diagonal of 3: 4.24 of 32 px, 7.95 at 60 and 8.09 at 61."""
+    mask(root / "ground_truth/contamination/001_mask.png", side=1)
+    assert lines_of(call(root), "Warning") == []  # 1 px becomes 16 at 512
+    assert [line.split(":")[0] for line in lines_of(call(root, "--size", 60), "Warning")] == [
+        "broken_large", "broken_small", "contamination",
+    ]  # fmt: skip
+    (told,) = lines_of(call(root, "--size", 61), "Warning")
+    assert told.startswith(
+        "contamination: 1 of 3 are narrower than a latent cell (8 pixels) at 61: one of 1 px becomes 1.9 px (001_mask.png); "
+    )
 
 
 def test_names_that_no_bundle_takes_are_warnings(root: Path) -> None:

@@ -1,5 +1,6 @@
 """Files -> tensors: every image mode, masks against a brute-force loop, symmetries, random streams."""
 
+import zlib
 from pathlib import Path
 
 import hypothesis.extra.numpy as hnp
@@ -133,6 +134,17 @@ def test_truncated_files_are_named(tmp_path: Path, suffix: str, keep: float) -> 
             load(path, 8)
         assert caught.value.exit_code == 3
         assert "\n" not in caught.value.format_message()
+
+
+def test_a_colour_profile_cut_short_behind_the_pixels_is_named(tmp_path: Path) -> None:
+    """Pillow meets it with an IndexError."""
+    path = tmp_path / "a.png"
+    Image.new("RGB", (8, 8)).save(path)
+    data, body = path.read_bytes(), b"iCCPx\0"
+    chunk = (2).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
+    path.write_bytes(data[:-12] + chunk + data[-12:])  # IEND is the last 12 bytes
+    with pytest.raises(DataError, match=r"a\.png: cannot be read"):
+        load_image(path, 8)
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "tif"])

@@ -15,6 +15,7 @@ from seas_runtime.errors import BackendError, BundleError, OutputError, Settings
 from tests.runtime.building import BOTTLE, build_refused, seas_engine, start_build
 
 
+@pytest.mark.usefixtures("any_operator")
 def test_preflight_names_every_unsupported_node_and_its_module(edit_graph, plan_folder):
     def add(model):
         name = "unet.down_blocks.0.resnets.1.conv1/Unique_12"
@@ -35,6 +36,7 @@ def test_preflight_names_every_unsupported_node_and_its_module(edit_graph, plan_
     build_refused(BackendError, plan_folder, *map(str, found), "cannot read this bundle", "--backend cuda")
 
 
+@pytest.mark.usefixtures("any_operator")
 def test_preflight_reads_the_graphs_of_which_no_engine_is_built(tmp_path):
     folder = shutil.copytree(BOTTLE, tmp_path / "bottle.plan", ignore=shutil.ignore_patterns("engines"))
     model = onnx.load(folder / "mask_head.fp16.onnx", load_external_data=False)

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from functools import partial
 
-RUN = "from seas_runtime.dataset.review.command import review; review(prog_name='review')"
+RUN = "from seas_runtime.dataset.review.cli import review; review(prog_name='review')"
 
 
 def start(*words):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seas_runtime.dataset.review.decisions import mask_name, read_decisions
+from seas_runtime.dataset.decisions import mask_name, read_decisions
 from seas_runtime.dataset.review.log import DecisionLog, Decisions
 from seas_runtime.dataset.review.pictures import mask_png
 from seas_runtime.errors import DataError, OutputError

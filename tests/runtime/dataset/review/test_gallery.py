@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seas_runtime.dataset.review.decisions import read_decisions
+from seas_runtime.dataset.decisions import read_decisions
 from seas_runtime.dataset.review.gallery import Gallery, StaleError
 from seas_runtime.dataset.review.log import Decisions
 from seas_runtime.dataset.review.training import read_training

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 from selenium.webdriver.common.keys import Keys
 
-from seas_runtime.dataset.review.command import review
+from seas_runtime.dataset.review.cli import review
 
 from .browsing import SIDE, expect
 from .fabricated import TYPES, append, line, write_run, write_training

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from seas_runtime.dataset.review.decisions import read_decisions
+from seas_runtime.dataset.decisions import read_decisions
 from seas_runtime.dataset.review.log import DecisionLog
 from seas_runtime.dataset.review.pictures import mask_png
 from seas_runtime.dataset.review.serve import held

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from seas_runtime.dataset.review.command import review
+from seas_runtime.dataset.review.cli import review
 from seas_runtime.dataset.review.pairs import Pairs
 from seas_runtime.dataset.review.serve import held
 from seas_runtime.dataset.review.static import choose
@@ -173,13 +173,13 @@ def test_a_limit_takes_evenly_from_each_type(tmp_path):
 
 
 def test_a_name_in_the_data_cannot_end_the_script(tmp_path):
-    out = write_run(tmp_path / "run", 3)
-    lines = (out / "metadata.jsonl").read_text().replace('"crack"', '"</script><img src=x>"', 1)
-    (out / "metadata.jsonl").write_text(lines)
-    run(out, "--static", tmp_path / "p.html")
+    out, training = write_run(tmp_path / "run", 3), write_training(tmp_path / "training")
+    for part in ("test", "ground_truth"):
+        (training / part / "crack").rename(training / part / "<!--<script>")
+    run(out, "--static", tmp_path / "p.html", "--training", training)
     page = (tmp_path / "p.html").read_text()
-    assert "<img src=x>" not in page
-    assert "</script><img src=x>" in embedded(page)["page"]["types"]
+    assert "<!--<script>" not in page
+    assert '"<!--<script>"' in json.dumps(embedded(page))
 
 
 @pytest.mark.parametrize("where", ["no/page.html", ""])

@@ -7,9 +7,11 @@ from pathlib import Path, PurePosixPath
 from typing import TypeGuard
 
 from seas_runtime.errors import DataError
+from seas_runtime.files import lies_in
 
 MOST_BYTES = 1 << 27  # of a picture
 _LONGEST = 1000  # of a name, characters
+_FORBIDDEN = frozenset('\\:"')
 
 
 def is_plain(name: object) -> TypeGuard[str]:
@@ -17,7 +19,7 @@ def is_plain(name: object) -> TypeGuard[str]:
     if not isinstance(name, str) or not 0 < len(name) <= _LONGEST or not name.isprintable():
         return False
     parts = name.split("/")
-    return not any(part in {"", ".", ".."} or "\\" in part or ":" in part for part in parts)
+    return not any(part in {"", ".", ".."} or set(part) & _FORBIDDEN for part in parts)
 
 
 def place(root: Path, name: str) -> Path:
@@ -27,7 +29,7 @@ def place(root: Path, name: str) -> Path:
         DataError: the name or a link leads out of `root`, or there is no such file.
     """
     path = root / PurePosixPath(name)
-    if not is_plain(name) or not path.resolve().is_relative_to(root.resolve()):
+    if not is_plain(name) or not lies_in(path, root):
         raise DataError(f"{name!r} found, a file inside {root} expected; a link or a name must not lead out of it")
     try:
         if stat.S_ISREG(path.stat().st_mode):

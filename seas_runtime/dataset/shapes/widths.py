@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from seas_runtime.dataset.importers.records import Bits
+CELL = 8
+"""Pixels of the model's side that one latent cell covers: what is narrower is lost."""
+Bits = npt.NDArray[np.bool_]
 
 
 def width(mask: Bits) -> float:

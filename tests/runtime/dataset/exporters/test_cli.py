@@ -11,8 +11,8 @@ import termios
 import pytest
 from click.testing import CliRunner
 
-from seas_runtime.dataset.export_cli import export
 from seas_runtime.dataset.exporters import FORMATS
+from seas_runtime.dataset.exporters.cli import export
 
 from .test_export import tree
 
@@ -100,7 +100,7 @@ def test_a_missing_folder_a_damaged_one_and_a_taken_place_have_their_codes(run, 
 
 
 def test_a_progress_bar_is_for_terminals(out, tmp_path):
-    command = [sys.executable, "-c", "from seas_runtime.dataset.export_cli import export; export()", str(out)]
+    command = [sys.executable, "-c", "from seas_runtime.dataset.exporters.cli import export; export()", str(out)]
     terminal, end = pty.openpty()
     termios.tcsetwinsize(end, (24, 100))  # a terminal without columns has no place for a bar
     os.set_blocking(terminal, False)
@@ -117,7 +117,7 @@ def test_a_progress_bar_is_for_terminals(out, tmp_path):
 
 def test_help_has_examples_every_format_and_loads_nothing_heavy():
     code = (
-        "import sys; from seas_runtime.dataset.export_cli import export\n"
+        "import sys; from seas_runtime.dataset.exporters.cli import export\n"
         "try: export(['--help'], prog_name='seas-data export')\n"
         "except SystemExit: print([m for m in ('numpy', 'PIL', 'pydantic', 'tqdm') if m in sys.modules])"
     )

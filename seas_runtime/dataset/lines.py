@@ -1,0 +1,76 @@
+"""What others read of the text files of a run: a line of `metadata.jsonl`, and the facts in `run.json`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from seas_runtime.bundle.names import defect_name, folder_name
+from seas_runtime.dataset.inside import is_plain
+
+TOP_INDEX = 10**9
+"""No pair has a greater index."""
+
+
+def _inside(path: str) -> str:
+    if not is_plain(path):
+        raise ValueError(f"{path!r} leaves the folder or is not a plain relative path")
+    return path
+
+
+InsidePath = Annotated[str, AfterValidator(_inside)]
+DefectName = Annotated[str, AfterValidator(defect_name)]
+Count = Annotated[int, Field(ge=0, le=TOP_INDEX, strict=True)]
+
+
+class PairLine(BaseModel):
+    """A line of `metadata.jsonl`; keys that are not named here are kept as they are."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    index: Annotated[int, Field(ge=0, lt=TOP_INDEX, strict=True)]
+    defect: DefectName
+    file_name: InsidePath
+    mask_file_name: InsidePath
+
+
+class RunSettings(BaseModel):
+    """What an export needs of the settings in `run.json`."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    product: Annotated[str, AfterValidator(folder_name)]
+    digest: str = ""
+    defects: Annotated[tuple[DefectName, ...], Field(min_length=1)]
+
+
+class RunFacts(BaseModel):
+    """What an export needs of `run.json`, also of one written by an older version."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    settings: RunSettings
+    versions: dict[str, str] = {}
+    licence: str = ""
+
+
+class AskedSettings(RunSettings):
+    """What says how many pairs a run is to have, besides."""
+
+    count: Count
+    batch: Annotated[int, Field(ge=1, le=TOP_INDEX, strict=True)]
+    shard: tuple[Count, Count]
+
+
+class AskedFacts(RunFacts):
+    """What a page that follows a run needs of `run.json`."""
+
+    settings: AskedSettings
+
+
+def first_fault(error: ValidationError) -> str:
+    """What is wrong first, as "place: what"."""
+    fault = error.errors(include_url=False)[0]
+    place = ".".join(map(str, fault["loc"])) or "the line"
+    return f"{place}: {fault['msg']}"
