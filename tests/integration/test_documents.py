@@ -1,5 +1,6 @@
-"""README and CONTRIBUTING name files that there are."""
+"""README and CONTRIBUTING say what is so: files that they name, and where tests keep what they share."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -62,3 +63,15 @@ def test_every_promise_of_security_names_tests_that_there_are():
         assert named, promise
     for file, name in re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", text):
         assert f"def {name}(" in (ROOT / file).read_text(encoding="utf-8"), name
+
+
+def imports(file):
+    """Every part of every name that import statements of a file give."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            yield from (*(node.module or "").split("."), *(alias.name for alias in node.names))
+
+
+def test_no_test_module_is_imported_by_another():
+    files = (ROOT / "tests").rglob("*.py")
+    assert [f"{file}: {name}" for file in files for name in imports(file) if name.startswith("test_")] == []

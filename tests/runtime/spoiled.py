@@ -1,7 +1,10 @@
-"""The check that every spoiled bundle has to pass."""
+"""Bundles that are spoiled, and the check that each of them has to pass."""
+
+import json
 
 import pytest
 
+from seas_runtime.bundle.manifest import canonical_digest
 from seas_runtime.bundle.reader import read_bundle
 from seas_runtime.errors import BundleError
 
@@ -14,3 +17,12 @@ def refused(folder, *words, **options):
     assert "\n" not in message
     for word in words:
         assert word in message, message
+
+
+def spoil_manifest(folder, change):
+    """Edit the manifest and make its digest fit again."""
+    file = folder / "manifest.json"
+    content = json.loads(file.read_text())
+    change(content)
+    content["digest"] = canonical_digest(content)
+    file.write_text(json.dumps(content, sort_keys=True, indent=1) + "\n")

@@ -11,8 +11,8 @@ from seas_runtime.bundle.reader import write_manifest
 from seas_runtime.cli import engine
 from seas_runtime.errors import BundleError, DataError, OutputError
 from seas_runtime.terminal import LONGEST, shown
-from tests.runtime.bundle.test_reader import spoil_manifest
 from tests.runtime.small_bundle import manifest_fields
+from tests.runtime.spoiled import spoil_manifest
 
 # General categories of Unicode that terminals act upon, or that break a line: control, format, surrogate, line, paragraph.
 ACTED_UPON = {"Cc", "Cf", "Cs", "Zl", "Zp"}

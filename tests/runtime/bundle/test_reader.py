@@ -9,16 +9,7 @@ from onnx import TensorProto
 from seas_runtime.bundle.manifest import canonical_digest
 from seas_runtime.bundle.reader import read_bundle, write_manifest
 from tests.runtime.small_bundle import DEFECTS, conditioning, manifest_fields
-from tests.runtime.spoiled import refused
-
-
-def spoil_manifest(folder, change):
-    """Edit the manifest and make its digest fit again."""
-    file = folder / "manifest.json"
-    content = json.loads(file.read_text())
-    change(content)
-    content["digest"] = canonical_digest(content)
-    file.write_text(json.dumps(content, sort_keys=True, indent=1) + "\n")
+from tests.runtime.spoiled import refused, spoil_manifest
 
 
 def test_a_good_bundle_is_read(pristine):

@@ -16,9 +16,8 @@ from seas_runtime.bundle.manifest import FileEntry
 from seas_runtime.bundle.onnx_wire import MAX_NODES, external_tensors, survey
 from seas_runtime.bundle.reader import read_bundle, write_manifest
 from tests.runtime.building import BOTTLE
-from tests.runtime.bundle.test_reader import spoil_manifest
 from tests.runtime.small_bundle import conditioning, manifest_fields
-from tests.runtime.spoiled import refused
+from tests.runtime.spoiled import refused, spoil_manifest
 
 ZEROS = "0" * 64
 

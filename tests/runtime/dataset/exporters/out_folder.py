@@ -105,3 +105,8 @@ def original(out: Path, key: str) -> np.ndarray:
     """The mask (H, W) bool of the pair with this key, as it lies in `out`."""
     (path,) = out.glob(f"*/ground_truth/*/{key}_mask.png")
     return np.asarray(Image.open(path)) > 0
+
+
+def tree(folder):
+    """Bytes of every file by its path."""
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}

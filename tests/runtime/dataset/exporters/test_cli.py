@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from seas_runtime.dataset.exporters import FORMATS
 from seas_runtime.dataset.exporters.cli import export
 
-from .test_export import tree
+from .out_folder import tree
 
 
 @pytest.fixture

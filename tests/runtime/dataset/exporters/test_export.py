@@ -18,13 +18,9 @@ from seas_runtime.dataset.staging import replaced
 from seas_runtime.errors import DataError, OutputError, SettingsError
 from tests.limits import files_of_at_most
 
-from .out_folder import masks, write
+from .out_folder import masks, tree, write
 
 ALL = pytest.mark.parametrize("name", FORMATS)
-
-
-def tree(folder):
-    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
 def stamps(folder):
