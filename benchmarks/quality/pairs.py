@@ -113,7 +113,7 @@ def read_refused(records: Sequence[Record]) -> dict[str, Counter[str]]:
     found: dict[str, Counter[str]] = {}
     if place.parent.name == "test":
         for line in Journal(place / "../../.." / PAIRS.refused):
-            found.setdefault(line["defect"], Counter())[line["verdict"]] += 1
+            found.setdefault(line["defect"], Counter())[line.get("verdict", "refused")] += 1
     return found
 
 

@@ -39,7 +39,7 @@ class Entry(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
-    index: Annotated[int, Field(ge=0, lt=1 << 53)]
+    index: Annotated[int, Field(ge=0, lt=1 << 63)]
     defect: str
     seed: Annotated[int, Field(ge=0, lt=1 << 64)]
     attempt: Annotated[int, Field(ge=0, lt=1 << 32)]

@@ -28,7 +28,8 @@ def made(generated, tmp_path):
 
 
 def refuse(made, *refused):
-    lines = [{"index": 100 + i, "defect": defect, "verdict": verdict} for i, (defect, verdict) in enumerate(refused)]
+    given_up = {"seed": 0, "attempt": 3}
+    lines = [{"index": 100 + i, "defect": d, **given_up, "verdict": verdict} for i, (d, verdict) in enumerate(refused)]
     (made / "refused.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
