@@ -28,12 +28,17 @@ PACKAGES = ("seas", "torch", "diffusers", "transformers", "onnx", "onnxruntime")
 
 @dataclass(frozen=True)
 class ExportSettings:
-    """How to store the weights, the defaults of generation that the bundle carries, and whether photographs come along."""
+    """How to store the weights, the defaults of generation that the bundle carries, and what pairs can start from.
+
+    photographs: whether the normal images come along.
+    composites: how many normal images with a training anomaly placed on them come along, as latents of each type.
+    """
 
     half: bool
     defaults: Defaults
     final: str = "zero"
     photographs: bool = False
+    composites: int = 0
 
 
 def require_free(out: Path) -> None:
@@ -56,7 +61,7 @@ def export(run: Run, out: Path, settings: ExportSettings, progress: Callable[[st
         progress: called with the name of each stage.
 
     Raises:
-        DataError: the run has no mask branch, no photographs though they are asked for, weights that are not finite, or names and
+        DataError: the run has no mask branch, no pictures though they are asked for, weights that are not finite, or names and
             numbers that a bundle cannot have.
         BundleError: parity failed.
         OutputError: `out` exists or cannot be written. In every case no bundle is left behind.
@@ -87,7 +92,7 @@ def _fill(run: Run, facts: Facts, folder: Path, settings: ExportSettings, progre
         for name, wrapper in found.items():
             progress(name)
             to_onnx.export(wrapper, folder, store, settings.half)
-    conditioning.write(run, folder, settings.half)
+    conditioning.write(run, folder, settings.half, settings.composites)
     for picture in facts.photographs or ():
         (folder / picture).parent.mkdir(exist_ok=True)
         shutil.copyfile(run.folder / picture, folder / picture)
@@ -172,6 +177,7 @@ def _facts(run: Run, settings: ExportSettings) -> Facts:
             "final": settings.final,
         },
         "photographs": photographs,
+        "composites": settings.composites or None,
         "start": {"signal": facts.tune.signal, "noise": facts.tune.noise},
         "defaults": settings.defaults,
         "provenance": {

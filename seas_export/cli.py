@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from seas_runtime.bundle.manifest import MAX_COMPOSITES, Defaults
 from seas_runtime.commands import Command
 from seas_runtime.errors import INTERRUPTED, BackendError, SettingsError
 from seas_runtime.sampling.defaults import PAPER
@@ -67,6 +68,10 @@ Exit codes: 0 done, 2 usage, 3 bad run or failed parity, 4 engine builder not us
     "--photographs/--no-photographs", default=False,
     help="Take the normal images' photographs along, for seas-gen --background real; their size is told.",
 )  # fmt: skip
+@click.option(
+    "--composites", type=click.IntRange(0, MAX_COMPOSITES), default=0, metavar="N",
+    help="Take N normal images with a training anomaly placed on them along, of each type, as latents for seas-gen --init composite.",
+)  # fmt: skip
 @click.option("--base", metavar="MODEL", help="For a published checkpoint: the base model, whose VAE it uses.")
 @click.option(
     "--data", type=click.Path(path_type=Path), metavar="DIR",
@@ -93,6 +98,7 @@ def main(
     half: bool,
     final: str | None,
     photographs: bool,
+    composites: int,
     base: str | None,
     data: Path | None,
     licence: str | None,
@@ -126,7 +132,16 @@ def main(
             if bundle is not None:
                 _check(run, bundle, origin)
             elif out is not None:
-                _export(run, out, half, final, photographs, origin, defaults)
+                _export(
+                    run,
+                    out,
+                    final,
+                    origin,
+                    half=half,
+                    defaults=Defaults.model_validate(defaults),
+                    photographs=photographs,
+                    composites=composites,
+                )
                 if engines is not None:
                     _build(out, engines, gpus)
     except KeyboardInterrupt:
@@ -148,18 +163,15 @@ def _load(path: Path, origin: dict[str, Any], progress: Callable[[str], None]) -
     return run_folder.load(path), False
 
 
-def _export(
-    path: Path, out: Path, half: bool, final: str | None, photographs: bool, origin: dict[str, Any], defaults: dict[str, float]
-) -> None:
+def _export(path: Path, out: Path, final: str | None, origin: dict[str, Any], **settings: Any) -> None:
     from seas_export.bundle import ExportSettings, export, require_free
-    from seas_runtime.bundle.manifest import Defaults
 
     began = time.monotonic()
     require_free(out)
     progress = _progress()
     run, published = _load(path, origin, progress)
     final = final or ("published" if published else "zero")
-    manifest = export(run, out, ExportSettings(half, Defaults.model_validate(defaults), final, photographs), progress)
+    manifest = export(run, out, ExportSettings(final=final, **settings), progress)
     size = sum(entry.bytes for entry in manifest.files.values())
     pictures = sum(manifest.files[name].bytes for name in manifest.photographs or ())
     told = f" ({len(manifest.photographs)} photographs {pictures / 1e6:.1f} MB)" if manifest.photographs else ""

@@ -9,6 +9,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from seas_runtime.bundle.manifest import CONDITIONING
+from seas_train import run_folder
+from seas_train.data import placing
+from seas_train.models import components
 from seas_train.run_folder import Run
 
 
@@ -20,10 +23,29 @@ def tensors(run: Run) -> dict[str, Tensor]:
     return {**found, "normal.mean": run.normal_mean, "normal.std": run.normal_std}
 
 
-def write(run: Run, folder: Path, half: bool) -> None:
-    """Write `conditioning.safetensors`; with `half` the latents, the bulk of it, are stored in half precision."""
+def composites(run: Run, count: int) -> dict[str, Tensor]:
+    """Scaled latents (count, C, h, w) of each type: number k is normal image k mod P with a training anomaly placed on it.
+
+    Raises:
+        DataError: the run has no pictures, see `run_folder.load_pictures`.
+    """
+    normals, anomalies = run_folder.load_pictures(run)
+    found = {}
+    for defect, pairs in anomalies.items():
+        placed = placing.composites(normals, pairs, count, run.facts.tune.augment, run.facts.tune.seed)
+        found[f"composite.{defect}"], _ = components.encode_each(run.model.vae, (each.image for each in placed))
+    return found
+
+
+def write(run: Run, folder: Path, half: bool, composed: int = 0) -> None:
+    """Write `conditioning.safetensors`; with `half` the latents, the bulk of it, are stored in half precision.
+
+    Raises:
+        DataError: as `composites`, of which there are so many `composed` of each type.
+    """
 
     def stored(name: str, tensor: Tensor) -> Tensor:
-        return tensor.to(torch.float16 if half and name.startswith("normal.") else torch.float32).contiguous()
+        return tensor.to(torch.float32 if not half or name.startswith("prompt.") else torch.float16).contiguous()
 
-    save_file({name: stored(name, tensor) for name, tensor in tensors(run).items()}, folder / CONDITIONING)
+    found = tensors(run) | (composites(run, composed) if composed else {})
+    save_file({name: stored(name, tensor) for name, tensor in found.items()}, folder / CONDITIONING)

@@ -112,7 +112,8 @@ class Generator:
         mask_steps: int | None = None,
         clean: int = 0,
         background: str = "generated",
-        strength: float = 1.0,
+        init: str = "normal",
+        strength: float | None = None,
         min_area: int | None = None,
         min_agreement: float | None = None,
         max_area: float = 0.8,
@@ -136,7 +137,8 @@ class Generator:
             mask_steps: last steps whose masks are averaged.
             clean: pieces of a mask, and holes in it, of fewer pixels are removed and filled.
             background: "real" for pictures that are, outside their masks, the photographs they started from.
-            strength: how much noise a photograph starts from then, as a share of the schedule.
+            init: "composite" to start from normal images with a training anomaly placed on them.
+            strength: how much noise a photograph or composite starts with, as a share of the schedule; None: 1 and 0.6.
             min_area: a mask of fewer pixels is made again.
             min_agreement: a pair whose last steps' masks have a smaller IoU is made again.
             max_area: a mask above this share of the image is made again.
@@ -157,6 +159,7 @@ class Generator:
             mask_steps=mask_steps,
             clean=clean,
             background=background,
+            init=init,
             strength=strength,
             min_area=min_area,
             min_agreement=min_agreement,
@@ -175,7 +178,7 @@ class Generator:
         steps: int | None = None,
         guidance: float | None = None,
         background: str = "generated",
-        strength: float = 1.0,
+        strength: float | None = None,
     ) -> Pairs:
         """Normal images, from the normal prompt, with empty masks: what `seas-gen --normals` writes.
 
@@ -207,7 +210,7 @@ class Generator:
             BundleError: backgrounds are to be kept and the bundle's photographs cannot be read.
         """
         model = self._opened()
-        if sampling.first_step is not None and model.photographs is None:
+        if sampling.keeps_background and model.photographs is None:
             self._model = model = replace(model, photographs=read_photographs(self.bundle))
         batches = generate(model, plan, sampling, chosen, self._log)
         self._begun.add(batches)

@@ -88,11 +88,17 @@ class Options:
         click.Choice(("generated", "real")),
         "real: outside its mask a picture is the photograph it started from; the bundle must hold photographs.",
     )
-    strength: float = _option(
-        1.0,
+    init: str = _option(
+        "normal",
+        click.Choice(("normal", "composite")),
+        "What a pair starts from: a normal image, or one with a training anomaly placed on it; the bundle must hold composites.",
+    )
+    strength: float | None = _option(
+        None,
         click.FloatRange(0, 1, min_open=True),
-        "With --background real: how much noise a photograph starts from, as a share of the schedule; less makes small defects.",
+        "With --background real or --init composite: how much noise it starts with, as a share of the schedule; less keeps more.",
         metavar="SHARE",
+        show_default="0.6 of a composite, else 1",
     )
     min_area: int | None = _option(
         None,

@@ -17,6 +17,8 @@ from seas_runtime.sampling.pairs import NORMAL, NORMALS_FROM
 from seas_runtime.sampling.recipe import Plan, Sampling
 from seas_runtime.sampling.solver import solver_table
 
+COMPOSITE_STRENGTH = 0.6
+"""Of pairs that start from a composite, where the command line says nothing."""
 ENDLESS = NORMALS_FROM  # pairs: more than anybody makes, and each has a random stream of its own
 Value = TypeVar("Value")
 Probability = Annotated[float, Field(gt=0, lt=1)]
@@ -47,6 +49,7 @@ class Settings(BaseModel):
     mask_steps: Annotated[int, Field(ge=1)]
     clean: Annotated[int, Field(ge=0)] = 0
     background: Literal["generated", "real"] = "generated"
+    init: Literal["normal", "composite"] = "normal"
     strength: Annotated[float, Field(gt=0, le=1)] = 1.0
     min_area: Area | dict[DefectName, Area]
     min_agreement: Overlap | dict[DefectName, Overlap] = 0.0
@@ -70,9 +73,10 @@ class Settings(BaseModel):
     def sampling(self, manifest: Manifest) -> Sampling:
         """How to make them."""
         table = solver_table(manifest.schedule, self.steps)
-        first = first_step(table, self.strength) if self.background == "real" else None
+        real, composite = self.background == "real", self.init == "composite"
+        first = first_step(table, self.strength) if real or composite else None
         rules = {name: self._rule(name) for name in self.defects}
-        return Sampling(table, self.guidance, self.mask_steps, rules, self.retries, first)
+        return Sampling(table, self.guidance, self.mask_steps, rules, self.retries, first, composite, real)
 
     def _rule(self, defect: str) -> MaskRule:
         gate = Gate(_of(self.min_area, defect), self.max_area, _of(self.min_agreement, defect))
@@ -115,7 +119,7 @@ def resolve(manifest: Manifest, backend: str, options: Options) -> Settings:
 
     Raises:
         SettingsError: an unknown type, both or none of the counts, steps that the schedule does not have, mask steps above the
-            steps, a real background of a bundle without photographs, or a strength without a real background.
+            steps, a real background of a bundle without photographs, composites of one without them, a strength without either.
     """
     known = manifest.defect_names
     if unknown := [name for name in options.defects if name not in known]:
@@ -137,17 +141,33 @@ def resolve(manifest: Manifest, backend: str, options: Options) -> Settings:
         raise SettingsError(f"--{wrong[0].replace('_', '-')} {values[wrong[0]]} found, a number expected")
     if values["mask_steps"] > steps:
         raise SettingsError(f"--mask-steps {values['mask_steps']} found, at most the {steps} steps expected")
-    if values["background"] == "real":
-        if not manifest.photographs:
-            raise SettingsError(
-                "--background real needs photographs of the normal images, and the bundle has none; "
-                "export it with seas-export --photographs"
-            )
-        first_step(solver_table(manifest.schedule, steps), values["strength"])
-    elif values["strength"] != 1:
-        raise SettingsError(f"--strength {values['strength']} found without photographs to start from; add --background real")
+    values["strength"] = _strength(manifest, steps, options)
     values |= _masking(manifest, options, defects)
     return Settings(product=manifest.product, digest=manifest.digest, backend=backend, **values)
+
+
+def _strength(manifest: Manifest, steps: int, options: Options) -> float:
+    """How much noise pairs start with, once it is sure that there is what they start from."""
+    real, composite = options.background == "real", options.init == "composite"
+    if real and not manifest.photographs:
+        raise SettingsError(
+            "--background real needs photographs of the normal images, and the bundle has none; "
+            "export it with seas-export --photographs"
+        )
+    if composite and not manifest.composites:
+        raise SettingsError(
+            "--init composite needs training anomalies placed on normal images, and the bundle has none; "
+            "export it with seas-export --composites 100"
+        )
+    if not (real or composite):
+        if options.strength not in (None, 1):
+            raise SettingsError(
+                f"--strength {options.strength} found without a picture to start from; add --background real or --init composite"
+            )
+        return 1.0
+    strength = options.strength or (COMPOSITE_STRENGTH if composite else 1.0)
+    first_step(solver_table(manifest.schedule, steps), strength)
+    return strength
 
 
 def _masking(manifest: Manifest, options: Options, defects: tuple[str, ...]) -> dict[str, object]:

@@ -5,6 +5,7 @@ RUN/unet vae text_encoder tokenizer scheduler    diffusers' layout; the text enc
 RUN/tokens.safetensors     `rows` (tokens, D): the learned token rows
 RUN/normals.safetensors    `mean`, `std` (P, C, h, w): scaled latent posterior of the normal images
 RUN/photographs/           000.png and so on: the same normal images, RGB, of the model's side
+RUN/anomalies/TYPE/        000.png, 000_mask.png and so on: the training anomalies of each type, of that side
 RUN/rmp/                   config.json and model.safetensors of the mask branch, once trained
 RUN/log.jsonl              a line per logged step
 RUN/tensorboard/           scalars and sample grids, where they were asked for
@@ -14,7 +15,7 @@ RUN/checkpoint/            state of an unfinished stage
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -30,6 +31,7 @@ from seas_runtime.errors import DataError, OutputError
 from seas_runtime.files import write_atomic
 from seas_train import prompts
 from seas_train.config import MaskSettings, TuneSettings
+from seas_train.data.dataset import load_image, load_mask
 from seas_train.data.images import png
 from seas_train.models import components
 from seas_train.models.components import Components
@@ -37,6 +39,9 @@ from seas_train.models.rmp import RefinedMaskPredictor, RmpConfig
 from seas_train.prompts import Prompts
 
 PHOTOGRAPHS = "photographs"
+ANOMALIES = "anomalies"
+Anomaly = tuple[Tensor, Tensor]
+"""An image (3, H, W) in [-1, 1] and its mask (1, H, W) of 0 and 1."""
 
 
 class Calibration(BaseModel):
@@ -95,12 +100,18 @@ class Run:
 
 
 def save_tuned(
-    folder: Path, facts: Facts, model: Components, rows: Tensor, normals: tuple[Tensor, Tensor], photographs: Iterable[Tensor] = ()
+    folder: Path,
+    facts: Facts,
+    model: Components,
+    rows: Tensor,
+    normals: tuple[Tensor, Tensor],
+    photographs: Iterable[Tensor] = (),
+    anomalies: Mapping[str, Sequence[Anomaly]] | None = None,
 ) -> None:
     """Write a fine-tuned model; `run.json` comes last, so that a half-written run is never taken for whole.
 
     `model.text_encoder` must still be the base's (the rows are kept apart). `normals` are moments (P, C, h, w), `photographs` the
-    images (3, H, W) in [-1, 1] that they are of.
+    images (3, H, W) in [-1, 1] that they are of, `anomalies` the training anomalies by type.
 
     Raises:
         OutputError: the disk is full or the folder cannot be written.
@@ -112,8 +123,14 @@ def save_tuned(
         _save(folder / "normals.safetensors", {"mean": normals[0], "std": normals[1]})
         (folder / PHOTOGRAPHS).mkdir(exist_ok=True)
         for index, photograph in enumerate(photographs):
-            pixels = ((photograph + 1) * 127.5).round().byte().permute(1, 2, 0)
-            write_atomic(folder / PHOTOGRAPHS / f"{index:03}.png", png(Image.fromarray(pixels.numpy())))
+            write_atomic(folder / PHOTOGRAPHS / f"{index:03}.png", _picture(photograph))
+        for defect, pairs in (anomalies or {}).items():
+            (folder / ANOMALIES / defect).mkdir(parents=True, exist_ok=True)
+            for index, (image, mask) in enumerate(pairs):
+                write_atomic(folder / ANOMALIES / defect / f"{index:03}.png", _picture(image))
+                write_atomic(
+                    folder / ANOMALIES / defect / f"{index:03}_mask.png", png(Image.fromarray(mask[0].byte().numpy() * 255))
+                )
         write_atomic(folder / "run.json", facts.model_dump_json(indent=2) + "\n")
     except (OSError, SafetensorError) as error:
         raise OutputError(f"cannot write the run folder {folder}: {error}; free space and run again") from error
@@ -189,6 +206,25 @@ def require_photographs(run: Run) -> list[Path]:
     return files
 
 
+def load_pictures(run: Run) -> tuple[list[Tensor], dict[str, list[Anomaly]]]:
+    """The normal images (3, H, W) in [-1, 1], in the order of their latents, and the training anomalies of each type.
+
+    Raises:
+        DataError: some are missing, as they are in a run of an earlier version, or cannot be read.
+    """
+    side = run.model.image_size
+    normals = [load_image(file, side) for file in require_photographs(run)]
+    found = {}
+    for defect in run.facts.defects:
+        folder = run.folder / ANOMALIES / defect
+        masks = sorted(folder.glob("*_mask.png"))
+        if not masks:
+            raise DataError(f"{folder}: found no training anomalies; tune the run again, or export it without composites")
+        images = [folder / f"{mask.stem.removesuffix('_mask')}.png" for mask in masks]
+        found[defect] = [(load_image(image, side), load_mask(mask, side)) for image, mask in zip(images, masks, strict=True)]
+    return normals, found
+
+
 def require_masks(run: Run) -> RefinedMaskPredictor:
     """The mask branch of a run.
 
@@ -220,6 +256,10 @@ def require_graphs(run: Run) -> RefinedMaskPredictor:
 
 def _save(path: Path, tensors: Mapping[str, Tensor]) -> None:
     save_file({name: value.detach().contiguous().clone() for name, value in tensors.items()}, path)
+
+
+def _picture(image: Tensor) -> bytes:
+    return png(Image.fromarray(((image + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()))
 
 
 def _load_rmp(folder: Path) -> RefinedMaskPredictor:

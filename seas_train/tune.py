@@ -215,18 +215,21 @@ def train(product: Product, source: str, out: Path, settings: TuneSettings, prov
     out.mkdir(parents=True, exist_ok=True)
     loop.run(stage)
     if machine.main:
-        _save(learner, images[1], out, facts)
+        _save(learner, *images, out, facts)
         checkpoint.clear(out)
 
 
-def _save(learner: Learner, normals: ImageSet, out: Path, facts: run_folder.Facts) -> None:
+def _save(learner: Learner, anomalies: ImageSet, normals: ImageSet, out: Path, facts: run_folder.Facts) -> None:
     """Write the run, its text encoder the base's own again."""
     model, rows = learner.model, learner.rows.rows.detach()
     model.text_encoder.set_input_embeddings(learner.rows.table)
     if facts.tune.unet == "lora":
         lora.merge(model.unet)
     images = [normals[i][0] for i in range(len(normals))]
-    run_folder.save_tuned(out, facts, model, rows, components.encode_each(model.vae, images), images)
+    by_type: dict[str, list[run_folder.Anomaly]] = {}
+    for record, pair in zip(anomalies.records, (anomalies[i] for i in range(len(anomalies))), strict=True):
+        by_type.setdefault(str(record.defect), []).append(pair)
+    run_folder.save_tuned(out, facts, model, rows, components.encode_each(model.vae, images), images, by_type)
 
 
 def _stage(

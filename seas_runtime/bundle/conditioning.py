@@ -23,13 +23,18 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Conditioning:
-    """Prompt embeddings (L, D) and the normal images' scaled latents (P, C, h, w), all float32."""
+    """Prompt embeddings (L, D) and the normal images' scaled latents (P, C, h, w), all float32.
+
+    `composites`, where there are some, are scaled latents (K, C, h, w) of each type: number k is normal image k mod P with a
+    training anomaly placed on it.
+    """
 
     prompts: Mapping[str, Array]
     empty: Array
     normal: Array
     mean: Array
     std: Array
+    composites: Mapping[str, Array]
 
 
 def check_header(file: Path, manifest: Manifest) -> None:
@@ -70,13 +75,18 @@ _Header = TypeAdapter(dict[str, _Entry | dict[str, str]])
 
 
 def _wanted(file: Path, found: Mapping[str, tuple[int, ...]], manifest: Manifest) -> dict[str, tuple[int, ...]]:
-    """The shapes that the tensors must have; there may be any number of normal images up to `MAX_NORMALS`."""
+    """The shapes that the tensors must have; there may be any number of normal images up to `MAX_NORMALS`.
+
+    Composites are there where the manifest says so, as many of each type.
+    """
     geometry = manifest.geometry
     prompt = (geometry.prompt_length, geometry.prompt_width)
     images = found.get("normal.mean") or (0,)
     latent = (max(images[0], 1), geometry.latent_channels, geometry.latent_size, geometry.latent_size)
     wanted: dict[str, tuple[int, ...]] = {f"prompt.{name}": prompt for name in manifest.defect_names}
     wanted |= {"prompt.empty": prompt, "prompt.normal": prompt, "normal.mean": latent, "normal.std": latent}
+    if manifest.composites:
+        wanted |= {f"composite.{name}": (manifest.composites, *latent[1:]) for name in manifest.defect_names}
     if found.keys() != wanted.keys():
         odd = ", ".join(sorted(found.keys() ^ wanted.keys()))
         raise BundleError(f"{file}: missing or unknown tensors {odd}; export the bundle again")
@@ -113,4 +123,5 @@ def read_conditioning(file: Path, data: bytes, manifest: Manifest) -> Conditioni
         normal=floats["prompt.normal"],
         mean=floats["normal.mean"],
         std=floats["normal.std"],
+        composites={name: floats[f"composite.{name}"] for name in manifest.defect_names if manifest.composites},
     )

@@ -25,6 +25,7 @@ from seas_runtime.bundle.names import defect_name, folder_name
 FORMAT = 1
 MANIFEST = "manifest.json"
 CONDITIONING = "conditioning.safetensors"
+MAX_COMPOSITES = 10_000  # of a type
 WEIGHTS = "weights.bin"
 ENGINES = "engines"
 
@@ -182,10 +183,10 @@ class Facts(_Optional):
     """What a manifest says before there are graphs.
 
     `photographs` are files of the normal images (PNG, RGB, of the geometry's side), in the conditioning's order, where they are
-    there.
+    there; `composites` is how many the conditioning has of each type, see `Conditioning`.
     """
 
-    _later: ClassVar[frozenset[str]] = frozenset({"photographs"})
+    _later: ClassVar[frozenset[str]] = frozenset({"photographs", "composites"})
 
     product: FolderName
     defects: Annotated[tuple[Defect, ...], Field(min_length=1)]
@@ -196,6 +197,7 @@ class Facts(_Optional):
     defaults: Defaults
     provenance: dict[str, JsonValue]
     photographs: tuple[CorePath, ...] | None = None
+    composites: Annotated[int, Field(ge=1, le=MAX_COMPOSITES)] | None = None
 
     @property
     def defect_names(self) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from seas_runtime.errors import SettingsError
 WORD = 1 << 64
 
 # The counter's top word keeps the draws of one pair apart, whatever their order and length.
-NORMAL_IMAGE, POSTERIOR, START, PATCH = 0, 1, 2, 3
+NORMAL_IMAGE, POSTERIOR, START, PATCH, COMPOSITE = 0, 1, 2, 3, 4
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,11 @@ class Stream:
 def draw_normal(stream: Stream, normals: int) -> int:
     """The number of the normal image that a pair starts from, out of `normals`."""
     return stream.integer(NORMAL_IMAGE, normals)
+
+
+def draw_composite(stream: Stream, composites: int) -> int:
+    """The number of the composite that a pair starts from, out of those of its type."""
+    return stream.integer(COMPOSITE, composites)
 
 
 def draw_latents(

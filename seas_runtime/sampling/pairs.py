@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from seas_runtime.bundle.conditioning import Conditioning
 from seas_runtime.bundle.manifest import Start
 from seas_runtime.sampling.masks import GOOD, Mask, area, bounding_box
-from seas_runtime.sampling.noise import Stream, draw_latents, draw_normal
+from seas_runtime.sampling.noise import Stream, draw_composite, draw_latents, draw_normal
 from seas_runtime.sampling.recipe import Plan
 
 NORMAL = "good"
@@ -21,12 +21,16 @@ NORMALS_FROM = 1 << 63
 
 @dataclass(frozen=True)
 class Draw:
-    """What one attempt at one pair starts from: its defect type, its normal image's number, its random stream."""
+    """What one attempt at one pair starts from: its defect type, its normal image's number, its random stream.
+
+    Where it starts from a composite, it has that one's number, and the normal image is the one that the composite is made of.
+    """
 
     index: int
     defect: str
     normal: int
     stream: Stream
+    composite: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,10 +87,13 @@ class Pair:
         return bounding_box(self.mask)
 
 
-def draw_pair(plan: Plan, index: int, attempt: int, normals: int) -> Draw:
-    """Pair `index` of a plan: types take turns, the normal image is drawn from all `normals`."""
+def draw_pair(plan: Plan, index: int, attempt: int, normals: int, composites: int = 0) -> Draw:
+    """Pair `index` of a plan: types take turns, what it starts from is drawn from all `normals`, or `composites` of its type."""
     defect = plan.defects[index % len(plan.defects)]
     stream = Stream(plan.seed, index + NORMALS_FROM * (defect == NORMAL), attempt)
+    if composites and defect != NORMAL:
+        number = draw_composite(stream, composites)
+        return Draw(index, defect, number % normals, stream, number)
     return Draw(index, defect, draw_normal(stream, normals), stream)
 
 
@@ -98,3 +105,14 @@ def start_latent(draw: Draw, conditioning: Conditioning, start: Start) -> NDArra
     latent, noise = draw_latents(draw.stream, conditioning.mean[draw.normal], conditioning.std[draw.normal])
     started: NDArray[np.float32] = np.float32(start.signal) * latent + np.float32(start.noise) * noise
     return started
+
+
+def init_latents(draw: Draw, conditioning: Conditioning) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """What a pair starts from with less than all noise on it: its composite, or else its normal image.
+
+    Returns:
+        The latent, that of its normal image, and the noise, each (C, h, w) float32.
+    """
+    normal, noise = draw_latents(draw.stream, conditioning.mean[draw.normal], conditioning.std[draw.normal])
+    latent = normal if draw.composite is None else conditioning.composites[draw.defect][draw.composite]
+    return latent, normal, noise

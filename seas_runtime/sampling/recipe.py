@@ -41,7 +41,8 @@ class Plan:
 class Sampling:
     """How to sample: solver table, guidance (>= 1), last steps that give masks, the rule of each defect type's masks, retries.
 
-    With a `first_step`, pictures keep the background of the photograph they start from, at that step's noise level.
+    With a `first_step`, a pair starts at that step's noise level; from a composite, if `composites`. With `keeps_background` it
+    keeps the background of the photograph it starts from.
     """
 
     table: Table
@@ -50,3 +51,5 @@ class Sampling:
     rules: Mapping[str, MaskRule]
     retries: int
     first_step: int | None = None
+    composites: bool = False
+    keeps_background: bool = False

@@ -19,10 +19,9 @@ from seas_runtime.kernels.reference import guided_update, to_pixels
 from seas_runtime.sampling.background import at_latent, blend, edge, grow, paste, patch, soft
 from seas_runtime.sampling.cleaning import clean
 from seas_runtime.sampling.masks import GOOD, Mask, agreement, threshold_mask
-from seas_runtime.sampling.noise import draw_latents
-from seas_runtime.sampling.pairs import NORMAL, Draw, Pair, draw_pair, start_latent
+from seas_runtime.sampling.pairs import NORMAL, Draw, Pair, draw_pair, init_latents, start_latent
 from seas_runtime.sampling.recipe import Plan, Sampling
-from seas_runtime.sampling.solver import begun_at, step_table
+from seas_runtime.sampling.solver import Table, begun_at, step_table
 
 Array = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
@@ -128,13 +127,17 @@ class _Maker:
         made: dict[int, Pair] = {}
         todo = list(indices)
         for attempt in range(self.sampling.retries + 1):
-            normals = len(self.model.conditioning.mean)
-            draws = [draw_pair(self.plan, index, attempt, normals) for index in todo]
+            draws = [self._draw(index, attempt) for index in todo]
             made.update(zip(todo, self._attempt(draws), strict=True))
             todo = [index for index in todo if not made[index].good]
             if not todo:
                 break
         return [made[index] for index in indices]
+
+    def _draw(self, index: int, attempt: int) -> Draw:
+        conditioning = self.model.conditioning
+        composites = self.sampling.composites and min(map(len, conditioning.composites.values()))
+        return draw_pair(self.plan, index, attempt, len(conditioning.mean), int(composites))
 
     def _attempt(self, draws: list[Draw]) -> list[Pair]:
         """One attempt at each of the pairs, in halves if memory asks for it."""
@@ -159,12 +162,13 @@ def sample_batch(model: Model, sampling: Sampling, draws: list[Draw], workers: W
     conditioning = model.conditioning
     prompts = np.stack([conditioning.normal if draw.defect == NORMAL else conditioning.prompts[draw.defect] for draw in draws])
     unet = PromptedUnet(model.backend, prompts, conditioning.empty, sampling.guidance)
-    if sampling.first_step is not None and model.photographs is not None:
-        over = replace(sampling, table=begun_at(sampling.table, sampling.first_step))
-        return _over_photographs(model, over, model.photographs, draws, unet, workers)
+    if sampling.first_step is not None:
+        sampling = replace(sampling, table=begun_at(sampling.table, sampling.first_step))
+    if sampling.keeps_background and model.photographs is not None:
+        return _over_photographs(model, sampling, model.photographs, draws, unet, workers)
     if all(draw.defect == NORMAL for draw in draws):
         sampling = replace(sampling, mask_steps=0)  # the branch is not asked
-    latents = np.stack([start_latent(draw, conditioning, model.start) for draw in draws])
+    latents = np.stack([_start(draw, model, sampling) for draw in draws])
     if isinstance(model.backend, BatchBackend):
         pixels, masks, steps = model.backend.sample_batch(_job(unet, latents, sampling, draws))
         return [_pair(sampling, *of_pair) for of_pair in zip(draws, pixels, masks, steps.swapaxes(0, 1), strict=True)]
@@ -172,6 +176,19 @@ def sample_batch(model: Model, sampling: Sampling, draws: list[Draw], workers: W
     pixels = _decode(model.backend, latents)
     probabilities = [mask()[0] for mask in masking]
     return [_masked(sampling, draw, pixels[i], [p[i, 0] for p in probabilities]) for i, draw in enumerate(draws)]
+
+
+def _start(draw: Draw, model: Model, sampling: Sampling) -> Array:
+    """The latent (C, h, w) that enters the first step."""
+    if sampling.first_step is None:
+        return start_latent(draw, model.conditioning, model.start)
+    latent, _, noise = init_latents(draw, model.conditioning)
+    return _at_level(sampling.table, 0, latent, noise)
+
+
+def _at_level(table: Table, step: int, latents: Array, noise: Array) -> Array:
+    """Latents with as much noise as enters a step of the table."""
+    return np.asarray(np.float32(table.alpha[step]) * latents + np.float32(table.sigma[step]) * noise, np.float32)
 
 
 def _masked(sampling: Sampling, draw: Draw, image: Pixels, probabilities: list[Array]) -> Pair:
@@ -245,16 +262,10 @@ def _over_photographs(
 ) -> list[Pair]:
     """Pairs whose pictures are photographs but for the anomaly, see `background`; normal images likewise, but for a patch."""
     table = sampling.table
-    moments = model.conditioning.mean, model.conditioning.std
-    drawn = [draw_latents(draw.stream, *(moment[draw.normal] for moment in moments)) for draw in draws]
-    normals, noise = np.stack([latent for latent, _ in drawn]), np.stack([noise for _, noise in drawn])
+    begun, normals, noise = (np.stack(part) for part in zip(*(init_latents(d, model.conditioning) for d in draws), strict=True))
     side, height = normals.shape[-1], photographs.shape[1]
     width = edge(height)
     patches = {draw.index: patch(draw.stream, height) for draw in draws if draw.defect == NORMAL}
-
-    def at_level(step: int) -> Array:
-        level: Array = np.float32(table.alpha[step]) * normals + np.float32(table.sigma[step]) * noise
-        return level
 
     def inside(draw: Draw, probabilities: list[Array]) -> Mask:
         if draw.defect == NORMAL:
@@ -263,9 +274,9 @@ def _over_photographs(
 
     def keep(latents: Array, step: int, probabilities: list[Array]) -> Array:
         grown = [grow(inside(draw, [p[i, 0] for p in probabilities]), width) for i, draw in enumerate(draws)]
-        return blend(latents, at_level(step + 1), np.stack([at_latent(mask, side) for mask in grown]))
+        return blend(latents, _at_level(table, step + 1, normals, noise), np.stack([at_latent(mask, side) for mask in grown]))
 
-    latents, masking = solve(model.backend, unet, at_level(0), sampling, workers, keep)
+    latents, masking = solve(model.backend, unet, _at_level(table, 0, begun, noise), sampling, workers, keep)
     pairs, probabilities = [], [mask()[0] for mask in masking]
     for i, (draw, image) in enumerate(zip(draws, _decode(model.backend, latents), strict=True)):
         pair = _masked(sampling, draw, image, [p[i, 0] for p in probabilities])

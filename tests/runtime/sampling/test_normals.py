@@ -78,7 +78,7 @@ def test_their_masks_are_not_looked_for(bundle):
         ({"count": 1, "steps": 100}, "--steps 100 found"),
         ({"count": 1, "background": "real"}, "--background real needs photographs"),
         ({"count": 1, "background": "blue"}, "background: 'blue' is not one of"),
-        ({"count": 1, "strength": 0.5}, "--strength 0.5 found without photographs to start from; add --background real"),
+        ({"count": 1, "strength": 0.5}, "--strength 0.5 found without a picture to start from; add --background real"),
     ],
 )
 def test_what_is_refused(generator, given, named):

@@ -1,0 +1,102 @@
+"""Training anomalies placed on normal images: what pairs can start from, so that size and place are those of real anomalies.
+
+A real anomaly is turned, scaled and moved, as Crop&Paste does (Lin et al. 2021), to the one of several random places whose
+surroundings look most like its own: a scratch on the glass stays on the glass, a broken rim on the rim. The joint is still
+to be seen; generation starts from such a picture with noise on it (SDEdit, Meng et al. 2022), which takes the joint away and
+changes the anomaly.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - the field's name for it
+
+from seas_train.data.dataset import step_generator
+
+TRIES = 12
+"""Random places that are compared."""
+SCALE = (0.75, 1.33)
+"""Range of the factor by which an anomaly grows."""
+TILT = 15.0
+"""Degrees that an anomaly of a product in a fixed pose is turned by at most, either way."""
+AROUND = 1 / 16
+"""Width of the surroundings that are compared, of the image's side."""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A normal image with an anomaly on it, image (3, s, s) in [-1, 1], and where that is, mask (1, s, s) of 0 and 1."""
+
+    image: Tensor
+    mask: Tensor
+
+
+def composites(
+    normals: Sequence[Tensor], anomalies: Sequence[tuple[Tensor, Tensor]], count: int, turned: bool, seed: int
+) -> Iterator[Placed]:
+    """Place anomalies of one type: number k is on normal image k mod their number, the anomalies take turns.
+
+    Args:
+        normals: images (3, s, s) in [-1, 1].
+        anomalies: images like those, and masks (1, s, s) of 0 and 1, none empty.
+        count: how many to make.
+        turned: whether the product is seen in any pose; otherwise anomalies are hardly turned and never stand on their heads.
+        seed: number k depends on (seed, k) alone.
+    """
+    for k in range(count):
+        generator = step_generator(seed, k)
+        yield place(*anomalies[k % len(anomalies)], normals[k % len(normals)], turned, generator)
+
+
+def place(anomaly: Tensor, mask: Tensor, normal: Tensor, turned: bool, generator: torch.Generator) -> Placed:
+    """Place the masked part of `anomaly` (3, s, s) on `normal`, where its surroundings fit best out of `TRIES` places."""
+    side = normal.shape[-1]
+    width = max(1, round(side * AROUND))
+    maps = [_map(mask[0], turned, turned and number % 2 == 1, generator) for number in range(TRIES)]
+    grid = F.affine_grid(torch.stack(maps), [TRIES, 3, side, side], align_corners=False)
+    images = F.grid_sample(anomaly.expand(TRIES, -1, -1, -1), grid, padding_mode="border", align_corners=False)
+    covers = F.grid_sample(mask.expand(TRIES, -1, -1, -1), grid, align_corners=False)
+    masks = (covers >= 0.5 * covers.amax(dim=(-2, -1), keepdim=True)) & (covers > 0)  # one of a single pixel does not vanish
+    seen = F.grid_sample(torch.ones(TRIES, 1, side, side), grid, align_corners=False)  # 0 where the anomaly's image ends
+    ring = (_grown(masks.float(), width) - masks.float()) * seen
+    wrong = ((images - normal).abs() * ring).sum(dim=(1, 2, 3)) / ring.sum(dim=(1, 2, 3)).clamp(min=1)
+    best = int(wrong.argmin())
+    share = torch.maximum(covers[best], masks[best].float())
+    return Placed(share * images[best] + (1 - share) * normal, masks[best].float())
+
+
+def _map(mask: Tensor, turned: bool, whole: bool, generator: torch.Generator) -> Tensor:
+    """An affine map (2, 3) from places of the result to places of the anomaly, both in [-1, 1], as `affine_grid` takes it.
+
+    The masked pixels of `mask` (s, s) stay inside the image. With `whole` the anomaly is turned about the image's centre and
+    not scaled, as when the product itself lay otherwise.
+    """
+    side = mask.shape[-1]
+    angle, factor, flip, *target = torch.rand(5, generator=generator).tolist()
+    turn = 2 * math.pi * angle if turned else math.radians(TILT) * (2 * angle - 1)
+    low, high = map(math.log, SCALE)
+    scale = math.exp(low + factor * (high - low))
+    rows, columns = mask.nonzero(as_tuple=True)
+    points = (2 * torch.stack([columns, rows]) + 1) / side - 1  # of pixel centres, (2, n)
+    centre = (points.amin(dim=1) + points.amax(dim=1)) / 2
+    forward = torch.tensor([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
+    if flip < 0.5:
+        forward[:, 0] *= -1
+    reach = forward @ (points - centre[:, None])
+    extent = reach.amax(dim=1) - reach.amin(dim=1)
+    room = 2 - 2 / side  # between the centres of the outermost pixels
+    scale = min(1.0 if whole else scale, *(room / extent.clamp(min=1e-6)).tolist())
+    least = -room / 2 - scale * reach.amin(dim=1)
+    most = (room / 2 - scale * reach.amax(dim=1)).maximum(least)
+    middle = (forward @ centre).clamp(least, most) if whole else least + torch.tensor(target) * (most - least)
+    back = torch.linalg.inv(scale * forward)
+    return torch.cat([back, (centre - back @ middle)[:, None]], dim=1)
+
+
+def _grown(masks: Tensor, pixels: int) -> Tensor:
+    return F.max_pool2d(masks, 2 * pixels + 1, stride=1, padding=pixels)

@@ -1,0 +1,110 @@
+"""Pairs that start from composites: worked by hand, drawn from all of their type, and with the composite's own photograph."""
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+import seas_runtime
+from seas_runtime import Options
+from seas_runtime.bundle.reader import read_bundle
+from seas_runtime.errors import BundleError, SettingsError
+from seas_runtime.sampling.noise import COMPOSITE, START
+from seas_runtime.sampling.pairs import draw_pair
+from seas_runtime.sampling.recipe import Plan
+from seas_runtime.settings import resolve
+from tests.runtime import small_bundle
+from tests.runtime.sampling.by_hand import levels, scheduler, solver_step
+
+COUNT = 9
+USUAL = {"steps": 8, "guidance": 2.5, "mask_steps": 3, "retries": 0, "max_area": 1.0}
+
+
+def composed(folder, count=COUNT, shape=(2, 4, 4), said=COUNT):
+    """Put composites in a bundle and seal it again."""
+    rng = np.random.default_rng(2)
+    more = {f"composite.{name}": rng.normal(size=(count, *shape)).astype(np.float32) for name in small_bundle.DEFECTS}
+    save_file(small_bundle.conditioning() | more, folder / "conditioning.safetensors")
+    small_bundle.seal(folder, photographs=small_bundle.write_photographs(folder), **({"composites": said} if said else {}))
+    return folder
+
+
+def test_a_pair_is_the_one_worked_by_hand(plan_folder):
+    strength = 0.6
+    with seas_runtime.open(composed(plan_folder), "cpu") as generator:
+        bundle = generator.bundle
+        made = list(generator.pairs(6, seed=4, init="composite", strength=strength, **USUAL))
+        usual = list(generator.pairs(6, seed=4, **USUAL))
+    assert made
+    assert any(not np.array_equal(one.image, other.image) for one, other in zip(made, usual, strict=False))
+    for pair in made:
+        draw, held, solver = pair.draw, bundle.conditioning, scheduler(USUAL["steps"])
+        times = solver.timesteps.numpy()
+        first = next(i for i, t in enumerate(times) if t <= strength * times[0] + 1e-9)
+        assert first > 0
+        solver.set_begin_index(first)
+        signal = solver.alphas_cumprod.numpy()[times[first]]
+        latent = held.composites[pair.defect][draw.stream.integer(COMPOSITE, COUNT)]
+        x = (np.sqrt(signal) * latent + np.sqrt(1 - signal) * draw.stream.normals(START, (2, 4, 4)))[None].astype(np.float32)
+        for t in times[first:]:
+            x, _, _ = solver_step(solver, x, t, held.prompts[pair.defect], held.empty, USUAL["guidance"])
+        assert np.abs(pair.image - levels(small_bundle.decoder(x)[0])).max() <= 0.51
+        assert pair.normal == draw.composite % small_bundle.NORMALS
+
+
+def test_every_composite_is_drawn_and_a_normal_image_is_of_none():
+    plan = Plan(("crack",), 0, 400, 4)
+    found = [draw_pair(plan, i, 0, 6, COUNT) for i in range(400)]
+    counts = np.bincount([draw.composite for draw in found], minlength=COUNT)
+    assert counts.min() > 20  # 44 expected
+    assert all(draw.normal == draw.composite % 6 for draw in found)
+    assert draw_pair(Plan(("good",), 0, 1, 1), 0, 0, 6, COUNT).composite is None
+
+
+def test_outside_its_mask_a_pair_is_the_photograph_under_the_composite(plan_folder):
+    with seas_runtime.open(composed(plan_folder), "cpu") as generator:
+        pairs = list(generator.pairs(12, seed=1, init="composite", background="real", strength=0.5, **USUAL))
+    assert any(0 < pair.area < pair.mask.size for pair in pairs)
+    for pair in pairs:
+        kept = pair.mask == 0  # the soft edge is one pixel wide here
+        np.testing.assert_array_equal(pair.image[kept], small_bundle.photographs()[pair.draw.composite % 6][kept])
+
+
+def test_pairs_are_those_of_any_batch(plan_folder):
+    with seas_runtime.open(composed(plan_folder), "cpu") as generator:
+        together = list(generator.pairs(5, seed=2, batch=4, init="composite", **USUAL))
+        alone = list(generator.pairs(5, seed=2, batch=1, init="composite", **USUAL))
+    for one, other in zip(together, alone, strict=True):
+        assert np.abs(one.image.astype(int) - other.image).max() <= 1
+        assert one.draw == other.draw
+
+
+def test_the_usual_strength(plan_folder):
+    manifest = read_bundle(composed(plan_folder)).manifest
+    assert resolve(manifest, "x", Options(count=1, init="composite")).strength == 0.6
+    assert resolve(manifest, "x", Options(count=1, init="composite", strength=1.0)).strength == 1.0
+    assert resolve(manifest, "x", Options(count=1, background="real")).strength == 1.0
+
+
+def test_a_bundle_without_them(bundle, gen):
+    with pytest.raises(SettingsError, match=r"--init composite needs .* export it with seas-export --composites 100"):
+        resolve(bundle.manifest, "x", Options(count=1, init="composite"))
+    assert "the bundle has none" in gen("--count", "1", "--init", "composite", code=2)
+
+
+@pytest.mark.parametrize(
+    ("count", "shape", "said", "reason"),
+    [
+        (COUNT, (2, 4, 4), None, "missing or unknown tensors composite.crack"),
+        (4, (2, 4, 4), COUNT, r"composite.crack has the shape \(4, 2, 4, 4\), \(9, 2, 4, 4\) expected"),
+        (COUNT, (3, 4, 4), COUNT, "composite.crack has the shape"),
+    ],
+)
+def test_composites_that_are_not_what_the_manifest_says(plan_folder, count, shape, said, reason):
+    with pytest.raises(BundleError, match=reason):
+        read_bundle(composed(plan_folder, count, shape, said))
+
+
+def test_a_bundle_that_says_it_has_them_and_has_not(plan_folder):
+    small_bundle.seal(plan_folder, composites=3)
+    with pytest.raises(BundleError, match=r"missing or unknown tensors composite\.crack"):
+        read_bundle(plan_folder)

@@ -1,0 +1,72 @@
+"""Anomalies placed on normal images: they stay whole and inside, keep their pixels, and go where their surroundings fit."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from seas_train.data import placing
+from seas_train.data.dataset import step_generator
+
+SIDE = 32
+
+
+def marked(top, left, height, width):
+    mask = torch.zeros(1, SIDE, SIDE)
+    mask[:, top : top + height, left : left + width] = 1
+    return mask
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 25), st.integers(0, 25), st.integers(1, 32), st.integers(1, 32), st.booleans(), st.integers(0, 999))
+def test_the_normal_image_is_kept_where_no_anomaly_lies_and_the_anomaly_keeps_its_size(top, left, height, width, turned, seed):
+    mask = marked(top, left, height, width)
+    placed = placing.place(torch.ones(3, SIDE, SIDE), mask, -torch.ones(3, SIDE, SIDE), turned, step_generator(seed, 0))
+    area, before = float(placed.mask.sum()), float(mask.sum())
+    assert area >= 1
+    assert set(placed.mask.unique().tolist()) <= {0.0, 1.0}
+    assert (placed.image[:, placed.mask[0] == 1] > 0.95).any()  # the anomaly's own pixels
+    near = torch.nn.functional.max_pool2d(placed.mask, 5, stride=1, padding=2)
+    assert (placed.image[:, near[0] == 0] == -1).all()  # the normal image, to the bit
+    rows, columns = placed.mask[0].nonzero(as_tuple=True)
+    if before >= 60 and min(height, width) >= 6 and max(height, width) <= 20:  # small ones are counted in whole pixels
+        assert 0.4 <= area / before <= 2.2
+        assert int(rows.max()) < SIDE
+        assert int(columns.max()) < SIDE
+
+
+def test_a_scratch_on_the_glass_stays_on_the_glass():
+    """The left half is dark, the right one bright; what was on the dark half is placed there again."""
+    ground = torch.full((3, SIDE, SIDE), -0.8)
+    ground[:, :, SIDE // 2 :] = 0.8
+    mask = marked(12, 4, 5, 5)
+    anomaly = torch.where(mask > 0, torch.tensor(0.2), ground)
+    found = [placing.place(anomaly, mask, ground, False, step_generator(0, k)).mask[0] for k in range(40)]
+    on_dark = [float(each[:, : SIDE // 2].sum() / each.sum()) for each in found]
+    assert sum(share > 0.8 for share in on_dark) >= 36  # by chance about half would
+    places = {tuple(each.nonzero()[0].tolist()) for each in found}
+    assert len(places) > 20
+
+
+def test_a_product_in_any_pose_may_be_turned_with_its_anomaly():
+    """On a disc, what was broken at the rim is at the rim: by turning about the centre, which no other move finds so well."""
+    y, x = torch.meshgrid(*[torch.arange(SIDE) - (SIDE - 1) / 2] * 2, indexing="ij")
+    far = (x**2 + y**2).sqrt()
+    disc = torch.where(far < 12, 0.8, -0.8).expand(3, -1, -1).clone()
+    mask = (((x - 11) ** 2 + y**2) < 9).float()[None]
+    anomaly = torch.where(mask > 0, torch.tensor(0.0), disc)
+    found = [placing.place(anomaly, mask, disc, True, step_generator(1, k)).mask[0] for k in range(30)]
+    distances = [float((far * each).sum() / each.sum()) for each in found]
+    assert sum(9.5 < distance < 12.5 for distance in distances) >= 24
+
+
+def test_composites_take_turns_and_each_depends_on_its_number_alone():
+    normals = [torch.full((3, SIDE, SIDE), value) for value in (-1.0, -0.5)]
+    anomalies = [(torch.full((3, SIDE, SIDE), value), marked(10, 10, 6, 6)) for value in (0.5, 0.75, 1.0)]
+    many = list(placing.composites(normals, anomalies, 7, True, 3))
+    few = list(placing.composites(normals, anomalies, 4, True, 3))
+    for one, other in zip(few, many, strict=False):
+        assert torch.equal(one.image, other.image)
+    for k, placed in enumerate(many):
+        assert placed.image.min() == (-1.0, -0.5)[k % 2]
+        assert placed.image.max() == pytest.approx((0.5, 0.75, 1.0)[k % 3], abs=0.01)
