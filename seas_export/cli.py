@@ -70,7 +70,7 @@ Exit codes: 0 done, 2 usage, 3 bad run or failed parity, 4 engine builder not us
 )  # fmt: skip
 @click.option(
     "--composites", type=click.IntRange(0, MAX_COMPOSITES), default=0, metavar="N",
-    help="Take N normal images with a training anomaly placed on them along, of each type, as latents for seas-gen --init composite.",
+    help="Take N normal images with an anomaly placed on them along, of each type, as latents for seas-gen --init composite.",
 )  # fmt: skip
 @click.option("--base", metavar="MODEL", help="For a published checkpoint: the base model, whose VAE it uses.")
 @click.option(

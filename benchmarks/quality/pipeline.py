@@ -15,6 +15,9 @@ import torch
 from benchmarks.stages import Log, Runner, Stage, Stages, generation, here
 from seas_train.prompts import spoken
 
+COMPOSITES = 200
+"""Of each type, in a bundle."""
+
 
 @dataclass(frozen=True)
 class Effort:
@@ -84,12 +87,13 @@ class Pipeline:
         ])  # fmt: skip
 
     def export(self, run: Path, plan: Path) -> None:
-        """Export the run as a bundle of single precision."""
-        self._run(plan / "manifest.json", ["seas-export", str(run), "--out", str(plan)], whole=True)
+        """Export the run as a bundle of single precision, with all that pairs can start from."""
+        words = ("--photographs", "--composites", str(COMPOSITES))
+        self._run(plan / "manifest.json", ["seas-export", str(run), "--out", str(plan), *words], whole=True)
 
-    def generate(self, plan: Path, out: Path, effort: Effort) -> None:
+    def generate(self, plan: Path, out: Path, effort: Effort, words: Sequence[str] = ()) -> None:
         """Generate pairs from a bundle as they come."""
-        made = generation("gen", plan, out, effort.count, "--steps", str(effort.solver), "--quiet")
+        made = generation("gen", plan, out, effort.count, "--steps", str(effort.solver), "--quiet", *words)
         self._run(made.result, list(made.command))
 
     def sample(self, run: Path, out: Path, effort: Effort, count: int, words: Sequence[str] = ()) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ from benchmarks.quality.pipeline import Effort, Pipeline
 from benchmarks.quality.real import Material, Real, write_learnable
 from benchmarks.quality.tables import Table
 from benchmarks.stages import Log, seconds
+from seas_runtime.bundle.reader import read_bundle
 from seas_runtime.errors import DataError
-from seas_train.config import resolve
 
 EFFORTS = {
     "smoke": Effort(vae=30, unet=30, tune=10, masks=10, count=12, solver=8, align=10, sharpen=10, every=10),
@@ -29,6 +30,9 @@ EFFORTS = {
 }
 """By budget. `paper` is what a small base can take on a CPU in a day, not the paper's training."""
 OURS = "SeaS"
+PLACED = "SeaS, composites"
+"""The same generator; its pairs start from training anomalies placed on normal images, and keep the photographs' background."""
+FROM_COMPOSITES = ("--init", "composite", "--background", "real")
 FEW_REAL = 0.5
 """Share of the few real anomalies in a batch, in the methods that have them."""
 CURVE = (8, 3)
@@ -36,7 +40,24 @@ CURVE = (8, 3)
 SPLITS = 5
 
 
-def make(real: Real, pipeline: Pipeline, effort: Effort, base: Path | None, licence: str) -> Path:
+@dataclass(frozen=True)
+class Chosen:
+    """How much is trained.
+
+    Attributes:
+        effort: Of the generator.
+        segmenter: Settings of every segmenter.
+        seeds: Segmenters of each kind.
+        reasons: Sentences for the report, where the command decided.
+    """
+
+    effort: Effort
+    segmenter: SegmenterSettings
+    seeds: int
+    reasons: tuple[str, ...] = ()
+
+
+def make(real: Real, pipeline: Pipeline, effort: Effort, base: Path | None, licence: str) -> dict[str, Path]:
     """Train and export a generator of the product and generate its pairs, as far as that is not done.
 
     Args:
@@ -47,7 +68,7 @@ def make(real: Real, pipeline: Pipeline, effort: Effort, base: Path | None, lice
         licence: Of the images.
 
     Returns:
-        The folder of generated pairs.
+        The folders of generated pairs by name: from noised normal images, as in the paper, and from composites.
 
     Raises:
         click.ClickException: as the commands.
@@ -55,17 +76,23 @@ def make(real: Real, pipeline: Pipeline, effort: Effort, base: Path | None, lice
     work = pipeline.work
     data = write_learnable(real, work / "learnable")
     start = base or pipeline.base(data, effort, licence)
-    run, plan, out = work / "run", work / f"{real.product.name}.plan", work / "pairs"
+    run, plan = work / "run", work / f"{real.product.name}.plan"
     pipeline.tune(data, start, run, effort, ("--licence", licence))
     pipeline.masks(data, run, effort)
     pipeline.export(run, plan)
-    pipeline.generate(plan, out, effort)
-    return out
+    found = {OURS: work / "pairs"}
+    pipeline.generate(plan, found[OURS], effort)
+    if read_bundle(plan).manifest.composites:
+        found[PLACED] = work / "composites"
+        pipeline.generate(plan, found[PLACED], effort, FROM_COMPOSITES)
+    else:
+        pipeline.log(f"{plan}: was exported without composites, so no pairs start from them; remove it to have it exported again")
+    return found
 
 
 def compare(
     real: Real,
-    pairs: Path,
+    pairs: Mapping[str, Path],
     settings: SegmenterSettings,
     side: int,
     seeds: int,
@@ -78,19 +105,22 @@ def compare(
         DataError, TrainError, OutputError: as `trials.run`.
     """
     name = real.product.name
-    materials, found = sources.collect({name: real}, side, {OURS: pairs}, tuple(COMPARATORS), FEW_REAL)
+    materials, found = sources.collect({name: real}, side, pairs, tuple(COMPARATORS), FEW_REAL)
     kept = [method for method in found if method.comparator is None or method.real_share == 0 or method.comparator == "crop-paste"]
     most = sources.count_of(kept)
     if most < max(CURVE):
-        raise DataError(f"{pairs}: found {most} pairs with a mask, expected at least {max(CURVE)}; train the generator longer")
+        raise DataError(
+            f"{', '.join(map(str, pairs.values()))}: found {most} pairs with a mask, expected at least {max(CURVE)}; "
+            "train the generator longer"
+        )
     counts = (most, *(most // part for part in CURVE))
     planned = trials.plan(kept, (settings.network,), (settings.scope,), counts, seeds)
     return trials.run(planned, kept, materials, settings, out / "trainings", log), kept, materials
 
 
-def judge(real: Real, pairs: Path, side: int, out: Path, pipeline: Pipeline) -> tuple[list[Table], dict[str, str]]:
-    """Tables of the generation metrics, by the proxy backbone, and a sheet of pairs."""
-    products, generated = {real.product.name: real}, read_pairs(pairs)
+def judge(real: Real, pairs: Mapping[str, Path], side: int, out: Path, pipeline: Pipeline) -> tuple[list[Table], dict[str, str]]:
+    """Tables of the generation metrics, by the proxy backbone, and a sheet of pairs; of those from composites, where there are."""
+    products, generated = {real.product.name: real}, read_pairs(pairs.get(PLACED, pairs[OURS]))
     fewest = min(len(records) for found in generated.values() for records in by_type(found).values())
     settings = GenerationSettings(side=side, splits=min(SPLITS, fewest), augment=pipeline.augment)
     try:
@@ -112,9 +142,8 @@ def stage_table(work: Path, results: Sequence[trials.Result]) -> Table:
 def run(
     real: Real,
     pipeline: Pipeline,
-    budget: str,
+    chosen: Chosen,
     side: int,
-    seeds: int,
     base: Path | None,
     licence: str,
     facts: dict[str, Any],
@@ -124,15 +153,17 @@ def run(
     Raises:
         click.ClickException: as the parts.
     """
-    pairs, out = make(real, pipeline, EFFORTS[budget], base, licence), pipeline.work / "report"
-    settings = resolve(SegmenterSettings, budget, None, {"augment": pipeline.augment})
+    pairs, out = make(real, pipeline, chosen.effort, base, licence), pipeline.work / "report"
+    settings, seeds = chosen.segmenter.model_copy(update={"augment": pipeline.augment}), chosen.seeds
     results, compared, materials = compare(real, pairs, settings, side, seeds, out, pipeline.log)
     tables, captions = judge(real, pairs, side, out, pipeline)
     found = facts | {
-        "effort": vars(EFFORTS[budget]),
+        "effort": vars(chosen.effort),
+        "augment": pipeline.augment,
         "segmenter": trials.stated(settings, results),
         "seeds": seeds,
         "images": division({real.product.name: real}),
     }
     more = [*tables, stage_table(pipeline.work, results)]
-    documents.write_downstream(results, compared, materials, found, out, documents.OWN, "report", more, captions)
+    opening = " ".join((documents.OWN, *chosen.reasons))
+    documents.write_downstream(results, compared, materials, found, out, opening, "report", more, captions)

@@ -10,15 +10,24 @@ from benchmarks.quality import options
 from benchmarks.quality.ablation.variants import TABLES
 
 
-@click.command(epilog="Example: python -m benchmarks.quality report --data data/tile --work out/report --budget small")
+@click.command(epilog="Example: python -m benchmarks.quality report --data data/tile --work out/report")
 @options.data_options
 @options.WORK
 @options.BASE
 @click.option("--licence", default="not stated", metavar="TEXT", help="Of the images, kept in the models.")
-@options.AUGMENT
-@options.BUDGET
+@click.option(
+    "--augment/--no-augment", "--turn/--no-turn", "augment", default=None, show_default="as the normal images look",
+    help="Quarter-turns and flips; not for a fixed pose.",
+)  # fmt: skip
+@click.option(
+    "--budget", type=click.Choice(["auto", *options.BUDGETS]), default="auto",
+    help="How long every network is trained; auto: as long as --minutes and this machine's speed allow.",
+)  # fmt: skip
+@click.option(
+    "--minutes", type=click.FloatRange(5), default=170.0, show_default=True, metavar="N", help="For everything, with --budget auto."
+)
 @options.SIDE
-@options.SEEDS
+@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, metavar="N", help="Trainings of each kind.")
 @click.pass_context
 def report(
     ctx: click.Context,
@@ -27,19 +36,32 @@ def report(
     work: Path,
     base: Path | None,
     licence: str,
-    augment: bool,
+    augment: bool | None,
     budget: str,
+    minutes: float,
     side: int | None,
     seeds: int,
 ) -> None:
     """Train, export and generate on one product, then compare with every comparator; all of it resumes."""
+    from benchmarks.quality import choices
+    from benchmarks.quality.downstream.segmentation import SegmenterSettings
     from benchmarks.quality.pipeline import Pipeline
-    from benchmarks.quality.report import run
+    from benchmarks.quality.report import EFFORTS, Chosen, run
+    from seas_train.config import resolve
 
-    side = options.side_of(budget, side)
+    side = options.side_of("small" if budget == "auto" else budget, side)
     facts, real = options.facts(ctx, side=side, division=given.origin()), options.one(given)
     with options.output(work):
-        run(real, Pipeline(work, options.log, augment), budget, side, seeds, base, licence, facts)
+        if budget == "auto":
+            found = choices.choose(real, minutes, side, seeds, work)
+            turned, segmenter = found.turned, resolve(SegmenterSettings, "small", None, {"steps": found.segmenter_steps})
+            chosen = Chosen(found.effort, segmenter, seeds, found.reasons)
+            for reason in found.reasons:
+                options.log(reason)
+        else:
+            turned, chosen = True, Chosen(EFFORTS[budget], resolve(SegmenterSettings, budget, None, {}), seeds)
+        pipeline = Pipeline(work, options.log, turned if augment is None else augment)
+        run(real, pipeline, chosen, side, base, licence, facts)
 
 
 @click.command(epilog="Example: python -m benchmarks.quality ablate --data data/tile --work out/ablate --table 4 --table 21")

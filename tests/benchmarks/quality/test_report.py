@@ -51,8 +51,9 @@ def test_report_runs_the_whole_pipeline_and_resumes(quality, words, exported, da
     assert result.exit_code == 0, result.stderr + repr(result.exception)
     found = json.loads((tmp_path / "report" / "report.json").read_text())
     rows = [row["learns from"] for row in found["tables"][0]["rows"]]
-    few = [f"{name} + few real" for name in ("crop-paste", "SeaS")]
-    assert sorted(rows) == sorted(["standard", "crop-paste", "perlin", "poisson", "SeaS", *few])
+    ours = ["SeaS"] if exported else ["SeaS", "SeaS, composites"]  # the shipped bundle has no composites
+    few = [f"{name} + few real" for name in ("crop-paste", *ours)]
+    assert sorted(rows) == sorted(["standard", "crop-paste", "perlin", "poisson", *ours, *few])
     seconds = {row["stage"]: row["seconds"] for row in found["tables"][-9]["rows"]}
     stages = {"seas-train tune", "seas-train masks", "seas-gen", "segmenters", "all"}
     assert seconds.keys() == stages | (set() if exported else {"seas-export"})
@@ -68,7 +69,7 @@ def test_report_runs_the_whole_pipeline_and_resumes(quality, words, exported, da
     again = quality(*words)
     assert again.exit_code == 0, again.stderr + repr(again.exception)
     changed = {str(path.parts[0]) for path, when in times(tmp_path).items() if before.get(path) != when}
-    assert changed <= {"report", "times.json", "pairs"}
+    assert changed <= {"report", "times.json", "pairs", "composites"}
     kept = [path for path in before if "trainings" in path.parts or path.parts[0] in ("run", "bottle.plan")]
     assert kept
     assert all(times(tmp_path)[path] == before[path] for path in kept)

@@ -1,0 +1,257 @@
+"""What `report` decides by itself: whether a product is seen in any pose, and how many steps fit the time there is."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from benchmarks.quality.downstream import segmenters
+from benchmarks.quality.downstream.segmentation import SegmenterSettings, segmentation_loss
+from benchmarks.quality.pipeline import Effort
+from benchmarks.quality.real import Real
+from seas_runtime.errors import DataError
+from seas_runtime.files import write_atomic
+from seas_train.base import vae
+from seas_train.config import BaseSettings, resolve
+from seas_train.data.images import read_mask, read_rgb
+from seas_train.data.layouts import Record
+from seas_train.models import components
+from seas_train.options import require_same
+
+CHOSEN = "chosen.json"
+LOOKED_AT = 60
+"""Normal images that decide the pose."""
+SIDE = 64
+"""To which they are resized for it."""
+ASYMMETRY = 0.2
+"""Where the mean image changes less than this when it is turned, in terms of the images' contrast, the product may lie anyhow."""
+GRAIN = 0.25
+"""A surface whose edges run more one way than this, of all its edges, may not be turned."""
+CELL = 8
+"""Pixels of a latent cell."""
+SEGMENTER_STEPS = (150, 400)
+"""Fewest and most."""
+TRAININGS = 13
+"""Segmenters of each seed: four comparators, our two kinds of pairs in three numbers, and three with the few real ones."""
+COUNT = 400
+"""Pairs."""
+SHARES = {"vae": 0.40, "unet": 0.36, "sharpen": 0.08, "tune": 0.04, "masks": 0.12}
+"""Of the generator's time. Latents that blur a defect cannot be mended later, so the autoencoder has most."""
+MOST = {"vae": 6000, "unet": 20_000, "sharpen": 2000, "tune": 1000, "masks": 1500}
+FEWEST = {"vae": 300, "unet": 300, "sharpen": 60, "tune": 60, "masks": 100}
+TIMES = {"sharpen": 2.0, "tune": 1.2, "masks": 2.0}
+"""Seconds of a step there, in steps of the autoencoder (sharpen, masks) or the U-Net (tune)."""
+REST = 0.12
+"""Share of the time for export, generation and judging."""
+
+
+@dataclass(frozen=True)
+class Pose:
+    """How the normal images look when they are turned.
+
+    Attributes:
+        turned: Whether the product is seen in any pose, so that turned images are as likely as they are.
+        asymmetry: RMS change of the mean image under the worst quarter-turn, in terms of the images' contrast.
+        grain: How much more of the edges run one way than the other, 0 to 1.
+    """
+
+    turned: bool
+    asymmetry: float
+    grain: float
+
+    @classmethod
+    def of(cls, normals: npt.NDArray[np.float64]) -> Pose:
+        """From grey normal images (n, s, s)."""
+        contrast = float(np.sqrt(((normals - normals.mean(axis=(1, 2), keepdims=True)) ** 2).mean()))
+        mean = normals.mean(axis=0)
+        changes = [float(((np.rot90(mean, turns) - mean) ** 2).mean()) for turns in (1, 2, 3)]
+        chance = 2 * float(normals.var(axis=0).mean()) / max(len(normals) - 1, 1)  # what a mean of so few changes by itself
+        across = (np.diff(normals, axis=2)[:, :-1] ** 2).sum()
+        along = (np.diff(normals, axis=1)[:, :, :-1] ** 2).sum()
+        asymmetry = float(np.sqrt(max(max(changes) - chance, 0))) / contrast if contrast else 0.0
+        grain = abs(float(across - along)) / float(across + along) if across + along else 0.0
+        return cls(asymmetry < ASYMMETRY and grain < GRAIN, round(asymmetry, 3), round(grain, 3))
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds of a training step on this machine: of the autoencoder, the U-Net and a segmenter."""
+
+    vae: float
+    unet: float
+    segmenter: float
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What is trained and how long, and why, in sentences for the report."""
+
+    turned: bool
+    effort: Effort
+    segmenter_steps: int
+    reasons: tuple[str, ...]
+
+
+def choose(real: Real, minutes: float, side: int, seeds: int, folder: Path, speed: Callable[[int], Speed] | None = None) -> Choices:
+    """Decide, or read what was decided when the same report was begun in `folder`.
+
+    Args:
+        real: The product.
+        minutes: That there are for everything.
+        side: Of all images, pixels.
+        seeds: Segmenters of each kind.
+        folder: Of the report.
+        speed: Measures this machine at a side; None for `measure`.
+
+    Raises:
+        OutputError: It was begun for other images, minutes or another side.
+        DataError: What was decided cannot be read, or an image cannot.
+    """
+    asked = {
+        "few": [record.image.name for record in real.few],
+        "normals": len(real.normals),
+        "minutes": minutes,
+        "side": side,
+        "seeds": seeds,
+    }
+    path = folder / CHOSEN
+    if path.is_file():
+        saved = _read(path)
+        require_same(path, saved["asked"], asked)
+        return Choices(
+            **saved["chosen"] | {"effort": Effort(**saved["chosen"]["effort"]), "reasons": (*saved["chosen"]["reasons"],)}
+        )
+    chosen = decide(_greys(real), real, minutes, side, seeds, (speed or measure)(side))
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, json.dumps({"asked": asked, "chosen": asdict(chosen)}, indent=1) + "\n")
+    return chosen
+
+
+def decide(greys: npt.NDArray[np.float64], real: Real, minutes: float, side: int, seeds: int, speed: Speed) -> Choices:
+    """Pose from the normal images (n, s, s), steps from the time: first of the segmenters, the generator has the rest.
+
+    Args:
+        greys: Grey normal images.
+        real: The product.
+        minutes: That there are.
+        side: Of all images.
+        seeds: Segmenters of each kind.
+        speed: Of this machine.
+    """
+    pose = Pose.of(greys)
+    fewest, most = SEGMENTER_STEPS
+    seconds = 60 * minutes
+    affordable = 0.35 * seconds / (seeds * TRAININGS * speed.segmenter)
+    steps = int(np.clip(affordable, fewest, most))
+    left = seconds * (1 - REST) - seeds * TRAININGS * steps * speed.segmenter
+    per_step = {"vae": speed.vae, "unet": speed.unet}
+    per_step |= {name: TIMES[name] * (speed.unet if name == "tune" else speed.vae) for name in TIMES}
+    counts = {name: int(np.clip(share * left / per_step[name], FEWEST[name], MOST[name])) for name, share in SHARES.items()}
+    align = min(1500, counts["unet"] // 6)
+    effort = Effort(**counts, count=COUNT, solver=25, align=align, every=200)
+    needed = sum(counts[name] * per_step[name] for name in counts) + seeds * TRAININGS * steps * speed.segmenter
+    return Choices(
+        pose.turned, effort, steps, (*_said(pose, real, side), _time(effort, steps, seeds, minutes, needed / (1 - REST)))
+    )
+
+
+def measure(side: int) -> Speed:
+    """Time a few steps of random networks of the demo geometry and of the small segmenter."""
+    settings = resolve(BaseSettings, "demo", None, {})
+    model = components.build(components.GEOMETRIES["demo"], ["a part"])
+    generator = torch.Generator().manual_seed(0)
+    crops = torch.rand(settings.vae_batch, 3, settings.vae_crop, settings.vae_crop, generator=generator) * 2 - 1
+    noise = torch.randn(settings.vae_batch, model.latent_shape[0], *[settings.vae_crop // 8] * 2, generator=generator)
+    latents = torch.randn(settings.batch, *model.latent_shape, generator=generator)
+    prompt = torch.zeros(settings.batch, 24, model.text_encoder.config.hidden_size)
+    times = torch.full((settings.batch,), 500)
+    small = SegmenterSettings()
+    network = segmenters.build("small", 0, None).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    images = torch.rand(small.batch, 3, side, side, generator=generator)
+    masks = torch.zeros(small.batch, side, side, dtype=torch.int64)
+
+    def segment() -> Tensor:
+        return segmentation_loss(network(images), masks, small.dice, network.auxiliary_weight)
+
+    return Speed(
+        _seconds(lambda: vae.losses(model.vae, crops, torch.zeros_like(crops[:, :1]), noise, settings)["loss"]),
+        _seconds(lambda: model.unet(latents, times, prompt).sample.square().mean()),
+        _seconds(segment),
+    )
+
+
+def _seconds(loss: Callable[[], Tensor], steps: int = 4) -> float:
+    """Median of a few steps forward and backward; the first is not counted."""
+    taken = []
+    for _ in range(steps + 1):
+        began = time.perf_counter()
+        loss().backward()
+        taken.append(time.perf_counter() - began)
+    return float(np.median(taken[1:]))
+
+
+def _greys(real: Real) -> npt.NDArray[np.float64]:
+    if not real.normals:
+        raise DataError(f"{real.product.root}: found no normal images, expected some to learn from; add a folder train/good")
+    images = [read_rgb(record.image).convert("L").resize((SIDE, SIDE), 4) for record in real.normals[:LOOKED_AT]]
+    return np.stack([np.asarray(image, np.float64) for image in images])
+
+
+def _said(pose: Pose, real: Real, side: int) -> Sequence[str]:
+    if pose.turned:
+        how = "seen in any pose, so everything learns from turned and flipped images too"
+    else:
+        how = "seen in a fixed pose, so nothing is turned"
+    looked = (
+        f"The product is {how}: turning changes its mean image by {pose.asymmetry:.2f} of the contrast (fixed from {ASYMMETRY}), "
+        f"and {pose.grain:.2f} of its edges run one way (fixed from {GRAIN})."
+    )
+    small = [record.image.name for record in real.few if _width(record) * side < CELL]
+    if not small:
+        return (looked,)
+    return (
+        looked,
+        f"{len(small)} of {len(real.few)} training anomalies are narrower than a latent cell ({CELL} pixels) at {side} pixels a "
+        "side: a small model draws them coarsely.",
+    )
+
+
+def _width(record: Record) -> float:
+    """Width of an anomaly, its area by its length, as a share of the image's side."""
+    if record.mask is None:
+        return 1.0
+    mask = read_mask(record.mask, record.mask_kind)
+    length = max(np.ptp(places) + 1 for places in np.nonzero(mask)) if mask.any() else 1
+    return float(mask.sum() / length / max(mask.shape))
+
+
+def _time(effort: Effort, segmenter: int, seeds: int, minutes: float, needed: float) -> str:
+    parts = {
+        "autoencoder": effort.vae,
+        "U-Net": effort.unet,
+        "sharpening": effort.sharpen,
+        "fine-tuning": effort.tune,
+        "masks": effort.masks,
+    }
+    steps = ", ".join(f"{name} {count}" for name, count in parts.items())
+    return (
+        f"Steps for {minutes:.0f} minutes at this machine's speed: {steps}; segmenters {segmenter}, {seeds} seeds; "
+        f"about {needed / 60:.0f} minutes in all."
+    )
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        return {key: saved[key] for key in ("asked", "chosen")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: cannot be read ({error!r}), expected what an earlier report chose; remove it") from error
