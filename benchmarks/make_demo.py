@@ -32,30 +32,35 @@ def stages(work: Path, out: Path) -> list[Stage]:
         work: Folder of everything that is made; WORK/few/bottle is the few-shot data set.
         out: The engine's folder.
     """
-    base, run, few = work / "base", work / "run", work / "few" / PRODUCT
-    demo = ("--preset", "demo", "--checkpoint-every")
-    learned = [str(work / name / PRODUCT) for name in ("near", "varied")]
-    gentle = ("--init-product", PRODUCT, "--no-augment", "--licence", LICENCE)
+    base = work / "base"
     return [
-        *(_drawn(name, work / name) for name in DRAWN),
-        Stage(
-            "base",
-            ("seas-train", "base", *learned, "--out", str(base), *demo, "200", "--vae-precision", "bf16", "--licence", LICENCE),
-            base / "base.json",
-            whole=True,
-        ),
-        Stage(
-            "tune",
-            ("seas-train", "tune", str(few), "--base", str(base), "--out", str(run), *demo, "100", *gentle),
-            run / "run.json",
-            whole=True,
-        ),
-        Stage("masks", ("seas-train", "masks", str(run), str(few), *demo, "100"), run / "rmp" / "config.json"),
-        Stage("export", ("seas-export", str(run), "--out", str(out), "--fp16", *DEFAULTS), out, whole=True),
+        *(drawn_stage(name, work / name) for name in DRAWN),
+        Stage("base", base_command(work, base, "--vae-precision", "bf16"), base / "base.json", whole=True),
+        *engine_stages(work / "few" / PRODUCT, base, work / "run", out, "--fp16"),
     ]
 
 
-def _drawn(name: str, out: Path) -> Stage:
+def base_command(work: Path, out: Path, *words: str) -> tuple[str, ...]:
+    """The training of a base on the drawn bottles of other lines."""
+    learned = [str(work / name / PRODUCT) for name in ("near", "varied")]
+    common = ("--preset", "demo", "--checkpoint-every", "200", "--licence", LICENCE)
+    return ("seas-train", "base", *learned, "--out", str(out), *common, *words)
+
+
+def engine_stages(few: Path, base: Path, run: Path, out: Path, *words: str) -> list[Stage]:
+    """From a base to an engine of the house bottle, exported with these words."""
+    demo = ("--preset", "demo", "--checkpoint-every", "100")
+    gentle = ("--init-product", PRODUCT, "--no-augment", "--licence", LICENCE)
+    tune = ("seas-train", "tune", str(few), "--base", str(base), "--out", str(run), *demo, *gentle)
+    return [
+        Stage("tune", tune, run / "run.json", whole=True),
+        Stage("masks", ("seas-train", "masks", str(run), str(few), *demo), run / "rmp" / "config.json"),
+        Stage("export", ("seas-export", str(run), "--out", str(out), *DEFAULTS, *words), out, whole=True),
+    ]
+
+
+def drawn_stage(name: str, out: Path) -> Stage:
+    """Draw one of `DRAWN`."""
     counts = [word for key, value in DRAWN[name].items() for word in (f"--{key}", str(value))]
     return Stage(f"draw {name}", ("seas-train", "demo-data", str(out), "--product", PRODUCT, *counts), out, whole=True)
 
