@@ -40,8 +40,8 @@ CELL = 8
 """Pixels of a latent cell."""
 SEGMENTER_STEPS = (150, 400)
 """Fewest and most."""
-TRAININGS = 13
-"""Segmenters of each seed: four comparators, our two kinds of pairs in three numbers, and three with the few real ones."""
+TRAININGS = 15
+"""Segmenters of each seed: five comparators, our two kinds of pairs in three numbers, and four with the few real ones."""
 COUNT = 400
 """Pairs."""
 SHARES = {"vae": 0.40, "unet": 0.36, "sharpen": 0.08, "tune": 0.04, "masks": 0.12}

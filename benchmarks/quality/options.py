@@ -26,7 +26,7 @@ SIDES = {"smoke": 64, "small": 128, "paper": 256}
 NETWORKS = ("small", "bisenet", "upernet", "lfd")
 RESNETS = ("upernet", "lfd")
 """Networks that take a file of weights."""
-COMPARATORS = ("standard", "crop-paste", "perlin", "poisson")
+COMPARATORS = ("standard", "crop-paste", "placed", "perlin", "poisson")
 SHARES = click.FloatRange(0, 1, min_open=True, max_open=True)
 
 RUN = click.option(

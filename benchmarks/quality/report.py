@@ -35,6 +35,8 @@ PLACED = "SeaS, composites"
 FROM_COMPOSITES = ("--init", "composite", "--background", "real")
 FEW_REAL = 0.5
 """Share of the few real anomalies in a batch, in the methods that have them."""
+PASTED = ("crop-paste", "placed")
+"""Comparators that are trained a second time, beside the few real anomalies."""
 CURVE = (8, 3)
 """The curve's smaller numbers of pairs: all of them divided by these."""
 SPLITS = 5
@@ -106,7 +108,7 @@ def compare(
     """
     name = real.product.name
     materials, found = sources.collect({name: real}, side, pairs, tuple(COMPARATORS), FEW_REAL)
-    kept = [method for method in found if method.comparator is None or method.real_share == 0 or method.comparator == "crop-paste"]
+    kept = [method for method in found if method.comparator is None or method.real_share == 0 or method.comparator in PASTED]
     most = sources.count_of(kept)
     if most < max(CURVE):
         raise DataError(

@@ -10,10 +10,11 @@ from typing import Literal
 FEW, OURS, ALONE = "few-real", "ours", "ours-alone"
 CROP_PASTE, PERFECT, MORE = "crop-paste", "perfect", "more-real"
 JUDGED, AGREED = "ours-judge-masks", "ours-agreed"
-COMPARATORS = (CROP_PASTE, "perlin", "poisson")
+COMPARATORS = (CROP_PASTE, "placed", "perlin", "poisson")
 LEGEND = {
     FEW: "the few real anomalies and nothing else",
     CROP_PASTE: "real defects, pasted on normal images",
+    "placed": "real defects, pasted where their surroundings fit",
     "perlin": "textures blended in where Perlin noise is high",
     "poisson": "patches of other normal images",
     OURS: "generated pairs",

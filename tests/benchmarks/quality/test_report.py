@@ -52,8 +52,8 @@ def test_report_runs_the_whole_pipeline_and_resumes(quality, words, exported, da
     found = json.loads((tmp_path / "report" / "report.json").read_text())
     rows = [row["learns from"] for row in found["tables"][0]["rows"]]
     ours = ["SeaS"] if exported else ["SeaS", "SeaS, composites"]  # the shipped bundle has no composites
-    few = [f"{name} + few real" for name in ("crop-paste", *ours)]
-    assert sorted(rows) == sorted(["standard", "crop-paste", "perlin", "poisson", *ours, *few])
+    few = [f"{name} + few real" for name in ("crop-paste", "placed", *ours)]
+    assert sorted(rows) == sorted(["standard", "crop-paste", "placed", "perlin", "poisson", *ours, *few])
     seconds = {row["stage"]: row["seconds"] for row in found["tables"][-9]["rows"]}
     stages = {"seas-train tune", "seas-train masks", "seas-gen", "segmenters", "all"}
     assert seconds.keys() == stages | (set() if exported else {"seas-export"})

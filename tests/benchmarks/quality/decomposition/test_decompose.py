@@ -123,7 +123,7 @@ def test_photographs_have_the_other_real_anomalies_as_their_headroom(quality, da
     words = ("decompose", "--data", data / "nut", "--pairs", generated / "nut", "--work", tmp_path, *QUICK, "--seeds", 1)
     result = ok(quality(*words, "--shots", "1,2", "--vary", "ours", "--orders", "mixed"))
     rows = rows_of(tmp_path)
-    names = ["few-real", "crop-paste", "perlin", "poisson", "ours", "ours", "ours-alone"]
+    names = ["few-real", "crop-paste", "placed", "perlin", "poisson", "ours", "ours", "ours-alone"]
     assert [row["learns from"] for row in rows] == [*names, "more-real", *names]  # with 2 of 2 for training none is left
     assert "more-real is left out at 2 shots: it has no pairs here" in result.stderr
     assert next(row for row in rows if row["learns from"] == "more-real")["pairs"] == 2  # of two types

@@ -202,7 +202,7 @@ def test_augmentation_takes_anomalies_in_turn_and_loses_none():
     assert marks[1::2].any(axis=(1, 2)).all()
 
 
-@pytest.mark.parametrize("name", ["standard", "crop-paste"])
+@pytest.mark.parametrize("name", ["standard", "crop-paste", "placed"])
 def test_anomalies_that_do_not_fit_are_refused(name):
     images, masks = anomalies()
     empty = masks.copy()
@@ -217,13 +217,25 @@ def test_anomalies_that_do_not_fit_are_refused(name):
             COMPARATORS[name](normals(), given_images, given_masks, 1, 0)
 
 
-@pytest.mark.parametrize("name", ["crop-paste", "perlin", "poisson"])
+@pytest.mark.parametrize("name", ["crop-paste", "placed", "perlin", "poisson"])
 def test_normals_that_do_not_fit_are_refused(name):
     for clean in (normals(0), normals() / 255, normals()[..., :2]):
         with pytest.raises(DataError, match="normal images"):
             COMPARATORS[name](clean, *anomalies(), 1, 0)
 
 
-def test_two_sizes_are_refused_by_crop_paste():
+@pytest.mark.parametrize("name", ["crop-paste", "placed"])
+def test_two_sizes_are_refused(name):
     with pytest.raises(DataError, match="expected one; resize"):
-        crop_paste.make(normals(side=96), *anomalies(), 1, 0)
+        COMPARATORS[name](normals(side=96), *anomalies(), 1, 0)
+
+
+def test_a_placed_defect_is_one_of_the_real_ones_and_a_larger_count_extends_a_smaller_one():
+    images, masks = anomalies()
+    pairs, marks = COMPARATORS["placed"](normals(), images, masks, 12, 3)
+    again, marks_again = COMPARATORS["placed"](normals(), images, masks, 5, 3)
+    np.testing.assert_array_equal(pairs[:5], again)
+    np.testing.assert_array_equal(marks[:5], marks_again)
+    assert marks.any(axis=(1, 2)).all()
+    other, _ = COMPARATORS["placed"](normals(), images, masks, 5, 4)
+    assert (other != again).any()
