@@ -94,11 +94,12 @@ Examples:
   seas-gen --engine tile.plan --per-type 1000 --out data/tile --seed 7
   seas-gen --engine tile.plan --defect crack --count 100 --guidance 5
   seas-gen --engine tile.plan --count 100 --normals 100 --background real --strength 0.8
-  seas-gen --engine tile.plan --count 4000 --shard 0/4 --out part0
+  seas-gen --engine tile.plan --count 4000 --shard 0/4 --out data/tile   # data/tile/shard-0-of-4
+  seas-gen --engine tile.plan --count 4000 --shard auto --out data/tile  # in an array job
   seas-gen --engine tile.plan --count 100 --out data/tile --also coco,yolo
 
 The same command again continues an interrupted run; a larger --count or --normals extends
-it. Give each shard its own --out.
+it. Shards may share OUT; seas-data merge joins them.
 
 \b
 Exit codes: 0 done, 2 usage, 3 bad bundle, 4 engine not usable, 5 output problem,

@@ -16,6 +16,7 @@ from seas_runtime.backends.registry import BACKENDS, OF_CORE
 from seas_runtime.bundle.reader import read_bundle
 from seas_runtime.dataset.records import RUN, RunRecord, read_record
 from seas_runtime.dataset.series import SERIES
+from seas_runtime.dataset.shards import folder_of
 from seas_runtime.dataset.summary import Summary, summarise
 from seas_runtime.dataset.writer import Writer
 from seas_runtime.errors import OutputError
@@ -54,7 +55,7 @@ def run(request: Request, quiet: bool) -> Summary:
     log = _silent if quiet else _log
     bundle = read_bundle(request.engine, request.expect)
     settings = resolve(bundle.manifest, request.backend, request.options)
-    out = request.out or Path("out") / bundle.manifest.product
+    out = folder_of(request.out or Path("out") / bundle.manifest.product, settings.shard)
     if lies_in(out, bundle.path):
         raise OutputError(f"{out}: lies in the bundle {bundle.path}, which must stay as it is; give another --out")
     begun = _begun(out)

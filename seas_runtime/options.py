@@ -5,6 +5,7 @@ Light, since the command line is made of it: no numpy, no pydantic.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from operator import index
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 
 import click
 
+from seas_runtime.array import AUTO, part_of
 from seas_runtime.errors import SettingsError
 
 SEED_BELOW = 1 << 64  # `sampling.noise.WORD`, without numpy
@@ -21,11 +23,16 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def shard_of(value: Any) -> tuple[int, int]:
-    """Part k of n, counted from 0: "k/n", or (k, n) as it is.
+    """Part k of n, counted from 0: "k/n", (k, n) as it is, or "auto" and "auto/n", which the scheduler of an array job decides.
 
     Raises:
-        click.BadParameter: it is neither, or there is no such part.
+        click.BadParameter: it is none of these, there is no such part, or no array job.
     """
+    if isinstance(value, str) and value.partition("/")[0] == AUTO:
+        try:
+            return part_of(value, os.environ)
+        except SettingsError as error:
+            raise click.BadParameter(error.message.removeprefix(f"--shard {value}: ")) from error
     try:
         part, parts = map(int, value.split("/") if isinstance(value, str) else value)
     except (TypeError, ValueError):
@@ -118,7 +125,13 @@ class Options:
         0.8, click.FloatRange(0, 1, min_open=True), "A mask above this share of the image is made again.", metavar="SHARE"
     )
     retries: int = _option(3, click.IntRange(0, 3), "More attempts at a pair whose mask is refused.", metavar="N")
-    shard: tuple[int, int] = _option((0, 1), shard_of, "Make the batches with number mod n = k.", metavar="k/n", show_default="0/1")
+    shard: tuple[int, int] = _option(
+        (0, 1),
+        shard_of,
+        "Make the batches with number mod n = k, in OUT/shard-k-of-n; auto: as the array job says.",
+        metavar="k/n|auto[/n]",
+        show_default="0/1",
+    )
 
     def __post_init__(self) -> None:
         for option in fields(self):

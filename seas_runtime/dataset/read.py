@@ -16,6 +16,7 @@ from seas_runtime.dataset.lines import TOP_INDEX, PairLine, RunFacts, first_faul
 from seas_runtime.dataset.pictures import Item, listed, load
 from seas_runtime.dataset.records import RUN
 from seas_runtime.dataset.series import PAIRS
+from seas_runtime.dataset.shards import hint
 from seas_runtime.errors import DataError
 from seas_runtime.files import lies_in
 
@@ -129,7 +130,7 @@ def _run(out: Path) -> tuple[RunFacts, str]:
         text = path.read_bytes()
         facts = RunFacts.model_validate_json(text)
     except FileNotFoundError:
-        raise DataError(f"{out}: holds no {RUN}, expected a folder that seas-gen wrote; check the path") from None
+        raise DataError(f"{out}: holds no {RUN}, expected a folder that seas-gen wrote; {hint(out)}") from None
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}; fix that") from error
     except ValidationError as error:

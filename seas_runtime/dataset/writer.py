@@ -16,9 +16,9 @@ from pathlib import Path
 from types import TracebackType
 
 from seas_runtime.dataset.decisions import REVIEW
+from seas_runtime.dataset.kept import kept
 from seas_runtime.dataset.pictures import encode
-from seas_runtime.dataset.png import are_whole
-from seas_runtime.dataset.records import RUN, Entry, Journal, Line, RunRecord, check_same_run, read_record, write_record
+from seas_runtime.dataset.records import RUN, Journal, Line, RunRecord, check_same_run, read_record, write_record
 from seas_runtime.dataset.series import PAIRS, SERIES, Series
 from seas_runtime.errors import OutputError
 from seas_runtime.files import LOCK, TEMPORARY_SUFFIX, flush_folder, inside, locked, write_atomic
@@ -85,11 +85,9 @@ class Writer:
         begun = read_record(self.out / RUN)
         if begun is not None:
             self._take_over(begun.settings)
-        done, refused = self.metadata.read(), self.refused.read()
-        done = {index: text for index, text in done.items() if self._in_place(index, text)}
-        refused = {index: text for index, text in refused.items() if self._given_up(index, text)}
-        known = done.keys() | refused.keys()
-        self.todo = [batch for batch in self.plan.batches() if not known >= set(batch)]
+        found = kept(self.out, self.series, self.record.settings)
+        done, refused = dict(found.done), dict(found.refused)
+        self.todo = [batch for batch in self.plan.batches() if not found.known >= set(batch)]
         for index in (index for batch in self.todo for index in batch):
             done.pop(index, None)
             refused.pop(index, None)
@@ -145,20 +143,6 @@ class Writer:
             for file in inside(self.out, place).glob("*.png*"):
                 if ours := _OURS.fullmatch(file.name):
                     yield file, int(ours[1])
-
-    def _in_place(self, index: int, text: bytes) -> bool:
-        """Whether a line is that of this run's pair, whose files are there and whole."""
-        entry, names = Entry.model_validate_json(text), self.series.files(self.record.settings, index)
-        told = tuple(name for name in (entry.file_name, entry.mask_file_name) if name is not None)
-        return self._ours(index, entry) and told == names and are_whole(self.out / name for name in names)
-
-    def _given_up(self, index: int, text: bytes) -> bool:
-        entry = Entry.model_validate_json(text)
-        return self._ours(index, entry) and entry.verdict is not None
-
-    def _ours(self, index: int, entry: Entry) -> bool:
-        defects = self.plan.defects
-        return entry.defect == defects[index % len(defects)]
 
     def _write(self, pair: Pair) -> None:
         if not pair.good:

@@ -90,9 +90,9 @@ def test_batches_give_the_same_pairs(gen, tmp_path, batch):
 
 def test_shards_together_are_one_run(gen, tmp_path):
     gen("--count", 17, "--batch", 3, out="whole")
-    parts = [f"part{part}" for part in range(3)]
-    for part, name in enumerate(parts):
-        gen("--count", 17, "--batch", 3, "--shard", f"{part}/3", out=name)
+    parts = [f"shards/shard-{part}-of-3" for part in range(3)]
+    for part in range(3):
+        gen("--count", 17, "--batch", 3, "--shard", f"{part}/3", out="shards")
     joined = sorted((line for name in parts for line in lines(tmp_path / name)), key=lambda line: line["index"])
     assert joined == lines(tmp_path / "whole")
     images = {name: data for part in parts for name, data in tree(tmp_path / part).items() if "png" in name}
@@ -165,7 +165,7 @@ def test_the_gate_gives_up_some_pairs_and_writes_the_others(gen, tmp_path):
         (("--count", 1, "--per-type", 1, "--normals", 2), "either --count N (in all) or --per-type N"),
         (("--count", 1, "--background", "blue"), "--background"),
         (("--count", 1, "--background", "real"), "the bundle has none; export it with seas-export --photographs"),
-        (("--count", 1, "--strength", 0.5), "--strength 0.5 found without photographs to start from; add --background real"),
+        (("--count", 1, "--strength", 0.5), "--strength 0.5 found without a picture to start from; add --background real"),
         (("--count", 1, "--strength", 0), "--strength"),
         (("--count", 1, "--strength", "nan"), "--strength nan"),
         (("--count", 1, "--min-agreement", 1.5), "--min-agreement"),

@@ -70,8 +70,9 @@ def test_neither_batch_shard_nor_threads_decide_them(gen, tmp_path):
         gen("--normals", 7, *words, out=f"other{number}")
         same(tmp_path / "whole", tmp_path / f"other{number}", range(7))
     gen("--normals", 7, "--batch", 2, "--shard", "1/2", out="part")
-    assert [line["index"] for line in normals(tmp_path / "part")] == [2, 3, 6]
-    same(tmp_path / "whole", tmp_path / "part", [2, 3, 6])
+    part = tmp_path / "part" / "shard-1-of-2"
+    assert [line["index"] for line in normals(part)] == [2, 3, 6]
+    same(tmp_path / "whole", part, [2, 3, 6])
 
 
 def same(out, other, indices):
