@@ -4,6 +4,10 @@
 
 Each case is a fresh process writing a fresh data set: every `--count` in batches of the first `--batch`, and `--pairs` pairs in
 each of the other batches. Saves scale.md, .json and .png.
+
+    python -m benchmarks.scale --engine engines/bottle.plan --workers 1,2
+
+measures `seas-gen --ray` on this machine in its place, see `benchmarks.cluster_scale`; saves scale_ray.md and .json.
 """
 
 from __future__ import annotations
@@ -105,15 +109,43 @@ def plot(cases: list[dict[str, Any]], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
+def on_ray(engine: Path, backend: str, workers: list[int], pairs: int, batch: int, results: Path) -> None:
+    """Measure clusters of so many actors and save the table."""
+    from benchmarks import cluster_scale
+
+    rows = cluster_scale.measure(engine, backend, workers, pairs, batch)
+    sums = cluster_scale.on_paper(rows[-1]["driver_ms"])
+    words = f"--engine {engine.name} --backend {backend} --workers {','.join(map(str, workers))} --pairs {pairs} --batch {batch}"
+    facts = {"engine": engine.name, "backend": backend, "rows": rows, "on_paper": sums, **common.machine()}
+    facts["command"] = f"python -m benchmarks.scale {words}"
+    shown = [f"# A Ray cluster, {engine.name}", "", cluster_scale.text(rows, sums)]
+    shown += common.listed(facts, "backend", "machine", "versions", "commit", "command")
+    common.save(results / "scale_ray", facts, "\n".join([*shown, ""]))
+    click.echo(f"saved {results / 'scale_ray.md'}")
+
+
 @click.command(help=__doc__)
 @click.option("--engine", type=click.Path(path_type=Path, exists=True), required=True)
 @click.option("--backend", default="cpu", show_default=True)
 @click.option("--count", "counts", type=click.IntRange(1), multiple=True, default=(8, 80, 800), show_default=True)
 @click.option("--batch", "batches", type=click.IntRange(1), multiple=True, default=(4, 1, 8, 16), show_default=True)
 @click.option("--pairs", type=click.IntRange(1), default=80, show_default=True, help="To compare batches with.")
+@click.option("--workers", metavar="N[,N...]", help="Measure a Ray cluster of so many actors of one core instead.")
 @click.option("--results", type=click.Path(path_type=Path), default=common.RESULTS)
-def main(*, engine: Path, backend: str, counts: tuple[int, ...], batches: tuple[int, ...], pairs: int, results: Path) -> None:
+def main(
+    *,
+    engine: Path,
+    backend: str,
+    counts: tuple[int, ...],
+    batches: tuple[int, ...],
+    pairs: int,
+    workers: str | None,
+    results: Path,
+) -> None:
     """Measure, then save table and plot."""
+    if workers:
+        on_ray(engine, backend, [int(word) for word in workers.split(",")], pairs, batches[0], results)
+        return
     cases = []
     for count, batch in [(count, batches[0]) for count in counts] + [(pairs, batch) for batch in batches[1:]]:
         cases.append(case(engine, backend, count, batch))

@@ -16,7 +16,7 @@ from seas_runtime.backends.registry import BACKENDS, OF_CORE
 from seas_runtime.backends.tensorrt.library import VARIANTS, Variant
 from seas_runtime.commands import Ending
 from seas_runtime.dataset.exporters import FORMATS
-from seas_runtime.errors import INTERRUPTED
+from seas_runtime.errors import INTERRUPTED, SettingsError
 from seas_runtime.terminal import shown, shown_lines
 
 BUNDLE = click.Path(path_type=Path)
@@ -96,6 +96,7 @@ Examples:
   seas-gen --engine tile.plan --count 100 --normals 100 --background real --strength 0.8
   seas-gen --engine tile.plan --count 4000 --shard 0/4 --out data/tile   # data/tile/shard-0-of-4
   seas-gen --engine tile.plan --count 4000 --shard auto --out data/tile  # in an array job
+  seas-gen --engine tile.plan --count 4000 --ray ray://head:10001        # on a Ray cluster
   seas-gen --engine tile.plan --count 100 --out data/tile --also coco,yolo
 
 The same command again continues an interrupted run; a larger --count or --normals extends
@@ -137,6 +138,18 @@ Exit codes: 0 done, 2 usage, 3 bad bundle, 4 engine not usable, 5 output problem
     help="CPU threads at most; a small model uses each for a part of the work.",
 )
 @click.option("--expect", metavar="DIGEST", help="Refuse a bundle with another digest.")
+@click.option(
+    "--ray",
+    is_flag=False,
+    flag_value="auto",
+    metavar="[ADDRESS]",
+    help="Make the pairs on a Ray cluster: the one that runs here, that at ADDRESS, or local for this machine alone.",
+)
+@click.option(
+    "--ray-workers", type=click.IntRange(0), default=0, metavar="N", show_default="as many as fit", help="Actors of the cluster."
+)
+@click.option("--ray-cores", type=click.IntRange(1), default=1, metavar="N", help="Cores, and threads, of each.")
+@click.option("--ray-gpus", type=click.FloatRange(0), default=0.0, metavar="N", help="GPUs of each; half a one for two on each.")
 @click.option("--sheet", is_flag=True, help="Also write OUT/sheet.png: pairs of each type, for a look, the surest first.")
 @click.option(
     "--also",
@@ -156,6 +169,10 @@ def generate(
     backend: str,
     threads: int,
     expect: str | None,
+    ray: str | None,
+    ray_workers: int,
+    ray_cores: int,
+    ray_gpus: float,
     sheet: bool,
     also: list[str],
     quiet: bool,
@@ -164,8 +181,16 @@ def generate(
     """Generate pairs of anomaly images and masks from a bundle, and normal images."""
     from seas_runtime.generate import Request, run
 
-    command = ["seas-gen", *ctx.meta["words"]]
-    summary = run(Request(engine, out, backend, threads, expect, command, options.Options(**asked)), quiet)
+    if asked["per_tar"] and (sheet or also):
+        raise SettingsError("--per-tar found with --sheet or --also, which read single pictures; leave one of them out")
+    command, pool = ["seas-gen", *ctx.meta["words"]], None
+    if ray is not None:
+        from seas_runtime.cluster import Pool
+
+        pool = Pool(ray, ray_workers, ray_cores, ray_gpus)
+    elif ray_workers or ray_cores != 1 or ray_gpus:
+        raise SettingsError("--ray-workers, --ray-cores or --ray-gpus found without --ray; add --ray")
+    summary = run(Request(engine, out, backend, threads, expect, command, options.Options(**asked), pool), quiet)
     if not quiet:
         click.echo(shown(summary.line()))
     if sheet and summary.types:

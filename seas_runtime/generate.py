@@ -13,7 +13,8 @@ from tqdm import tqdm
 
 from seas_runtime import api
 from seas_runtime.backends.registry import BACKENDS, OF_CORE
-from seas_runtime.bundle.reader import read_bundle
+from seas_runtime.bundle.reader import Bundle, read_bundle
+from seas_runtime.cluster import Cluster, Pool
 from seas_runtime.dataset.records import RUN, RunRecord, read_record
 from seas_runtime.dataset.series import SERIES
 from seas_runtime.dataset.shards import folder_of
@@ -38,6 +39,7 @@ class Request:
     expect: str | None
     command: list[str]
     options: Options
+    pool: Pool | None = None
 
 
 def run(request: Request, quiet: bool) -> Summary:
@@ -60,7 +62,7 @@ def run(request: Request, quiet: bool) -> Summary:
         raise OutputError(f"{out}: lies in the bundle {bundle.path}, which must stay as it is; give another --out")
     begun = _begun(out)
     backend = _backend(request, begun, log)
-    with api.open(bundle, backend, threads=request.threads, expect=request.expect, log=log) as generator:
+    with _opened(request, bundle, backend, log) as generator:
         settings = settings.model_copy(update={"backend": generator.backend.name})
         facts, licence = generator.backend.describe(), str(bundle.manifest.provenance.get("licence", ""))
         record = RunRecord(command=request.command, settings=settings, backend=facts, versions=run_versions(), licence=licence)
@@ -69,7 +71,14 @@ def run(request: Request, quiet: bool) -> Summary:
     return summarise(out, settings, sum(made), time.monotonic() - started)
 
 
-def _make(generator: api.Generator, writer: Writer, changed: str, quiet: bool) -> int:
+def _opened(request: Request, bundle: Bundle, backend: str, log: Callable[[str], None]) -> api.Generator | Cluster:
+    """The bundle in an engine of this machine, or in those of a cluster."""
+    if request.pool is None:
+        return api.open(bundle, backend, threads=request.threads, expect=request.expect, log=log)
+    return Cluster(bundle, backend, request.pool, request.expect, log)
+
+
+def _make(generator: api.Generator | Cluster, writer: Writer, changed: str, quiet: bool) -> int:
     """Make what a series lacks and write it; how many that were. Older ones are told of where the engine has `changed`."""
     if not writer.plan.count:
         return 0

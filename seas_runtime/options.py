@@ -125,6 +125,13 @@ class Options:
         0.8, click.FloatRange(0, 1, min_open=True), "A mask above this share of the image is made again.", metavar="SHARE"
     )
     retries: int = _option(3, click.IntRange(0, 3), "More attempts at a pair whose mask is refused.", metavar="N")
+    per_tar: int = _option(
+        0,
+        click.IntRange(0, 1_000_000),
+        "Write pairs as WebDataset's tar files of so many, OUT/PRODUCT-000000.tar and so on, in place of single pictures.",
+        metavar="N",
+        show_default="0, none",
+    )
     shard: tuple[int, int] = _option(
         (0, 1),
         shard_of,

@@ -55,6 +55,7 @@ class Settings(BaseModel):
     min_agreement: Overlap | dict[DefectName, Overlap] = 0.0
     max_area: Annotated[float, Field(gt=0, le=1)]
     retries: Annotated[int, Field(ge=0)]
+    per_tar: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
     def _shard_exists(self) -> Self:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from seas_runtime.dataset.packed import Packing
 from seas_runtime.dataset.png import are_whole
 from seas_runtime.dataset.records import Entry, Journal
 from seas_runtime.dataset.series import Series
@@ -31,7 +32,7 @@ def kept(out: Path, series: Series, settings: Settings) -> Kept:
     Raises:
         OSError: a journal cannot be read.
     """
-    defects = series.plan(settings).defects
+    defects, packing = series.plan(settings).defects, Packing(out, series, settings)
 
     def ours(index: int, entry: Entry) -> bool:
         return entry.defect == defects[index % len(defects)]
@@ -39,7 +40,7 @@ def kept(out: Path, series: Series, settings: Settings) -> Kept:
     def in_place(index: int, text: bytes) -> bool:
         entry, names = Entry.model_validate_json(text), series.files(settings, index)
         told = tuple(name for name in (entry.file_name, entry.mask_file_name) if name is not None)
-        return ours(index, entry) and told == names and are_whole(out / name for name in names)
+        return ours(index, entry) and told == names and (packing.holds(index) or are_whole(out / name for name in names))
 
     def given_up(index: int, text: bytes) -> bool:
         entry = Entry.model_validate_json(text)

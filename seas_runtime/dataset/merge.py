@@ -123,7 +123,8 @@ def _fill(run: Run, into: Path, link: bool, progress: Callable[[int], object]) -
     for folder in folders:
         flush_folder(folder)
     for series in SERIES:
-        done, refused = {}, {}
+        done: dict[int, bytes] = {}
+        refused: dict[int, bytes] = {}
         for shard in run.shards:
             done.update(shard.held[series.noun].done)
             refused.update(shard.held[series.noun].refused)

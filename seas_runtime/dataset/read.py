@@ -100,6 +100,8 @@ def read(out: Path, *, normals: Path | None = None, own_normals: bool = True, ac
             continue
         edited += decision.mask is not None
         records.append(_pair(out, line, decision.mask, index // len(facts.settings.defects)))
+    if next(out.glob("*.tar"), None) is not None:
+        raise DataError(f"{out}: holds its pairs in tar files (--per-tar), single pictures expected; read them with webdataset")
     if not records:
         excluded = f" ({left_out} left out by the review)" if left_out else ""
         raise DataError(f"{out}: holds no pair{excluded}, expected at least one; generate some or check the path")

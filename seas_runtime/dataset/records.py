@@ -64,7 +64,7 @@ class Journal:
 
     def append(self, lines: Iterable[Line]) -> None:
         """Add lines and flush them to the disk."""
-        if not (data := b"".join(json.dumps(line).encode() + b"\n" for line in lines)):
+        if not (data := b"".join(map(text_of, lines))):
             return
         with self.path.open("ab") as stream:
             stream.write(data)
@@ -92,6 +92,11 @@ class Journal:
                     return
                 with suppress(ValidationError):
                     yield Entry.model_validate_json(text), text
+
+
+def text_of(line: Line) -> bytes:
+    """A line as it stands in a journal."""
+    return json.dumps(line).encode() + b"\n"
 
 
 def read_record(path: Path) -> RunRecord | None:

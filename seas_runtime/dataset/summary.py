@@ -108,7 +108,8 @@ def summarise(out: Path, settings: Settings, made: int, seconds: float) -> Summa
     refused = list(Journal(out / PAIRS.refused))
     retries += sum(line["attempt"] for line in refused)
     normals = len(Journal(out / NORMALS.metadata).read())
-    repeated = repeats(out, Journal(out / PAIRS.metadata))
+    packed = settings.per_tar > 0  # no masks lie there to be compared
+    repeated = {} if packed else repeats(out, Journal(out / PAIRS.metadata))
     return Summary(out, settings, types, retries, refused, made, seconds, normals, repeated)
 
 

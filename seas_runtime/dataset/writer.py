@@ -17,8 +17,9 @@ from types import TracebackType
 
 from seas_runtime.dataset.decisions import REVIEW
 from seas_runtime.dataset.kept import kept
+from seas_runtime.dataset.packed import Packing
 from seas_runtime.dataset.pictures import encode
-from seas_runtime.dataset.records import RUN, Journal, Line, RunRecord, check_same_run, read_record, write_record
+from seas_runtime.dataset.records import RUN, Journal, Line, RunRecord, check_same_run, read_record, text_of, write_record
 from seas_runtime.dataset.series import PAIRS, SERIES, Series
 from seas_runtime.errors import OutputError
 from seas_runtime.files import LOCK, TEMPORARY_SUFFIX, flush_folder, inside, locked, write_atomic
@@ -46,6 +47,7 @@ class Writer:
         self.metadata = Journal(out / series.metadata)
         self.refused = Journal(out / series.refused)
         self.plan = series.plan(record.settings)
+        self.packing = Packing(out, series, record.settings)
         self.todo: list[tuple[int, ...]] = []
         self._pending: deque[list[tuple[Pair, Future[None]]]] = deque()
         self._stack = ExitStack()
@@ -69,6 +71,7 @@ class Writer:
                 self._pool.shutdown()
                 while self._pending:
                     self._finish_oldest()
+                self.packing.pack()
                 self._tidy(self.metadata.read(), self.refused.read())
 
     def add(self, pairs: list[Pair]) -> None:
@@ -92,6 +95,7 @@ class Writer:
             done.pop(index, None)
             refused.pop(index, None)
         self._tidy(done, refused)
+        self.packing.note({index: text for index, text in done.items() if not self.packing.holds(index)}, refused)
         if self.todo or begun is None:  # else the record stays that of the run that made the pairs
             write_record(self.out / RUN, self.record)
 
@@ -162,9 +166,12 @@ class Writer:
         names = [name for pair in good for name in self.series.files(self.record.settings, pair.index)]
         for folder in {(self.out / name).parent for name in names}:
             flush_folder(folder)
-        self.metadata.append(self.series.line(self.record.settings, pair) for pair in good)
+        lines = [self.series.line(self.record.settings, pair) for pair in good]
+        self.metadata.append(lines)
         self.refused.append(_refusal(pair) for pair, _ in batch if not pair.good)
         self._pending.popleft()
+        self.packing.note({line["index"]: text_of(line) for line in lines}, (pair.index for pair, _ in batch if not pair.good))
+        self.packing.pack()
 
 
 def _arrived(batch: list[tuple[Pair, Future[None]]]) -> bool:
