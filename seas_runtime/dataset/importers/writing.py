@@ -16,16 +16,16 @@ import numpy as np
 from PIL import Image
 
 from seas_runtime.bundle.names import folder_name
-from seas_runtime.dataset.importers.fit import cut, cut_mask
 from seas_runtime.dataset.importers.folder import PRODUCT_FILES
 from seas_runtime.dataset.importers.formats.labelme import embedded_picture
 from seas_runtime.dataset.importers.painting import open_picture, paint
 from seas_runtime.dataset.importers.pixels import rgb
 from seas_runtime.dataset.importers.plan import Entry, Piece, Plan
-from seas_runtime.dataset.importers.records import Bits, BrokenError
+from seas_runtime.dataset.importers.records import BrokenError
 from seas_runtime.dataset.importers.words import folders_of, safe, shown, unused
 from seas_runtime.errors import DataError, OutputError
 from seas_runtime.files import TEMPORARY_SUFFIX, flush_folder
+from seas_runtime.fit import Bits, cut, cut_mask
 from seas_runtime.versions import package_version
 
 RECORD, TITLES = PRODUCT_FILES
