@@ -92,7 +92,7 @@ def demo_data(out: Path, product: str, size: int, **counts: Any) -> None:
 
 @main.command(epilog="Example: seas-train check data/VisA/candle --train-share 0.5 --size 256")
 @data_source
-@settings_options(TuneSettings, only=("seed", "normals", "train_share", "split", "shots"))
+@settings_options(TuneSettings, only=("fit", "seed", "normals", "train_share", "split", "shots"))
 @click.option("--size", type=click.IntRange(16, 4096), default=512, metavar="PIXELS", help="Side of the model's images.")
 def check(source: Source, settings: TuneSettings, size: int) -> None:
     """Look at every file of the product DATA: counts, sizes, mask areas, and all that is wrong (then exit code 3).
@@ -172,11 +172,12 @@ def tune(*, source: Source, base: str, out: Path, licence: str, settings: TuneSe
     }
     if (out / "run.json").is_file():
         facts = run_folder.load_facts(out)
-        saved = {**facts.tune.model_dump(mode="json"), **facts.provenance}
-        require_same(out, saved, {**_asked(settings, provenance), "base": components.base_name(base)})
+        saved = {**facts.tune.model_dump(mode="json"), **facts.provenance, "fit": facts.fit}
+        fit = facts.fit if settings.fit == "auto" else settings.fit  # what "auto" chose is said in the run
+        require_same(out, saved, {**_asked(settings, provenance), "base": components.base_name(base), "fit": fit})
         return click.echo(f"already done: the run {out}")
     with output(out, "tune"), _stopwatch(f"tuned {product.name} ({len(product.defects)} types) into {out}"):
-        train(product, base, out, settings, provenance)
+        train(product, base, out, settings, provenance, _say)
     return None
 
 
@@ -271,6 +272,10 @@ def _product(source: Source) -> Product:
     for warning in check(product):
         click.echo(shown(f"Warning: {warning}"), err=True)
     return product
+
+
+def _say(line: str) -> None:
+    click.echo(shown(line), err=True)
 
 
 def _base_licence(base: str) -> str:

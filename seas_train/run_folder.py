@@ -26,8 +26,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from seas_runtime.bundle.manifest import Place
 from seas_runtime.errors import DataError, OutputError
 from seas_runtime.files import write_atomic
+from seas_runtime.fit import Fit, Size
 from seas_train import prompts
 from seas_train.config import MaskSettings, TuneSettings
 from seas_train.data.images import png
@@ -56,7 +58,11 @@ class Calibration(BaseModel):
 
 
 class Facts(BaseModel):
-    """What `run.json` holds."""
+    """What `run.json` holds.
+
+    `normals` are files; of the images that were made of them by `fit`, `places` says where each lies. `photograph` is the size
+    (width, height) that most photographs have.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -70,6 +76,9 @@ class Facts(BaseModel):
     train: tuple[str, ...]
     held_out: tuple[str, ...]
     normals: tuple[str, ...]
+    fit: Fit = "stretch"
+    photograph: Size | None = None
+    places: tuple[Place, ...] = ()
 
     @property
     def defects(self) -> tuple[str, ...]:
