@@ -172,6 +172,8 @@ def _facts(run: Run, settings: ExportSettings) -> Facts:
             "final": settings.final,
         },
         "photographs": photographs,
+        "fitting": {"fit": facts.fit, "photograph": facts.photograph} if facts.photograph else None,
+        "places": [place.model_dump() for place in facts.places] or None,
         "start": {"signal": facts.tune.signal, "noise": facts.tune.noise},
         "defaults": settings.defaults,
         "provenance": {

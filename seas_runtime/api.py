@@ -113,6 +113,7 @@ class Generator:
         clean: int = 0,
         background: str = "generated",
         strength: float = 1.0,
+        shape: str | None = None,
         min_area: int | None = None,
         min_agreement: float | None = None,
         max_area: float = 0.8,
@@ -137,6 +138,7 @@ class Generator:
             clean: pieces of a mask, and holes in it, of fewer pixels are removed and filled.
             background: "real" for pictures that are, outside their masks, the photographs they started from.
             strength: how much noise a photograph starts from then, as a share of the schedule.
+            shape: "network" for its squares, "photograph" for the proportions of the photographs that were fitted to it.
             min_area: a mask of fewer pixels is made again.
             min_agreement: a pair whose last steps' masks have a smaller IoU is made again.
             max_area: a mask above this share of the image is made again.
@@ -158,6 +160,7 @@ class Generator:
             clean=clean,
             background=background,
             strength=strength,
+            shape=shape,
             min_area=min_area,
             min_agreement=min_agreement,
             max_area=max_area,
@@ -176,6 +179,7 @@ class Generator:
         guidance: float | None = None,
         background: str = "generated",
         strength: float = 1.0,
+        shape: str | None = None,
     ) -> Pairs:
         """Normal images, from the normal prompt, with empty masks: what `seas-gen --normals` writes.
 
@@ -186,7 +190,14 @@ class Generator:
             SettingsError: as `pairs`.
         """
         options = Options(
-            normals=count, seed=seed, batch=batch, steps=steps, guidance=guidance, background=background, strength=strength
+            normals=count,
+            seed=seed,
+            batch=batch,
+            steps=steps,
+            guidance=guidance,
+            background=background,
+            strength=strength,
+            shape=shape,
         )
         settings = resolve(self.bundle.manifest, self.backend.name, options)
         return Pairs(self.batches(settings.normal_plan(), settings.sampling(self.bundle.manifest)))

@@ -62,7 +62,14 @@ def run(request: Request, quiet: bool) -> Summary:
     with api.open(bundle, backend, threads=request.threads, expect=request.expect, log=log) as generator:
         settings = settings.model_copy(update={"backend": generator.backend.name})
         facts, licence = generator.backend.describe(), str(bundle.manifest.provenance.get("licence", ""))
-        record = RunRecord(command=request.command, settings=settings, backend=facts, versions=run_versions(), licence=licence)
+        record = RunRecord(
+            command=request.command,
+            settings=settings,
+            backend=facts,
+            versions=run_versions(),
+            licence=licence,
+            places=settings.places(bundle.manifest),
+        )
         changed = _changes(begun, record) if begun is not None else ""
         made = [_make(generator, Writer(out, record, series), changed, quiet) for series in SERIES]
     return summarise(out, settings, sum(made), time.monotonic() - started)

@@ -94,6 +94,12 @@ class Options:
         "With --background real: how much noise a photograph starts from, as a share of the schedule; less makes small defects.",
         metavar="SHARE",
     )
+    shape: str | None = _option(
+        None,
+        click.Choice(("network", "photograph")),
+        "Of pictures: the network's square, or the proportions of the photographs that were fitted to it (seas-train tune --fit).",
+        show_default="photograph where they were padded, else network",
+    )
     min_area: int | None = _option(
         None,
         click.IntRange(1),

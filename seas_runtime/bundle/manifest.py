@@ -193,7 +193,7 @@ class Place(_Model):
     width and height in pixels, which may reach beyond the photograph.
     """
 
-    file: Annotated[str, Field(min_length=1, max_length=1000)]
+    file: Annotated[str, Field(min_length=1, max_length=4096)]
     size: tuple[Size, Size]
     box: tuple[Offset, Offset, Size, Size]
 

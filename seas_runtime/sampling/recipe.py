@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from seas_runtime.sampling.frame import Frame
 from seas_runtime.sampling.masks import MaskRule
 from seas_runtime.sampling.solver import Table
 
@@ -41,7 +42,8 @@ class Plan:
 class Sampling:
     """How to sample: solver table, guidance (>= 1), last steps that give masks, the rule of each defect type's masks, retries.
 
-    With a `first_step`, pictures keep the background of the photograph they start from, at that step's noise level.
+    With a `first_step`, pictures keep the background of the photograph they start from, at that step's noise level. With a
+    `frame`, they are brought to the shape of a photograph.
     """
 
     table: Table
@@ -50,3 +52,4 @@ class Sampling:
     rules: Mapping[str, MaskRule]
     retries: int
     first_step: int | None = None
+    frame: Frame | None = None

@@ -20,7 +20,7 @@ from seas_runtime.sampling.background import at_latent, blend, edge, grow, paste
 from seas_runtime.sampling.cleaning import clean
 from seas_runtime.sampling.masks import GOOD, Mask, agreement, threshold_mask
 from seas_runtime.sampling.noise import draw_latents
-from seas_runtime.sampling.pairs import NORMAL, Draw, Pair, draw_pair, start_latent
+from seas_runtime.sampling.pairs import NORMAL, Draw, Pair, draw_pair, framed, start_latent
 from seas_runtime.sampling.recipe import Plan, Sampling
 from seas_runtime.sampling.solver import begun_at, step_table
 
@@ -130,7 +130,8 @@ class _Maker:
         for attempt in range(self.sampling.retries + 1):
             normals = len(self.model.conditioning.mean)
             draws = [draw_pair(self.plan, index, attempt, normals) for index in todo]
-            made.update(zip(todo, self._attempt(draws), strict=True))
+            pairs = [framed(pair, self.sampling.frame) for pair in self._attempt(draws)]
+            made.update(zip(todo, pairs, strict=True))
             todo = [index for index in todo if not made[index].good]
             if not todo:
                 break
