@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from seas_runtime import api
 from seas_runtime.backends.registry import BACKENDS, OF_CORE
-from seas_runtime.bundle.reader import read_bundle
+from seas_runtime.bundle.reader import Bundle, read_bundle
 from seas_runtime.dataset.records import RUN, RunRecord, read_record
 from seas_runtime.dataset.series import SERIES
 from seas_runtime.dataset.summary import Summary, summarise
@@ -21,7 +21,7 @@ from seas_runtime.dataset.writer import Writer
 from seas_runtime.errors import OutputError
 from seas_runtime.files import lies_in
 from seas_runtime.options import Options
-from seas_runtime.settings import resolve
+from seas_runtime.settings import Settings, resolve
 from seas_runtime.terminal import shown
 from seas_runtime.versions import run_versions
 
@@ -52,13 +52,9 @@ def run(request: Request, quiet: bool) -> Summary:
     """
     started = time.monotonic()
     log = _silent if quiet else _log
-    bundle = read_bundle(request.engine, request.expect)
-    settings = resolve(bundle.manifest, request.backend, request.options)
-    out = request.out or Path("out") / bundle.manifest.product
-    if lies_in(out, bundle.path):
-        raise OutputError(f"{out}: lies in the bundle {bundle.path}, which must stay as it is; give another --out")
-    begun = _begun(out)
-    backend = _backend(request, begun, log)
+    bundle, settings, out = prepare(request)
+    begun = begun_in(out)
+    backend = chosen_backend(request, begun, log)
     with api.open(bundle, backend, threads=request.threads, expect=request.expect, log=log) as generator:
         settings = settings.model_copy(update={"backend": generator.backend.name})
         facts, licence = generator.backend.describe(), str(bundle.manifest.provenance.get("licence", ""))
@@ -73,6 +69,20 @@ def run(request: Request, quiet: bool) -> Summary:
         changed = _changes(begun, record) if begun is not None else ""
         made = [_make(generator, Writer(out, record, series), changed, quiet) for series in SERIES]
     return summarise(out, settings, sum(made), time.monotonic() - started)
+
+
+def prepare(request: Request) -> tuple[Bundle, Settings, Path]:
+    """The bundle, verified; the settings, but for the backend's name; where the pairs go.
+
+    Raises:
+        SeasError: see the classes of `seas_runtime.errors`.
+    """
+    bundle = read_bundle(request.engine, request.expect)
+    settings = resolve(bundle.manifest, request.backend, request.options)
+    out = request.out or Path("out") / bundle.manifest.product
+    if lies_in(out, bundle.path):
+        raise OutputError(f"{out}: lies in the bundle {bundle.path}, which must stay as it is; give another --out")
+    return bundle, settings, out
 
 
 def _make(generator: api.Generator, writer: Writer, changed: str, quiet: bool) -> int:
@@ -98,7 +108,7 @@ def _todo(writer: Writer) -> Iterator[tuple[int, ...]]:
     yield from writer.todo
 
 
-def _begun(out: Path) -> RunRecord | None:
+def begun_in(out: Path) -> RunRecord | None:
     """The record of a run in `out` that has made something already; the writer judges what cannot be read."""
     try:
         return read_record(out / RUN) if any((out / series.metadata).exists() for series in SERIES) else None
@@ -106,7 +116,7 @@ def _begun(out: Path) -> RunRecord | None:
         return None
 
 
-def _backend(request: Request, begun: RunRecord | None, log: Callable[[str], None]) -> str:
+def chosen_backend(request: Request, begun: RunRecord | None, log: Callable[[str], None]) -> str:
     """The backend asked for; "auto" stays with the one a run was begun with, if it may take that."""
     candidates = BACKENDS if request.expect is None else OF_CORE
     if request.backend == "auto" and begun is not None and (name := begun.settings.backend) in candidates:
