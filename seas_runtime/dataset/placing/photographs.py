@@ -52,7 +52,7 @@ class Photographs:
         if is_plain(name) and (direct := self.folder / PurePosixPath(name)).is_file() and lies_in(direct, self.folder):
             return direct
         known = [file for file in self._called.get(PurePosixPath(name).name, ()) if lies_in(file, self.folder)]
-        ending = [file for file in known if file.as_posix().endswith(f"/{name}")]
+        ending = [file for file in known if file.absolute().as_posix().endswith("/" + name.lstrip("/"))]
         found = ending or known
         if len(found) == 1:
             return found[0]
