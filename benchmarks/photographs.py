@@ -2,10 +2,10 @@
 
     python -m benchmarks.photographs --work out/photographs
 
-Draws the photographs (JPEG, 4000 x 3000: a brushed plate with scratches and dents), then runs the commands of the README's section one
-after the other, each in a process of its own. Trainings are cut short, on a base of random weights of the tiny geometry; `check
---estimate` says what the whole ones take here. The review is written as a page, since nobody looks, and all pairs are accepted. Saves
-photographs.json and .md.
+Draws the photographs (JPEG, 4000 x 3000: a brushed plate with scratches and dents), then runs the commands of the README's section
+one after the other, each in a process of its own. Trainings are cut short, on a base of random weights of the tiny geometry; `check
+--estimate` says what the whole ones take here. The review is written as a page, since nobody looks, and all pairs are accepted.
+Saves photographs.json and .md.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def commands() -> list[str]:
 
 
 def draw(root: Path, size: tuple[int, int], each: int, normals: int) -> None:
-    """Photographs (JPEG) of this (width, height): `each` of both types in root/valve with LabelMe JSON, normal ones in root/good."""
+    """Photographs (JPEG) of this (width, height): in root/valve `each` of both types with LabelMe JSON, in root/good normal."""
     (root / "valve").mkdir(parents=True)
     (root / "good").mkdir()
     chance = np.random.default_rng(0)
@@ -93,12 +93,9 @@ def _scratch(size: tuple[int, int], chance: np.random.Generator) -> list[list[fl
 
 def _dent(size: tuple[int, int], chance: np.random.Generator) -> list[list[float]]:
     radius, middle = size[0] / 30, np.array(size) * chance.uniform(0.2, 0.8, 2)
-    turns = np.linspace(0, 2 * np.pi, 24, endpoint=False)
-    radii = radius * chance.uniform(0.8, 1.2, 24)
-    return [
-        [round(float(middle[0] + r * np.cos(t)), 1), round(float(middle[1] + r * np.sin(t)), 1)]
-        for t, r in zip(turns, radii, strict=True)
-    ]
+    turns, radii = np.linspace(0, 2 * np.pi, 24, endpoint=False), radius * chance.uniform(0.8, 1.2, 24)
+    points = middle + radii[:, None] * np.stack((np.cos(turns), np.sin(turns)), axis=1)
+    return [[round(float(x), 1), round(float(y), 1)] for x, y in points]
 
 
 def in_process(words: Sequence[str], where: Path) -> str:
@@ -155,16 +152,14 @@ def _table(steps: Sequence[Step], facts: dict[str, object]) -> str:
     lines = ["# Photographs to reviewed COCO pairs", "", "`python -m benchmarks.photographs`", ""]
     lines += [*common.listed(facts, "photographs", "machine", "versions", "commit"), "", "| command | seconds |", "|---|---:|"]
     lines += [f"| `{step.command}` | {step.seconds:.1f} |" for step in steps]
-    return "\n".join(
-        [
-            *lines,
-            "",
-            "Trainings are cut to 20 steps; `check --estimate` said of the whole ones here:",
-            "",
-            f"> {facts['estimate']}",
-            "",
-        ]
-    )
+    lines += [
+        "",
+        "Trainings are cut to 20 steps; `check --estimate` said of the whole ones here:",
+        "",
+        f"> {facts['estimate']}",
+        "",
+    ]
+    return "\n".join(lines)
 
 
 @click.command()

@@ -19,7 +19,7 @@ from seas_runtime.bundle.manifest import Place
 from seas_runtime.dataset.importers.pixels import read as read_picture
 from seas_runtime.dataset.importers.pixels import rgb
 from seas_runtime.dataset.importers.records import BrokenError
-from seas_runtime.dataset.importers.writing import png, require_new
+from seas_runtime.dataset.importers.writing import png
 from seas_runtime.dataset.lines import PlacedFacts, first_fault
 from seas_runtime.dataset.pictures import pixels_of
 from seas_runtime.dataset.placing.photographs import Photographs
@@ -94,7 +94,7 @@ def place(data: GeneratedSet, folder: Path, into: Path, step: Callable[[int], ob
         DataError: The run does not say where its pictures lie, a photograph is not there or has another size, a file is damaged.
         OutputError: `into` holds something, or cannot be written.
     """
-    require_new(into)
+    _require_new(into)
     facts, text = _facts(data.out)
     jobs = list(_jobs(data, facts, Photographs(folder)))
     with _explained(into), replaced(into) as root:
@@ -185,6 +185,13 @@ def _facts(out: Path) -> tuple[PlacedFacts, bytes]:
             "tune, export and generate again"
         )
     return facts, text
+
+
+def _require_new(into: Path) -> None:
+    with _explained(into):
+        if into.exists() and (not into.is_dir() or any(into.iterdir())):
+            what = "holds files" if into.is_dir() else "is a file"
+            raise OutputError(f"{into}: {what}, expected a new or empty folder; give another --into")
 
 
 @contextmanager

@@ -225,3 +225,15 @@ def test_refusals_in_one_line_leave_nothing(spoil, said, out, tmp_path):
 def test_folders_that_are_none(out, tmp_path):
     assert "no such folder" in call("place", out, "--on", tmp_path / "none", "--into", tmp_path / "whole", code=3)
     assert "expected a new or empty folder" in call("place", out, "--on", tmp_path / "photos", "--into", out, code=5)
+
+
+def test_names_with_escapes_do_not_reach_the_terminal(out, tmp_path):
+    out = out.rename(tmp_path / "out\x1b[2J")
+    for words in (
+        ("place", out, "--on", tmp_path / "photos", "--into", tmp_path / "whole\x07"),
+        ("export", out, "--to", "coco", "--into", tmp_path / "to\x1b[31m"),
+        ("review", out, "--static", tmp_path / "\x07.html"),
+    ):
+        said = call(*words)
+        assert not {"\x1b", "\x07"} & set(said)
+        assert "\\x" in said
