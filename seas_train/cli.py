@@ -159,6 +159,7 @@ def tune(*, source: Source, base: str, out: Path, licence: str, estimate: bool, 
         return click.echo(f"already done: the run {out}")
     with output(out, "tune"), stopwatch(f"tuned {product.name} ({len(product.defects)} types) into {out}"):
         train(product, base, out, settings, provenance, say)
+        source.remember(out)
     return None
 
 
@@ -168,12 +169,13 @@ def tune(*, source: Source, base: str, out: Path, licence: str, estimate: bool, 
 @ESTIMATE
 @settings_options(MaskSettings)
 def masks(run: Path, source: Source, *, estimate: bool, settings: MaskSettings) -> None:
-    """Train the mask branch of a fine-tuned RUN on the DATA it was tuned on."""
+    """Train the mask branch of a fine-tuned RUN on the DATA it was tuned on, which the run remembers."""
     hush()
     from seas_train import run_folder
     from seas_train.masks import train
 
     facts = run_folder.load_facts(run)
+    source = source.or_remembered(run)
     if estimate:
         from seas_train import estimates
 

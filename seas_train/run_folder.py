@@ -6,6 +6,7 @@ RUN/tokens.safetensors     `rows` (tokens, D): the learned token rows
 RUN/normals.safetensors    `mean`, `std` (P, C, h, w): scaled latent posterior of the normal images
 RUN/photographs/           000.png and so on: the same normal images, RGB, of the model's side
 RUN/rmp/                   config.json and model.safetensors of the mask branch, once trained
+RUN/source.json            where the images lay on this machine, for the next command
 RUN/log.jsonl              a line per logged step
 RUN/tensorboard/           scalars and sample grids, where they were asked for
 RUN/checkpoint/            state of an unfinished stage

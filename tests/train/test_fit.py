@@ -127,3 +127,29 @@ def test_a_run_of_before_reads_as_it_did(photographs: Path, base: Path, tmp_path
     assert (facts.fit, facts.photograph, facts.places) == ("stretch", None, ())
     assert "already done" in call(*tune).output
     assert "already done" in call(*tune, "--fit", "stretch").output
+
+
+def test_a_run_remembers_three_folders_and_a_name(photographs: Path, base: Path, tmp_path: Path, monkeypatch) -> None:
+    folders = {"anomalies": "test", "masks": "ground_truth", "normals": "train/good"}
+    words = [word for name, place in folders.items() for word in (f"--{name}", photographs / place)]
+    out = tmp_path / "run"
+    result = call("tune", *words, "--name", "ventil", "--base", base, "--out", out, "--shots", 2, *WORDS, "--fit", "stretch")
+    assert result.exit_code == 0, result.output
+    assert run_folder.load_facts(out).product == "ventil"
+    monkeypatch.chdir(tmp_path)  # the paths do not hang on where one stands
+    result = call("masks", "run", *SMALL)
+    assert result.exit_code == 0, result.output
+    assert (out / "rmp/config.json").is_file()
+
+
+def test_a_run_that_remembers_nothing_asks(photographs: Path, base: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    call("tune", photographs, "--base", base, "--out", out, "--shots", 2, *WORDS, "--fit", "stretch")
+    (out / "source.json").write_text("{")
+    result = call("masks", out, *SMALL)
+    assert result.exit_code == 3
+    assert "source.json: cannot be read" in result.output
+    (out / "source.json").unlink()
+    result = call("masks", out, *SMALL)
+    assert result.exit_code == 2
+    assert "expected the folder DATA or all of --anomalies, --masks and --normals" in result.output
