@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 import shlex
 import shutil
 import subprocess
@@ -40,10 +41,11 @@ TYPES = ("dent", "scratch")
 
 @dataclass(frozen=True)
 class Step:
-    """A command, the seconds it took, and the last line that it said."""
+    """A command, the seconds it took by the clock and of processors, and the last line that it said."""
 
     command: str
     seconds: float
+    processor: float
     said: str
 
 
@@ -125,10 +127,16 @@ def walk(work: Path, short: dict[str, list[str]], run: Callable[[Sequence[str], 
             words += more if command.startswith(begin) else []
         if command.startswith("seas-data place"):
             _accept_all(work / words[2])
-        began = time.perf_counter()
+        began, before = time.perf_counter(), _of_children()
         said = run(words, work)
-        steps.append(Step(command, time.perf_counter() - began, said))
+        steps.append(Step(command, time.perf_counter() - began, _of_children() - before, said))
     return steps
+
+
+def _of_children() -> float:
+    """Processor seconds of all processes that were started and have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _accept_all(out: Path) -> None:
@@ -150,8 +158,13 @@ def _base(folder: Path) -> None:
 
 def _table(steps: Sequence[Step], facts: dict[str, object]) -> str:
     lines = ["# Photographs to reviewed COCO pairs", "", "`python -m benchmarks.photographs`", ""]
-    lines += [*common.listed(facts, "photographs", "machine", "versions", "commit"), "", "| command | seconds |", "|---|---:|"]
-    lines += [f"| `{step.command}` | {step.seconds:.1f} |" for step in steps]
+    lines += [
+        *common.listed(facts, "photographs", "machine", "versions", "commit"),
+        "",
+        "| command | seconds | of processors |",
+        "|---|---:|---:|",
+    ]
+    lines += [f"| `{step.command}` | {step.seconds:.1f} | {step.processor:.1f} |" for step in steps]
     lines += [
         "",
         "Trainings are cut to 20 steps; `check --estimate` said of the whole ones here:",
@@ -168,14 +181,15 @@ def _table(steps: Sequence[Step], facts: dict[str, object]) -> str:
 )
 @click.option("--each", type=click.IntRange(1), default=8, show_default=True, help="Photographs of each of two types.")
 @click.option("--normals", type=click.IntRange(2), default=8, show_default=True, help="Normal photographs.")
-def main(work: Path, each: int, normals: int) -> None:
+@click.option("--pairs", type=click.IntRange(1), default=10, show_default=True, help="Pairs of each type.")
+def main(work: Path, each: int, normals: int, pairs: int) -> None:
     """Time every command from photographs to reviewed pairs."""
     shutil.rmtree(work, ignore_errors=True)
     draw(work / "photos", (4000, 3000), each, normals)
     _base(work / "bases/small")
-    steps = walk(work, SHORT)
+    steps = walk(work, {**SHORT, "seas-gen": [*SHORT["seas-gen"], "--per-type", str(pairs)]})
     estimate = next(step.said for step in steps if "--estimate" in step.command)
-    drawn = f"{2 * each} with an anomaly, {normals} normal, 4000 x 3000 pixels, JPEG"
+    drawn = f"{2 * each} with an anomaly, {normals} normal, 4000 x 3000 pixels, JPEG; {2 * pairs} pairs are made"
     facts: dict[str, object] = {"photographs": drawn, "estimate": estimate, **common.machine()}
     common.save(common.RESULTS / "photographs", {**facts, "steps": [asdict(step) for step in steps]}, _table(steps, facts))
 
