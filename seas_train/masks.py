@@ -23,7 +23,7 @@ from seas_train.data.layouts import Product, Record
 from seas_train.losses import at_least_single, focal_loss
 from seas_train.models import components, taps
 from seas_train.models.rmp import RefinedMaskPredictor, RmpConfig
-from seas_train.run_folder import Run
+from seas_train.run_folder import Calibration, Run
 from seas_train.training import batches, checkpoint, compute, loop, tensorboard
 from seas_train.training.batches import Batch, Drawn, Draws, sample_batch
 from seas_train.training.compute import Encoder
@@ -139,7 +139,7 @@ def train(folder: Path, product: Product, settings: MaskSettings) -> None:
     loop.run(begun.stage)
     if not begun.stage.machine.main:
         return
-    frozen, known = begun.frozen, {}
+    frozen, known = begun.frozen, dict[str, Calibration]()
     if settings.calibrate != "off":
         known = calibrate(dataclasses.replace(frozen, rmp=begun.rmp), begun.anomalies, settings.calibrate)
     run_folder.save_masks(folder, frozen.facts.model_copy(update={"masks": settings, "calibration": known}), begun.rmp)

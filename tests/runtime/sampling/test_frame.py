@@ -127,3 +127,9 @@ def test_a_bundle_of_before_makes_squares_and_says_what_it_does_not_know(bundle,
         resolve(bundle.manifest, "cpu", Options(count=1, shape="photograph"))
     gen("--count", 1)
     assert "places" not in json.loads((tmp_path / "out/run.json").read_text())
+
+
+def test_inspecting_says_how_photographs_were_fitted(fitted):
+    from seas_runtime.doctor import describe_bundle
+
+    assert "fit         pad, of photographs of 400 x 300" in list(describe_bundle(fitted("pad")))
