@@ -5,7 +5,8 @@
 Draws the photographs (JPEG, 4000 x 3000: a brushed plate with scratches and dents), then runs the commands of the README's section
 one after the other, each in a process of its own. Trainings are cut short, on a base of random weights of the tiny geometry; `check
 --estimate` says what the whole ones take here. The review is written as a page, since nobody looks, and all pairs are accepted.
-Saves photographs.json and .md.
+With `--engine engines/bottle.plan` nothing is trained or exported: a copy of that bundle stands in, which takes tiles of the normal
+photographs for its own. Saves photographs.json and .md.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from benchmarks import common
+from seas_runtime.bundle.reader import read_bundle, write_manifest
 
 README = Path(__file__).parents[1] / "README.md"
 SECTION = "### From photographs to reviewed COCO pairs"
@@ -37,6 +39,7 @@ SHORT = {
 }
 """What is added to commands, so that a figure takes minutes and needs nobody."""
 TYPES = ("dent", "scratch")
+TRAINING = ("seas-train tune", "seas-train masks", "seas-export")
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,13 @@ def draw(root: Path, size: tuple[int, int], each: int, normals: int) -> None:
         pen.polygon([tuple(point) for point in outline], fill=(60, 52, 50) if title == "scratch" else (150, 140, 130))
         picture.save(root / f"valve/p{number:03}.jpg", quality=92)
         shape = {"label": title, "points": outline, "shape_type": "polygon", "flags": {}}
-        fields = {"version": "5.4.1", "flags": {}, "shapes": [shape], "imagePath": f"p{number:03}.jpg", "imageData": None}
+        fields: dict[str, object] = {
+            "version": "5.4.1",
+            "flags": {},
+            "shapes": [shape],
+            "imagePath": f"p{number:03}.jpg",
+            "imageData": None,
+        }
         text = json.dumps(fields | {"imageWidth": size[0], "imageHeight": size[1]})
         (root / f"valve/p{number:03}.json").write_text(text, encoding="utf-8")
 
@@ -112,16 +121,24 @@ def in_process(words: Sequence[str], where: Path) -> str:
     return (done.stdout.strip().splitlines() or [""])[-1]
 
 
-def walk(work: Path, short: dict[str, list[str]], run: Callable[[Sequence[str], Path], str] = in_process) -> list[Step]:
+def walk(
+    work: Path,
+    short: dict[str, list[str]],
+    run: Callable[[Sequence[str], Path], str] = in_process,
+    without: tuple[str, ...] = (),
+) -> list[Step]:
     """Run the section's commands in a folder that holds photos/ and bases/small.
 
     Args:
         work: The folder.
         short: What is added to commands, by their beginning.
         run: Runs one command in a folder.
+        without: Beginnings of commands that are left out.
     """
     steps = []
     for command in commands():
+        if command.startswith(without):
+            continue
         words = shlex.split(command)
         for begin, more in short.items():
             words += more if command.startswith(begin) else []
@@ -156,6 +173,28 @@ def _base(folder: Path) -> None:
     components.build(components.GEOMETRIES["tiny"], ["a valve", *(f"a valve with {title}" for title in TYPES)]).save(folder)
 
 
+def stand_in(engine: Path, photos: Path, plan: Path) -> None:
+    """A copy of a bundle whose normal images are tiles of photographs, for `--background real` and `seas-data place`."""
+    bundle = read_bundle(engine)
+    side, chance = bundle.manifest.geometry.image_size, np.random.default_rng(1)
+    files = sorted((photos / "good").iterdir())
+    pictures = [Image.open(file).convert("RGB") for file in files]
+    shutil.copytree(engine, plan, ignore=shutil.ignore_patterns("manifest.json", "engines"))
+    (plan / "photographs").mkdir()
+    places, names = [], []
+    for number in range(len(bundle.conditioning.mean)):
+        which = number % len(files)
+        size = pictures[which].size
+        left, top = (int(chance.integers(0, length - side + 1)) for length in size)
+        names.append(f"photographs/{number:03}.png")
+        pictures[which].crop((left, top, left + side, top + side)).save(plan / names[-1])
+        places.append({"file": f"photos/good/{files[which].name}", "size": size, "box": (left, top, side, side)})
+    fields = json.loads((engine / "manifest.json").read_text(encoding="utf-8"))
+    fields = {key: value for key, value in fields.items() if key not in ("format", "files", "digest")}
+    fitting = {"fit": "tile", "photograph": pictures[0].size}
+    write_manifest(plan, {**fields, "fitting": fitting, "places": places, "photographs": names})
+
+
 def _table(steps: Sequence[Step], facts: dict[str, object]) -> str:
     lines = ["# Photographs to reviewed COCO pairs", "", "`python -m benchmarks.photographs`", ""]
     lines += [
@@ -165,13 +204,7 @@ def _table(steps: Sequence[Step], facts: dict[str, object]) -> str:
         "|---|---:|---:|",
     ]
     lines += [f"| `{step.command}` | {step.seconds:.1f} | {step.processor:.1f} |" for step in steps]
-    lines += [
-        "",
-        "Trainings are cut to 20 steps; `check --estimate` said of the whole ones here:",
-        "",
-        f"> {facts['estimate']}",
-        "",
-    ]
+    lines += ["", f"{facts['trainings']} `check --estimate` said of the whole ones here:", "", f"> {facts['estimate']}", ""]
     return "\n".join(lines)
 
 
@@ -182,15 +215,20 @@ def _table(steps: Sequence[Step], facts: dict[str, object]) -> str:
 @click.option("--each", type=click.IntRange(1), default=8, show_default=True, help="Photographs of each of two types.")
 @click.option("--normals", type=click.IntRange(2), default=8, show_default=True, help="Normal photographs.")
 @click.option("--pairs", type=click.IntRange(1), default=10, show_default=True, help="Pairs of each type.")
-def main(work: Path, each: int, normals: int, pairs: int) -> None:
+@click.option("--engine", type=click.Path(path_type=Path), metavar="NAME.plan", help="Stands in for training and export.")
+def main(work: Path, each: int, normals: int, pairs: int, engine: Path | None) -> None:
     """Time every command from photographs to reviewed pairs."""
     shutil.rmtree(work, ignore_errors=True)
     draw(work / "photos", (4000, 3000), each, normals)
     _base(work / "bases/small")
-    steps = walk(work, {**SHORT, "seas-gen": [*SHORT["seas-gen"], "--per-type", str(pairs)]})
+    if engine is not None:
+        stand_in(engine, work / "photos", work / "valve.plan")
+    short = {**SHORT, "seas-gen": [*SHORT["seas-gen"], "--per-type", str(pairs)]}
+    steps = walk(work, short, without=() if engine is None else TRAINING)
     estimate = next(step.said for step in steps if "--estimate" in step.command)
-    drawn = f"{2 * each} with an anomaly, {normals} normal, 4000 x 3000 pixels, JPEG; {2 * pairs} pairs are made"
-    facts: dict[str, object] = {"photographs": drawn, "estimate": estimate, **common.machine()}
+    drawn = f"{2 * each} with an anomaly, {normals} normal, 4000 x 3000 pixels, JPEG; {pairs} pairs of each type are made"
+    trainings = "Trainings are cut to 20 steps." if engine is None else f"Nothing is trained or exported: {engine} stands in."
+    facts: dict[str, object] = {"photographs": drawn, "estimate": estimate, "trainings": trainings, **common.machine()}
     common.save(common.RESULTS / "photographs", {**facts, "steps": [asdict(step) for step in steps]}, _table(steps, facts))
 
 
