@@ -1,4 +1,7 @@
-"""The README's road from photographs with LabelMe JSON to reviewed COCO pairs, at a small size."""
+"""The README's road from photographs with LabelMe JSON to reviewed COCO pairs, at a small size.
+
+Tracing graphs takes most of an export and has tests of its own: here the bundle takes those of another run of the same sizes.
+"""
 
 import json
 import shutil
@@ -10,8 +13,10 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from benchmarks import photographs
+from seas_export import bundle, conditioning
 from seas_export import cli as export
 from seas_runtime import cli as runtime
+from seas_runtime.bundle.reader import write_manifest
 from seas_runtime.dataset.cli import data
 from seas_train import cli as train
 from seas_train import run_folder
@@ -30,6 +35,22 @@ SHORT = {
 SIZE = (180, 120)
 
 
+def filling(plan):
+    """What stands for the export's middle part: the graphs of a bundle, and everything else of the run."""
+
+    def fill(run, facts, folder, settings, _progress):
+        for file in (*plan.glob("*.onnx"), plan / "weights.bin"):
+            shutil.copy(file, folder)
+        conditioning.write(run, folder, settings.half)
+        for picture in facts.photographs:
+            (folder / picture).parent.mkdir(exist_ok=True)
+            shutil.copy(run.folder / picture, folder / picture)
+        held = json.loads((plan / "manifest.json").read_text())
+        return write_manifest(folder, {**facts.model_dump(), **{name: held[name] for name in ("graphs", "half", "parity")}})
+
+    return fill
+
+
 def in_this_process(words, where):
     result = CliRunner().invoke(PROGRAMS[words[0]], list(words[1:]))
     assert result.exit_code == 0, (words, result.output, result.exception)
@@ -37,7 +58,7 @@ def in_this_process(words, where):
 
 
 @pytest.fixture(scope="module")
-def walked(base, tmp_path_factory):
+def walked(base, plan, tmp_path_factory):
     """The folder after all commands, and what each of them said."""
     work = tmp_path_factory.mktemp("walk")
     photographs.draw(work / "photos", SIZE, each=3, normals=3)
@@ -45,6 +66,7 @@ def walked(base, tmp_path_factory):
     shutil.copytree(base, work / "bases/small")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(work)
+        patch.setattr(bundle, "_fill", filling(plan))
         steps = photographs.walk(work, SHORT, in_this_process)
     return work, {step.command: step.said for step in steps}
 
