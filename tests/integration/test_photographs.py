@@ -30,7 +30,7 @@ SHORT = {
         *("--calibrate", "off"),
     ],
     "seas-export": ["--steps", "3"],
-    "seas-gen": [*photographs.SHORT["seas-gen"], "--backend", "cpu", "--threads", "1"],
+    "seas-gen": [*photographs.SHORT["seas-gen"], "--threshold", "0.45", "--backend", "cpu", "--threads", "1"],
 }
 SIZE = (180, 120)
 
