@@ -178,6 +178,8 @@ def _facts(run: Run, settings: ExportSettings) -> Facts:
         },
         "photographs": photographs,
         "composites": settings.composites or None,
+        "fitting": {"fit": facts.fit, "photograph": facts.photograph} if facts.photograph else None,
+        "places": [place.model_dump() for place in facts.places] or None,
         "start": {"signal": facts.tune.signal, "noise": facts.tune.noise},
         "defaults": settings.defaults,
         "provenance": {

@@ -114,6 +114,7 @@ class Generator:
         background: str = "generated",
         init: str = "normal",
         strength: float | None = None,
+        shape: str | None = None,
         min_area: int | None = None,
         min_agreement: float | None = None,
         max_area: float = 0.8,
@@ -139,6 +140,7 @@ class Generator:
             background: "real" for pictures that are, outside their masks, the photographs they started from.
             init: "composite" to start from normal images with a training anomaly placed on them.
             strength: how much noise a photograph or composite starts with, as a share of the schedule; None: 1 and 0.6.
+            shape: "network" for its squares, "photograph" for the proportions of the photographs that were fitted to it.
             min_area: a mask of fewer pixels is made again.
             min_agreement: a pair whose last steps' masks have a smaller IoU is made again.
             max_area: a mask above this share of the image is made again.
@@ -161,6 +163,7 @@ class Generator:
             background=background,
             init=init,
             strength=strength,
+            shape=shape,
             min_area=min_area,
             min_agreement=min_agreement,
             max_area=max_area,
@@ -179,6 +182,7 @@ class Generator:
         guidance: float | None = None,
         background: str = "generated",
         strength: float | None = None,
+        shape: str | None = None,
     ) -> Pairs:
         """Normal images, from the normal prompt, with empty masks: what `seas-gen --normals` writes.
 
@@ -189,7 +193,14 @@ class Generator:
             SettingsError: as `pairs`.
         """
         options = Options(
-            normals=count, seed=seed, batch=batch, steps=steps, guidance=guidance, background=background, strength=strength
+            normals=count,
+            seed=seed,
+            batch=batch,
+            steps=steps,
+            guidance=guidance,
+            background=background,
+            strength=strength,
+            shape=shape,
         )
         settings = resolve(self.bundle.manifest, self.backend.name, options)
         return Pairs(self.batches(settings.normal_plan(), settings.sampling(self.bundle.manifest)))

@@ -114,13 +114,7 @@ Exit codes: 0 done, 2 usage, 3 bad bundle, 4 engine not usable, 5 output problem
     context_settings={"show_default": True, "max_content_width": 100},
 )
 @click.option("--engine", type=BUNDLE, required=True, metavar="NAME.plan", help="The bundle to generate from.")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    show_default="out/<product>",
-    help="Where the data set goes (MVTec AD layout).",
-)
+@click.option("--out", type=BUNDLE, metavar="DIR", show_default="out/<product>", help="Where the data set goes (MVTec AD layout).")
 @options.command_line
 @click.option(
     "--backend",
@@ -157,6 +151,8 @@ Exit codes: 0 done, 2 usage, 3 bad bundle, 4 engine not usable, 5 output problem
     metavar="FORMAT[,FORMAT...]",
     help="Also export all pairs, to OUT-FORMAT beside OUT: coco, yolo and others of seas-data export.",
 )
+@click.option("--estimate", is_flag=True, help="Say pairs a second, time, memory and disk from a few batches; write nothing.")
+@click.option("--dry-run", is_flag=True, help="Say what would be made and where; make and write nothing.")
 @click.option("--quiet", is_flag=True, help="No progress bar, no summary, no word on what auto takes.")
 @VERSION
 @click.pass_context
@@ -175,22 +171,29 @@ def generate(
     ray_gpus: float,
     sheet: bool,
     also: list[str],
+    estimate: bool,
+    dry_run: bool,
     quiet: bool,
     **asked: Any,
 ) -> None:
     """Generate pairs of anomaly images and masks from a bundle, and normal images."""
+    from seas_runtime import forecast
     from seas_runtime.generate import Request, run
 
     if asked["per_tar"] and (sheet or also):
         raise SettingsError("--per-tar found with --sheet or --also, which read single pictures; leave one of them out")
-    command, pool = ["seas-gen", *ctx.meta["words"]], None
+    pool = None
     if ray is not None:
         from seas_runtime.cluster import Pool
 
         pool = Pool(ray, ray_workers, ray_cores, ray_gpus)
     elif ray_workers or ray_cores != 1 or ray_gpus:
         raise SettingsError("--ray-workers, --ray-cores or --ray-gpus found without --ray; add --ray")
-    summary = run(Request(engine, out, backend, threads, expect, command, options.Options(**asked), pool), quiet)
+    request = Request(engine, out, backend, threads, expect, ["seas-gen", *ctx.meta["words"]], options.Options(**asked), pool)
+    if estimate or dry_run:
+        click.echo(shown_lines((forecast.estimate if estimate else forecast.dry_run)(request)))
+        return
+    summary = run(request, quiet)
     if not quiet:
         click.echo(shown(summary.line()))
     if sheet and summary.types:

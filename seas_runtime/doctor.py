@@ -29,6 +29,8 @@ def describe_bundle(bundle: Bundle) -> Iterator[str]:
     yield f"latents     {geometry.latent_channels} x {geometry.latent_size} x {geometry.latent_size}"
     composites = f", {manifest.composites} composites of each type" if manifest.composites else ""
     yield f"normals     {len(bundle.conditioning.mean)}, {len(manifest.photographs or ()) or 'no'} photographs{composites}"
+    if (fitting := manifest.fitting) is not None:
+        yield f"fit         {fitting.fit}, of photographs of {fitting.photograph[0]} x {fitting.photograph[1]}"
     yield f"schedule    {_pairs(manifest.schedule.model_dump())}"
     yield f"start       {_pairs(start.model_dump())}"
     yield f"defaults    {_pairs(defaults.model_dump())}"

@@ -23,7 +23,7 @@ from seas_runtime.dataset.writer import Writer
 from seas_runtime.errors import OutputError
 from seas_runtime.files import lies_in
 from seas_runtime.options import Options
-from seas_runtime.settings import resolve
+from seas_runtime.settings import Settings, resolve
 from seas_runtime.terminal import shown
 from seas_runtime.versions import run_versions
 
@@ -55,20 +55,37 @@ def run(request: Request, quiet: bool) -> Summary:
     """
     started = time.monotonic()
     log = _silent if quiet else _log
+    bundle, settings, out = prepare(request)
+    begun = begun_in(out)
+    backend = chosen_backend(request, begun, log)
+    with _opened(request, bundle, backend, log) as generator:
+        settings = settings.model_copy(update={"backend": generator.backend.name})
+        facts, licence = generator.backend.describe(), str(bundle.manifest.provenance.get("licence", ""))
+        record = RunRecord(
+            command=request.command,
+            settings=settings,
+            backend=facts,
+            versions=run_versions(),
+            licence=licence,
+            places=settings.places(bundle.manifest),
+        )
+        changed = _changes(begun, record) if begun is not None else ""
+        made = [_make(generator, Writer(out, record, series), changed, quiet) for series in SERIES]
+    return summarise(out, settings, sum(made), time.monotonic() - started)
+
+
+def prepare(request: Request) -> tuple[Bundle, Settings, Path]:
+    """The bundle, verified; the settings, but for the backend's name; where the pairs go.
+
+    Raises:
+        SeasError: see the classes of `seas_runtime.errors`.
+    """
     bundle = read_bundle(request.engine, request.expect)
     settings = resolve(bundle.manifest, request.backend, request.options)
     out = folder_of(request.out or Path("out") / bundle.manifest.product, settings.shard)
     if lies_in(out, bundle.path):
         raise OutputError(f"{out}: lies in the bundle {bundle.path}, which must stay as it is; give another --out")
-    begun = _begun(out)
-    backend = _backend(request, begun, log)
-    with _opened(request, bundle, backend, log) as generator:
-        settings = settings.model_copy(update={"backend": generator.backend.name})
-        facts, licence = generator.backend.describe(), str(bundle.manifest.provenance.get("licence", ""))
-        record = RunRecord(command=request.command, settings=settings, backend=facts, versions=run_versions(), licence=licence)
-        changed = _changes(begun, record) if begun is not None else ""
-        made = [_make(generator, Writer(out, record, series), changed, quiet) for series in SERIES]
-    return summarise(out, settings, sum(made), time.monotonic() - started)
+    return bundle, settings, out
 
 
 def _opened(request: Request, bundle: Bundle, backend: str, log: Callable[[str], None]) -> api.Generator | Cluster:
@@ -101,7 +118,7 @@ def _todo(writer: Writer) -> Iterator[tuple[int, ...]]:
     yield from writer.todo
 
 
-def _begun(out: Path) -> RunRecord | None:
+def begun_in(out: Path) -> RunRecord | None:
     """The record of a run in `out` that has made something already; the writer judges what cannot be read."""
     try:
         return read_record(out / RUN) if any((out / series.metadata).exists() for series in SERIES) else None
@@ -109,7 +126,7 @@ def _begun(out: Path) -> RunRecord | None:
         return None
 
 
-def _backend(request: Request, begun: RunRecord | None, log: Callable[[str], None]) -> str:
+def chosen_backend(request: Request, begun: RunRecord | None, log: Callable[[str], None]) -> str:
     """The backend asked for; "auto" stays with the one a run was begun with, if it may take that."""
     candidates = BACKENDS if request.expect is None else OF_CORE
     if request.backend == "auto" and begun is not None and (name := begun.settings.backend) in candidates:

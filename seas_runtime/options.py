@@ -107,6 +107,12 @@ class Options:
         metavar="SHARE",
         show_default="0.6 of a composite, else 1",
     )
+    shape: str | None = _option(
+        None,
+        click.Choice(("network", "photograph")),
+        "Of pictures: the network's square, or the proportions of the photographs that were fitted to it (seas-train tune --fit).",
+        show_default="photograph where they were padded, else network",
+    )
     min_area: int | None = _option(
         None,
         click.IntRange(1),

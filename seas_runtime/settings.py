@@ -8,10 +8,11 @@ from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
-from seas_runtime.bundle.manifest import DefectName, FolderName, Manifest
+from seas_runtime.bundle.manifest import DefectName, FolderName, Manifest, Place
 from seas_runtime.errors import SettingsError
 from seas_runtime.options import SEED_BELOW, Options
 from seas_runtime.sampling.background import first_step
+from seas_runtime.sampling.frame import Frame, frame_of, placed
 from seas_runtime.sampling.masks import Gate, MaskRule
 from seas_runtime.sampling.pairs import NORMAL, NORMALS_FROM
 from seas_runtime.sampling.recipe import Plan, Sampling
@@ -51,6 +52,7 @@ class Settings(BaseModel):
     background: Literal["generated", "real"] = "generated"
     init: Literal["normal", "composite"] = "normal"
     strength: Annotated[float, Field(gt=0, le=1)] = 1.0
+    shape: Literal["network", "photograph"] = "network"
     min_area: Area | dict[DefectName, Area]
     min_agreement: Overlap | dict[DefectName, Overlap] = 0.0
     max_area: Annotated[float, Field(gt=0, le=1)]
@@ -77,7 +79,19 @@ class Settings(BaseModel):
         real, composite = self.background == "real", self.init == "composite"
         first = first_step(table, self.strength) if real or composite else None
         rules = {name: self._rule(name) for name in self.defects}
-        return Sampling(table, self.guidance, self.mask_steps, rules, self.retries, first, composite, real)
+        frame = self.frame(manifest)
+        return Sampling(table, self.guidance, self.mask_steps, rules, self.retries, first, composite, real, frame)
+
+    def frame(self, manifest: Manifest) -> Frame | None:
+        """What of the network's square is written; None for all of it."""
+        if self.shape == "network" or manifest.fitting is None:
+            return None
+        return frame_of(manifest.fitting, manifest.geometry.image_size)
+
+    def places(self, manifest: Manifest) -> tuple[Place, ...]:
+        """Where pictures that start from each normal image lie on its photograph; empty where the bundle does not know."""
+        frame, side = self.frame(manifest), manifest.geometry.image_size
+        return tuple(placed(place, frame, side) for place in manifest.places or ())
 
     def _rule(self, defect: str) -> MaskRule:
         gate = Gate(_of(self.min_area, defect), self.max_area, _of(self.min_agreement, defect))
@@ -143,7 +157,7 @@ def resolve(manifest: Manifest, backend: str, options: Options) -> Settings:
     if values["mask_steps"] > steps:
         raise SettingsError(f"--mask-steps {values['mask_steps']} found, at most the {steps} steps expected")
     values["strength"] = _strength(manifest, steps, options)
-    values |= _masking(manifest, options, defects)
+    values |= _masking(manifest, options, defects) | {"shape": _shape(manifest, options)}
     return Settings(product=manifest.product, digest=manifest.digest, backend=backend, **values)
 
 
@@ -169,6 +183,21 @@ def _strength(manifest: Manifest, steps: int, options: Options) -> float:
     strength = options.strength or (COMPOSITE_STRENGTH if composite else 1.0)
     first_step(solver_table(manifest.schedule, steps), strength)
     return strength
+
+
+def _shape(manifest: Manifest, options: Options) -> str:
+    """The shape asked for, else without the bars of what was padded.
+
+    Raises:
+        SettingsError: that of photographs of which the bundle knows nothing.
+    """
+    if options.shape == "photograph" and manifest.fitting is None:
+        raise SettingsError(
+            "--shape photograph needs a bundle that says how photographs were fitted, and this one was made before; tune and "
+            "export again, or leave it out"
+        )
+    padded = manifest.fitting is not None and manifest.fitting.fit == "pad"
+    return options.shape or ("photograph" if padded else "network")
 
 
 def _masking(manifest: Manifest, options: Options, defects: tuple[str, ...]) -> dict[str, object]:

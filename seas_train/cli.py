@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
-import time
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -20,8 +17,22 @@ from seas_runtime.files import write_atomic
 from seas_runtime.sampling.defaults import PAPER
 from seas_runtime.terminal import shown
 from seas_train.config import BaseSettings, MaskSettings, TuneSettings
+from seas_train.data.cli import check, demo_data
 from seas_train.folders import data_source
-from seas_train.options import LICENCE, NOT_STATED, OUT, output, require_same, settings_options, writing
+from seas_train.options import (
+    ESTIMATE,
+    LICENCE,
+    NOT_STATED,
+    OUT,
+    hush,
+    output,
+    require_same,
+    say,
+    settings_options,
+    stopwatch,
+    tell,
+    writing,
+)
 
 if TYPE_CHECKING:
     from seas_train.data.layouts import Product
@@ -73,50 +84,8 @@ def main() -> None:
     """Train a generator of anomaly images and masks: base model, fine-tuning, mask branch."""
 
 
-@main.command("demo-data", epilog="Example: seas-train demo-data out/demo --product tile --per-defect 40")
-@click.argument("out", type=PATH)
-@click.option("--product", default="bottle", metavar="NAME", help="bottle, tile or nut.")
-@click.option("--size", type=int, default=128, metavar="PIXELS", help="Side of the images, 64 to 1024.")
-@click.option("--normals", type=int, default=60, metavar="N", help="Normal images for training.")
-@click.option("--per-defect", type=int, default=20, metavar="N", help="Image-mask pairs of each defect type.")
-@click.option("--test-normals", type=int, default=20, metavar="N", help="Normal images for testing.")
-@click.option("--seed", type=int, default=0, metavar="N", help="Seed of everything drawn.")
-@click.option("--variety", type=float, default=0.0, metavar="X", help="0 one production line, 1 any.")
-def demo_data(out: Path, product: str, size: int, **counts: Any) -> None:
-    """Draw a procedural data set into OUT/PRODUCT (MVTec AD layout)."""
-    from seas_train.data import demo
-
-    with _stopwatch(f"drew {product} into {out / product}"):
-        demo.write(out, product, size, **counts)
-
-
-@main.command(epilog="Example: seas-train check data/VisA/candle --train-share 0.5 --size 256")
-@data_source
-@settings_options(TuneSettings, only=("seed", "normals", "train_share", "split", "shots"))
-@click.option("--size", type=click.IntRange(16, 4096), default=512, metavar="PIXELS", help="Side of the model's images.")
-def check(source: Source, settings: TuneSettings, size: int) -> None:
-    """Look at every file of the product DATA: counts, sizes, mask areas, and all that is wrong (then exit code 3).
-
-    Says which images a training with the same options takes, which files are not read, and which defects it cannot see.
-    """
-    from tqdm import tqdm
-
-    from seas_train.data.advice import advise
-    from seas_train.data.check import inspect
-
-    product = source.scan()
-    count = len(product.normals) + len(product.test_normals) + len(product.anomalies)
-    with tqdm(total=count, unit="image", leave=False, disable=None) as bar:  # None: only on a terminal
-        report = inspect(product, bar.update)
-    told = advise(report, settings, size, source.places())
-    click.echo(f"{product.name} ({product.layout})\n\n{report.table()}\n")
-    for kind, lines in told.items():
-        for line in lines:
-            click.echo(shown(f"{kind}: {line}"))
-    problems, warned = len(told["Problem"]), len(told["Warning"])
-    click.echo(f"problems: {problems}, warnings: {warned}")
-    if problems:
-        raise DataError(f"{product.root}: problems found ({problems}), expected none; fix them and check again")
+main.add_command(demo_data)
+main.add_command(check)
 
 
 @main.command(epilog="Example: seas-train base photographs/tile photographs/nut --out out/base")
@@ -130,14 +99,21 @@ def check(source: Source, settings: TuneSettings, size: int) -> None:
     metavar="N",
     help="Steps of the U-Net after which what it would leave is kept in OUT/marks/STEP, 0 for never.",
 )
+@ESTIMATE
 @settings_options(BaseSettings)
-def base(images: tuple[Path, ...], out: Path, licence: str, keep_every: int, settings: BaseSettings) -> None:
+def base(
+    images: tuple[Path, ...], out: Path, licence: str, keep_every: int, *, estimate: bool, settings: BaseSettings
+) -> None:
     """Train a small base model from scratch on folders of IMAGES, offline.
 
     A product's folder in a layout that `seas-train check` knows gives its normal images (--defects: its anomalies
     too), any other folder all images below it.
     """
-    _hush()
+    hush()
+    if estimate:
+        from seas_train import estimates
+
+        return tell(estimates.of_base(images, settings))
     from seas_train.base.train import train
 
     provenance: dict[str, object] = {"data": [folder.resolve().name for folder in images], "licence": licence}
@@ -146,7 +122,7 @@ def base(images: tuple[Path, ...], out: Path, licence: str, keep_every: int, set
         stated = {**_asked(BaseSettings(), {}), **saved["settings"]}  # an earlier version did not know all of them
         require_same(out, {**stated, **saved["provenance"]}, _asked(settings, provenance))
         return click.echo(f"already done: the base model {out}")
-    with output(out, "base"), _stopwatch(f"trained the base model {out}"):
+    with output(out, "base"), stopwatch(f"trained the base model {out}"):
         train(images, out, settings, provenance, keep_every)
     return None
 
@@ -156,15 +132,20 @@ def base(images: tuple[Path, ...], out: Path, licence: str, keep_every: int, set
 @click.option("--base", required=True, metavar="BASE", help="A base model's folder, or a hub name.")
 @OUT
 @LICENCE
+@ESTIMATE
 @settings_options(TuneSettings)
-def tune(*, source: Source, base: str, out: Path, licence: str, settings: TuneSettings) -> None:
+def tune(*, source: Source, base: str, out: Path, licence: str, estimate: bool, settings: TuneSettings) -> None:
     """Fine-tune a base model on the product in the folder DATA, or in --anomalies, --masks and --normals."""
-    _hush()
+    hush()
     from seas_train import run_folder
     from seas_train.models import components
     from seas_train.tune import train
 
     product = _product(source)
+    if estimate:
+        from seas_train import estimates
+
+        return tell(estimates.of_tune(product, base, settings, say))
     provenance: dict[str, object] = {
         "data": f"{product.name} ({product.layout})",
         "licence": licence,
@@ -172,30 +153,38 @@ def tune(*, source: Source, base: str, out: Path, licence: str, settings: TuneSe
     }
     if (out / "run.json").is_file():
         facts = run_folder.load_facts(out)
-        saved = {**facts.tune.model_dump(mode="json"), **facts.provenance}
-        require_same(out, saved, {**_asked(settings, provenance), "base": components.base_name(base)})
+        saved = {**facts.tune.model_dump(mode="json"), **facts.provenance, "fit": facts.fit}
+        fit = facts.fit if settings.fit == "auto" else settings.fit  # what "auto" chose is said in the run
+        require_same(out, saved, {**_asked(settings, provenance), "base": components.base_name(base), "fit": fit})
         return click.echo(f"already done: the run {out}")
-    with output(out, "tune"), _stopwatch(f"tuned {product.name} ({len(product.defects)} types) into {out}"):
-        train(product, base, out, settings, provenance)
+    with output(out, "tune"), stopwatch(f"tuned {product.name} ({len(product.defects)} types) into {out}"):
+        train(product, base, out, settings, provenance, say)
+        source.remember(out)
     return None
 
 
 @main.command(epilog="Example: seas-train masks out/run data/tile --preset tiny")
 @click.argument("run", type=PATH)
 @data_source
+@ESTIMATE
 @settings_options(MaskSettings)
-def masks(run: Path, source: Source, settings: MaskSettings) -> None:
-    """Train the mask branch of a fine-tuned RUN on the DATA it was tuned on."""
-    _hush()
+def masks(run: Path, source: Source, *, estimate: bool, settings: MaskSettings) -> None:
+    """Train the mask branch of a fine-tuned RUN on the DATA it was tuned on, which the run remembers."""
+    hush()
     from seas_train import run_folder
     from seas_train.masks import train
 
     facts = run_folder.load_facts(run)
+    source = source.or_remembered(run)
+    if estimate:
+        from seas_train import estimates
+
+        return tell(estimates.of_masks(run, _product(source), settings))
     if facts.masks is not None and (run / "rmp" / "config.json").is_file():
         require_same(run / "rmp", facts.masks.model_dump(mode="json"), _asked(settings, {}))
         return click.echo(f"already done: the mask branch {run / 'rmp'}")
     product = _product(source)
-    with writing(run), _stopwatch(f"trained the mask branch {run / 'rmp'}"):
+    with writing(run), stopwatch(f"trained the mask branch {run / 'rmp'}"):
         train(run, product, settings)
     return None
 
@@ -221,7 +210,7 @@ def sample(run: Path, out: Path, defects: tuple[str, ...], **given: Any) -> None
 
     Writes OUT/DEFECT/000000.png and 000000_mask.png, and OUT/sheet.png.
     """
-    _hush()
+    hush()
     from seas_train import run_folder, samples
     from seas_train.reference import SampleSettings
 
@@ -234,7 +223,7 @@ def sample(run: Path, out: Path, defects: tuple[str, ...], **given: Any) -> None
         require_same(out, _read_json(record), asked)
     steps, guidance = given.pop("steps"), given.pop("guidance")
     settings = SampleSettings(steps, guidance, mask_steps=min(PAPER.mask_steps, steps))
-    with output(out, "sample"), _stopwatch(f"sampled {given['count']} pairs into {out}"):
+    with output(out, "sample"), stopwatch(f"sampled {given['count']} pairs into {out}"):
         out.mkdir(parents=True, exist_ok=True)
         write_atomic(record, json.dumps(asked, indent=2) + "\n")
         samples.write(tuned, out, samples.Order(types, **given), settings)
@@ -245,22 +234,6 @@ def _chosen(asked: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:
         if defect not in known:
             raise SettingsError(f"unknown defect type {defect!r}; the run has {', '.join(known)}")
     return tuple(defect for defect in known if defect in asked) or known
-
-
-def _hush() -> None:
-    """Stop the libraries' own progress bars and warnings: they drown ours."""
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    warnings.filterwarnings("ignore", module=r"diffusers|transformers|huggingface_hub|torch")
-    try:
-        from diffusers.utils import logging as diffusers_log
-        from transformers.utils import logging as transformers_log
-    except ModuleNotFoundError as error:
-        raise SettingsError(f'{error.name} is not installed; run pip install ".[train]"') from None
-
-    logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)  # its retries; the error itself is ours to tell
-    for log in (diffusers_log, transformers_log):
-        log.set_verbosity_error()
-        log.disable_progress_bar()
 
 
 def _product(source: Source) -> Product:
@@ -291,10 +264,3 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _asked(settings: BaseSettings | TuneSettings | MaskSettings, more: Mapping[str, Any]) -> dict[str, Any]:
     return {**settings.model_dump(mode="json"), **more}
-
-
-@contextmanager
-def _stopwatch(what: str) -> Iterator[None]:
-    began = time.monotonic()
-    yield
-    click.echo(f"{what} in {time.monotonic() - began:.0f} s")

@@ -66,6 +66,9 @@ class BaseSettings(LoopSettings):
     """demo: as the base of the shipped engine was trained."""
 
     geometry: Literal["tiny", "demo", "sd14"] = Field("tiny", description="Sizes of the networks.")
+    fit: Literal["stretch", "pad", "crop", "tile"] = Field(
+        "stretch", description="How photographs become the model's squares; give tune the same."
+    )
     defects: bool = Field(False, description="Learn from the anomalies of a product too, not only from its normal images.")
     symmetries: int = Field(1, ge=1, le=8, description="Quarter-turned and flipped views of each image to learn from.")
     vae_steps: int = Field(4000, ge=1, description="Steps of the autoencoder.")
@@ -111,8 +114,9 @@ class TuneSettings(FineSettings):
     """`seas-train tune`: separation and sharing fine-tuning (paper sec. 3.2)."""
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "paper": {},
+        "paper": {"fit": "stretch"},
         "published": {
+            "fit": "stretch",
             "prompt": "a {ob} with {df}",
             "df_separator": " ",
             "attention": "published",
@@ -121,6 +125,7 @@ class TuneSettings(FineSettings):
         },
         "tiny": {"unet_lr": 1e-4, "embedding_lr": 1e-2, "steps_per_type": 400},
         "demo": {
+            "fit": "stretch",
             "init_anomaly": "{defect}",  # a prompt close to the base's captions
             "df_separator": " ",
             "unet_lr": 4e-5,
@@ -130,6 +135,11 @@ class TuneSettings(FineSettings):
     }
     """published: as the authors' code; tiny: for a small base; demo: for a small base that knows the types by name, gently."""
 
+    fit: Literal["auto", "stretch", "pad", "crop", "tile"] = Field(
+        "auto",
+        description="How photographs become the model's squares: stretch (the paper), pad with black, crop, or tile (cut into "
+        "squares of their own pixels); auto: the one that keeps the most defects wider than a latent cell. masks does the same.",
+    )
     words: Literal["learned", "generic"] = Field(
         "learned",
         description="UA prompt of learned tokens, or generic words: --init-product and --init-anomaly (tab. 4, TP).",

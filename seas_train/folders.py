@@ -23,16 +23,18 @@ _HELP = {
 
 
 def data_source(command: Function) -> Function:
-    """Give a command the argument DATA, --layout and the plain folders; it is called with `source`, a `Source`."""
+    """Give a command the argument DATA, --layout, the plain folders and --name; it is called with `source`, a `Source`."""
 
     @functools.wraps(command)
     def sourced(*args: Any, **given: Any) -> Any:
         folders = {name: given.pop(f"{name}_folder") for name in FOLDERS}
         found = {name: folder for name, folder in folders.items() if folder is not None}
-        return command(*args, source=Source(given.pop("data"), given.pop("layout"), found), **given)
+        return command(*args, source=Source(given.pop("data"), given.pop("layout"), found, given.pop("product_name")), **given)
 
     for name in reversed(FOLDERS):
         sourced = click.option(f"--{name}", f"{name}_folder", type=_PATH, metavar="DIR", help=_HELP[name])(sourced)
+    called = click.option("--name", "product_name", metavar="TEXT", show_default="its folder's", help="The product's name.")
+    sourced = called(sourced)
     choice = click.Choice(("auto", *layouts.LAYOUTS))
     sourced = click.option("--layout", type=choice, default="auto", help="How DATA is arranged.")(sourced)
     return typing.cast("Function", click.argument("data", type=_PATH, required=False)(sourced))

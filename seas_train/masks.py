@@ -17,13 +17,13 @@ from seas_runtime.errors import DataError, SettingsError
 from seas_train import run_folder
 from seas_train.calibrate import calibrate
 from seas_train.config import MaskSettings
-from seas_train.data import layouts
+from seas_train.data import fitting, layouts
 from seas_train.data.dataset import ImageSet, step_generator
 from seas_train.data.layouts import Product, Record
 from seas_train.losses import at_least_single, focal_loss
 from seas_train.models import components, taps
 from seas_train.models.rmp import RefinedMaskPredictor, RmpConfig
-from seas_train.run_folder import Run
+from seas_train.run_folder import Calibration, Run
 from seas_train.training import batches, checkpoint, compute, loop, tensorboard
 from seas_train.training.batches import Batch, Drawn, Draws, sample_batch
 from seas_train.training.compute import Encoder
@@ -135,10 +135,37 @@ def train(folder: Path, product: Product, settings: MaskSettings) -> None:
     Raises:
         DataError: the run is not tuned, its images are not in this data set, or they are fewer than a batch.
     """
+    begun = begin(run_folder.load(folder), product, settings)
+    loop.run(begun.stage)
+    if not begun.stage.machine.main:
+        return
+    frozen, known = begun.frozen, dict[str, Calibration]()
+    if settings.calibrate != "off":
+        known = calibrate(dataclasses.replace(frozen, rmp=begun.rmp), begun.anomalies, settings.calibrate)
+    run_folder.save_masks(folder, frozen.facts.model_copy(update={"masks": settings, "calibration": known}), begun.rmp)
+    checkpoint.clear(folder)
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A training before its first step: the branch that learns, the frozen model, the anomalies it learns from."""
+
+    rmp: RefinedMaskPredictor
+    frozen: Run
+    anomalies: ImageSet
+    stage: loop.Stage[Drawn]
+
+
+def begin(frozen: Run, product: Product, settings: MaskSettings) -> Begun:
+    """Prepare what `train` does, and write nothing; images are fitted as the run's were.
+
+    Raises:
+        DataError: as `train`.
+    """
     machine = compute.machine(settings)
-    frozen = run_folder.load(folder)
+    side, facts = frozen.model.image_size, frozen.facts
     by_name = {r.image.relative_to(product.root).as_posix(): r for r in (*product.anomalies, *product.normals)}
-    anomalies, normals = (_find(names, by_name, product) for names in (frozen.facts.train, frozen.facts.normals))
+    anomalies, normals = (_find(names, by_name, product) for names in (facts.train, facts.normals))
     layouts.require_batch(anomalies, settings.anomaly_batch, "anomaly")
     layouts.require_batch(normals, settings.normal_batch, "normal")
     task = {
@@ -150,14 +177,9 @@ def train(folder: Path, product: Product, settings: MaskSettings) -> None:
     rmp = RefinedMaskPredictor(config_for(frozen, settings)).to(machine.device)
     for network in frozen.model.networks.values():
         network.to(machine.device)
-    images = ImageSet(anomalies, frozen.model.image_size), ImageSet(normals, frozen.model.image_size)
-    loop.run(_stage(rmp, frozen, images, task, settings, machine))
-    if machine.main:
-        known = (
-            {} if settings.calibrate == "off" else calibrate(dataclasses.replace(frozen, rmp=rmp), images[0], settings.calibrate)
-        )
-        run_folder.save_masks(folder, frozen.facts.model_copy(update={"masks": settings, "calibration": known}), rmp)
-        checkpoint.clear(folder)
+    pictures = fitting.pictures(normals, facts.fit, side, facts.tune.normals, facts.tune.seed)
+    images = ImageSet(fitting.fitted(anomalies, facts.fit, side), side), ImageSet(pictures, side)
+    return Begun(rmp, frozen, images[0], _stage(rmp, frozen, images, task, settings, machine))
 
 
 def _stage(

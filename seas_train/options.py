@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
+import os
+import time
 import types
 import typing
-from collections.abc import Callable, Collection, Iterator, Mapping
+import warnings
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -15,7 +19,8 @@ import click
 from pydantic.fields import FieldInfo
 from safetensors import SafetensorError
 
-from seas_runtime.errors import OutputError
+from seas_runtime.errors import OutputError, SettingsError
+from seas_runtime.terminal import shown
 from seas_train.config import Settings, resolve
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -23,6 +28,9 @@ NOT_STATED = "not stated"
 UNFINISHED = {"log.jsonl", "log.jsonl.tmp", "tensorboard", "checkpoint", "checkpoint.next", "checkpoint.previous"}
 PATH = click.Path(path_type=Path)
 OUT = click.option("--out", type=PATH, required=True, metavar="DIR", help="Where the result goes.")
+ESTIMATE = click.option(
+    "--estimate", is_flag=True, help="Say the time, memory and disk it takes here, from one timed step; nothing is written."
+)
 LICENCE = click.option("--licence", metavar="TEXT", default=NOT_STATED, help="Licence of the images, kept in the result.")
 
 
@@ -190,3 +198,38 @@ def _stage_in(out: Path) -> str | None:
             return str(json.loads(stream.readline())["stage"]).partition("-")[0]
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def hush() -> None:
+    """Stop the libraries' own progress bars and warnings: they drown ours."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    warnings.filterwarnings("ignore", module=r"diffusers|transformers|huggingface_hub|torch")
+    try:
+        from diffusers.utils import logging as diffusers_log  # noqa: PLC0415  # takes seconds
+        from transformers.utils import logging as transformers_log  # noqa: PLC0415  # likewise
+    except ModuleNotFoundError as error:
+        raise SettingsError(f'{error.name} is not installed; run pip install ".[train]"') from None
+
+    logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)  # its retries; the error itself is ours to tell
+    for log in (diffusers_log, transformers_log):
+        log.set_verbosity_error()
+        log.disable_progress_bar()
+
+
+def tell(lines: Iterable[str]) -> None:
+    """Say lines, which may name files of others, as results."""
+    for line in lines:
+        click.echo(shown(line))
+
+
+def say(line: str) -> None:
+    """Say what a person should know beside the results."""
+    click.echo(shown(line), err=True)
+
+
+@contextmanager
+def stopwatch(what: str) -> Iterator[None]:
+    """Say what was done, and how long it took."""
+    began = time.monotonic()
+    yield
+    click.echo(f"{what} in {time.monotonic() - began:.0f} s")

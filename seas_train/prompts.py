@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -166,3 +167,12 @@ def positions(tokenizer: CLIPTokenizer, text: str, tokens: Sequence[str]) -> Ten
         first = next(i for i in starts if ids[i : i + len(pieces)] == pieces)
         places += range(first, first + len(pieces))
     return torch.tensor(places)
+
+
+def stacked(positions: Sequence[Tensor]) -> Tensor:
+    """Positions (n, N) of the tokens of n prompts, which generic words may have different numbers of.
+
+    Each is repeated to the least common multiple of the numbers, which leaves means over its tokens as they are.
+    """
+    length = math.lcm(*map(len, positions))
+    return torch.stack([each.repeat(length // len(each)) for each in positions])

@@ -7,6 +7,7 @@ RUN/normals.safetensors    `mean`, `std` (P, C, h, w): scaled latent posterior o
 RUN/photographs/           000.png and so on: the same normal images, RGB, of the model's side
 RUN/anomalies/TYPE/        000.png, 000_mask.png and so on: the training anomalies of each type, of that side
 RUN/rmp/                   config.json and model.safetensors of the mask branch, once trained
+RUN/source.json            where the images lay on this machine, for the next command
 RUN/log.jsonl              a line per logged step
 RUN/tensorboard/           scalars and sample grids, where they were asked for
 RUN/checkpoint/            state of an unfinished stage
@@ -27,8 +28,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from seas_runtime.bundle.manifest import Place
 from seas_runtime.errors import DataError, OutputError
 from seas_runtime.files import write_atomic
+from seas_runtime.fit import Fit, Size
 from seas_train import prompts
 from seas_train.config import MaskSettings, TuneSettings
 from seas_train.data.dataset import load_image, load_mask
@@ -61,7 +64,11 @@ class Calibration(BaseModel):
 
 
 class Facts(BaseModel):
-    """What `run.json` holds."""
+    """What `run.json` holds.
+
+    `normals` are files; of the images that were made of them by `fit`, `places` says where each lies. `photograph` is the size
+    (width, height) that most photographs have.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -75,6 +82,9 @@ class Facts(BaseModel):
     train: tuple[str, ...]
     held_out: tuple[str, ...]
     normals: tuple[str, ...]
+    fit: Fit = "stretch"
+    photograph: Size | None = None
+    places: tuple[Place, ...] = ()
 
     @property
     def defects(self) -> tuple[str, ...]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,17 +11,27 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from seas_runtime.errors import SettingsError
 from seas_train import run_folder
 from seas_train.config import TuneSettings
-from seas_train.data import layouts
+from seas_train.data import fitting, layouts
 from seas_train.data.dataset import ImageSet, step_generator
 from seas_train.data.layouts import Product
+from seas_train.data.places import places
 from seas_train.losses import da_loss, na_loss
 from seas_train.models import components, lora, taps
 from seas_train.models.components import Components
 from seas_train.models.taps import AttentionMaps
-from seas_train.prompts import ExtendedEmbedding, Prompts, add_tokens, attach_rows, compose, initial_rows, positions, tokenize
+from seas_train.prompts import (
+    ExtendedEmbedding,
+    Prompts,
+    add_tokens,
+    attach_rows,
+    compose,
+    initial_rows,
+    positions,
+    stacked,
+    tokenize,
+)
 from seas_train.training import batches, checkpoint, compute, loop, tensorboard
 from seas_train.training.batches import Batch, Drawn, Draws, sample_batch
 
@@ -122,15 +130,6 @@ def _alignment(learner: Learner, batch: Batch, settings: TuneSettings, latent_si
     )
 
 
-def stacked(positions: Sequence[Tensor]) -> Tensor:
-    """Positions (n, N) of the tokens of n prompts, which generic words may have different numbers of.
-
-    Each is repeated to the least common multiple of the numbers, which leaves means over its tokens as they are.
-    """
-    length = math.lcm(*map(len, positions))
-    return torch.stack([each.repeat(length // len(each)) for each in positions])
-
-
 def optimizer_for(learner: Learner, settings: TuneSettings) -> torch.optim.Optimizer:
     """AdamW over what learns of the U-Net and the new token rows, each with its own learning rate.
 
@@ -143,6 +142,10 @@ def optimizer_for(learner: Learner, settings: TuneSettings) -> torch.optim.Optim
     return compute.optimizer([group for group in groups if group["params"]], settings)
 
 
+def _silent(_line: str) -> None:
+    pass
+
+
 def counts_of(step: int, steps: int, settings: TuneSettings) -> tuple[int, int]:
     """How many anomaly and normal images a step sees; as many together in every order of training (tab. 23)."""
     both = (settings.anomaly_batch, settings.normal_batch)
@@ -152,22 +155,14 @@ def counts_of(step: int, steps: int, settings: TuneSettings) -> tuple[int, int]:
     return (sum(both), 0) if anomalies else (0, sum(both))
 
 
-def chosen(product: Product, settings: TuneSettings) -> Product:
-    """The product with the defect types that are to be learned.
-
-    Raises:
-        SettingsError: it has no such type.
-    """
-    unknown = [defect for defect in settings.defects if defect not in product.defects]
-    if unknown:
-        raise SettingsError(f"unknown defect type {unknown[0]!r}; {product.root} has {', '.join(product.defects)}")
-    if not settings.defects:
-        return product
-    kept = tuple(record for record in product.anomalies if record.defect in settings.defects)
-    return dataclasses.replace(product, anomalies=kept)
-
-
-def train(product: Product, source: str, out: Path, settings: TuneSettings, provenance: dict[str, object]) -> None:
+def train(
+    product: Product,
+    source: str,
+    out: Path,
+    settings: TuneSettings,
+    provenance: dict[str, object],
+    say: Callable[[str], None] = _silent,
+) -> None:
     """Fine-tune a base model on one product and write the run folder.
 
     A killed run continues at its last checkpoint when called again with the same arguments.
@@ -178,45 +173,75 @@ def train(product: Product, source: str, out: Path, settings: TuneSettings, prov
         out: the run folder.
         settings: see `TuneSettings`.
         provenance: base model, data set and licence, kept in the run and the bundle.
+        say: told in a line how photographs are fitted, and of defects too small to be seen so.
 
     Raises:
         DataError, SettingsError, OutputError, TrainError: see the parts.
     """
+    begun = begin(product, source, out, settings, provenance, say)
+    out.mkdir(parents=True, exist_ok=True)
+    loop.run(begun.stage)
+    if begun.stage.machine.main:
+        _save(begun.learner, *begun.images, out, begun.facts)
+        checkpoint.clear(out)
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A training before its first step: what learns, anomaly and normal images, what the run will say of itself."""
+
+    learner: Learner
+    images: tuple[ImageSet, ImageSet]
+    facts: run_folder.Facts
+    stage: loop.Stage[Drawn]
+
+
+def begin(
+    product: Product,
+    source: str,
+    out: Path,
+    settings: TuneSettings,
+    provenance: dict[str, object],
+    say: Callable[[str], None] = _silent,
+) -> Begun:
+    """Prepare what `train` does, and write nothing. Arguments and errors are those of `train`."""
     machine = compute.machine(settings)
-    product = chosen(product, settings)
+    product = layouts.only(product, settings.defects)
     split = layouts.split(product, settings.train_share, settings.split, settings.seed, settings.shots)
     normals = layouts.pick_normals(product, settings.normals, settings.seed)
     layouts.require_batch(split.train, settings.anomaly_batch, "anomaly")
     layouts.require_batch(normals, settings.normal_batch, "normal")
+    prompts = compose(product.defects, settings)
+    components.inspect(source)
+    model = components.load(source)
+    fit = fitting.decide(split.train, settings.fit, model.image_size, say)
+    seen = fitting.fitted(split.train, fit, model.image_size)
+    pictures = fitting.pictures(normals, fit, model.image_size, settings.normals, settings.seed)
     facts = run_folder.Facts(
         product=product.name,
-        prompts=compose(product.defects, settings),
+        prompts=prompts,
         tune=settings,
         provenance={**provenance, "base": components.base_name(source)},
         train=_names(split.train, product),
         held_out=_names(split.held_out, product),
         normals=_names(normals, product),
+        fit=fit,
+        photograph=fitting.commonest([*split.train, *normals]),
+        places=places(pictures, product.root),
     )
-    components.inspect(source)
-    model = components.load(source)
     task: dict[str, Any] = {
         "stage": "tune",
-        "settings": settings.model_dump(mode="json"),
+        "settings": settings.model_dump(mode="json", exclude={"fit"}),
         "base": facts.provenance["base"],
         "weights": components.fingerprint(*model.networks.values()),
         "train": facts.train,
-        "normals": facts.normals,
+        "normals": facts.normals if fit == "stretch" else [f"{fit} {place.file} {place.box}" for place in facts.places],
     }
     learner = prepare(model, facts.prompts, settings)
     for network in model.networks.values():
         network.to(machine.device)
-    images = ImageSet(split.train, model.image_size), ImageSet(normals, model.image_size)
-    stage = _stage(learner, images, out, task, settings, machine)
-    out.mkdir(parents=True, exist_ok=True)
-    loop.run(stage)
-    if machine.main:
-        _save(learner, *images, out, facts)
-        checkpoint.clear(out)
+    images = ImageSet(seen, model.image_size), ImageSet(pictures, model.image_size)
+    return Begun(learner, images, facts, _stage(learner, images, out, task, settings, machine))
 
 
 def _save(learner: Learner, anomalies: ImageSet, normals: ImageSet, out: Path, facts: run_folder.Facts) -> None:

@@ -74,6 +74,7 @@ FolderName = Annotated[str, AfterValidator(folder_name)]
 DefectName = Annotated[str, AfterValidator(defect_name)]
 CorePath = Annotated[str, AfterValidator(core_name)]
 Size = Annotated[int, Field(ge=1, le=1 << 16)]
+Offset = Annotated[int, Field(ge=-(1 << 16), le=1 << 16)]
 Dimension = Size | Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")]
 
 
@@ -179,14 +180,34 @@ class FileEntry(_Model):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
+class Fitting(_Model):
+    """How photographs were fitted to the square image (see `seas_runtime.fit`), and the size (width, height) that most had."""
+
+    fit: Literal["stretch", "pad", "crop", "tile"]
+    photograph: tuple[Size, Size]
+
+
+class Place(_Model):
+    """Where a normal image lies on its photograph.
+
+    `file`, as training or the import before it called it; its upright size (width, height); `box` of the image on it: left, top,
+    width and height in pixels, which may reach beyond the photograph.
+    """
+
+    file: Annotated[str, Field(min_length=1, max_length=4096)]
+    size: tuple[Size, Size]
+    box: tuple[Offset, Offset, Size, Size]
+
+
 class Facts(_Optional):
     """What a manifest says before there are graphs.
 
-    `photographs` are files of the normal images (PNG, RGB, of the geometry's side), in the conditioning's order, where they are
-    there; `composites` is how many the conditioning has of each type, see `Conditioning`.
+    `fitting` and `places` (in the conditioning's order) say how pictures come from photographs. `photographs` are
+    files of the normal images (PNG, RGB, of the geometry's side), in the conditioning's order, where they are there;
+    `composites` is how many the conditioning has of each type, see `Conditioning`.
     """
 
-    _later: ClassVar[frozenset[str]] = frozenset({"photographs", "composites"})
+    _later: ClassVar[frozenset[str]] = frozenset({"photographs", "fitting", "places", "composites"})
 
     product: FolderName
     defects: Annotated[tuple[Defect, ...], Field(min_length=1)]
@@ -198,6 +219,8 @@ class Facts(_Optional):
     provenance: dict[str, JsonValue]
     photographs: tuple[CorePath, ...] | None = None
     composites: Annotated[int, Field(ge=1, le=MAX_COMPOSITES)] | None = None
+    fitting: Fitting | None = None
+    places: tuple[Place, ...] | None = None
 
     @property
     def defect_names(self) -> tuple[str, ...]:

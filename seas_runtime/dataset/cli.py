@@ -13,6 +13,7 @@ from seas_runtime.errors import INTERRUPTED
 COMMANDS = {
     "import": "seas_runtime.dataset.importers.cli:import_source",
     "export": "seas_runtime.dataset.exporters.cli:export",
+    "place": "seas_runtime.dataset.placing.cli:place",
     "review": "seas_runtime.dataset.review.cli:review",
     "status": "seas_runtime.dataset.shards_cli:status",
     "merge": "seas_runtime.dataset.shards_cli:merge",
@@ -44,4 +45,4 @@ class _LazyGroup(Ending, click.Group):
 @click.group(cls=_LazyGroup, context_settings={"show_default": True, "max_content_width": 100})
 @click.version_option(package_name="seas", message="%(package)s %(version)s")
 def data() -> None:
-    """Bring annotated photographs in, look at image-mask pairs and decide on them, join them, bring them out."""
+    """Bring annotated photographs in; look at pairs and decide on them, join, place and export them."""

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from seas_runtime.bundle.manifest import Place
 from seas_runtime.bundle.names import defect_name, folder_name
 from seas_runtime.dataset.inside import is_plain
 
@@ -53,6 +54,19 @@ class RunFacts(BaseModel):
     settings: RunSettings
     versions: dict[str, str] = {}
     licence: str = ""
+
+
+class PlacedSettings(RunSettings):
+    """What is to be known of pictures that are put back into photographs."""
+
+    background: str = "generated"
+
+
+class PlacedFacts(RunFacts):
+    """Where pictures lie on photographs, by the number of the normal image that they start from."""
+
+    settings: PlacedSettings
+    places: tuple[Place, ...] = ()
 
 
 class AskedSettings(RunSettings):

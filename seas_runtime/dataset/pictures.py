@@ -54,6 +54,12 @@ def load(image: Path, mask: Path | None) -> Item:
     return Item(png, width, height, pixels, image if png is data else None, mask)
 
 
+def pixels_of(item: Item) -> NDArray[np.uint8]:
+    """The picture of an item, (height, width, 3) uint8 RGB."""
+    with Image.open(io.BytesIO(item.png)) as image:
+        return np.asarray(image.convert("RGB"))
+
+
 def encode(pixels: NDArray[Any]) -> bytes:
     """PNG of pixels (H, W) or (H, W, 3) uint8."""
     stream = io.BytesIO()

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from seas_runtime.bundle.manifest import Place
 from seas_runtime.errors import OutputError
 from seas_runtime.files import open_regular, write_atomic
 from seas_runtime.settings import Settings
@@ -23,7 +24,10 @@ _MOST_RECORD = 16 << 20
 
 
 class RunRecord(BaseModel):
-    """`run.json`: enough to make the same data again. It holds no times, so equal runs give equal files."""
+    """`run.json`: enough to make the same data again. It holds no times, so equal runs give equal files.
+
+    `places` say where on which photograph pictures lie, by the number of the normal image they start from.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -32,6 +36,7 @@ class RunRecord(BaseModel):
     backend: dict[str, str]
     versions: dict[str, str]
     licence: str = ""  # of what the bundle learned from
+    places: tuple[Place, ...] = ()
 
 
 class Entry(BaseModel):
@@ -117,7 +122,8 @@ def read_record(path: Path) -> RunRecord | None:
 
 def write_record(path: Path, record: RunRecord) -> None:
     """Write `run.json` atomically."""
-    write_atomic(path, json.dumps(record.model_dump(mode="json"), indent=1).encode() + b"\n")
+    unsaid = set() if record.places else {"places"}
+    write_atomic(path, json.dumps(record.model_dump(mode="json", exclude=unsaid), indent=1).encode() + b"\n")
 
 
 def check_same_run(out: Path, begun: Settings, settings: Settings) -> None:

@@ -54,7 +54,7 @@ class Writer:
 
     def __enter__(self) -> Writer:
         with _explained(self.out):
-            _check_place(self.out)
+            check_place(self.out)
             self.out.mkdir(parents=True, exist_ok=True)
             with ExitStack() as stack:
                 stack.enter_context(locked(self.out))
@@ -188,7 +188,12 @@ def _refusal(pair: Pair) -> Line:
     }
 
 
-def _check_place(out: Path) -> None:
+def check_place(out: Path) -> None:
+    """Refuse a place that holds something else than a run.
+
+    Raises:
+        OutputError: it is a file, or a folder of other things.
+    """
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out}: is a file, a folder expected; give another --out")
     if out.is_dir() and not (out / RUN).exists():

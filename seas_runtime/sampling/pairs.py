@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seas_runtime.bundle.conditioning import Conditioning
 from seas_runtime.bundle.manifest import Start
+from seas_runtime.sampling.frame import Frame
 from seas_runtime.sampling.masks import GOOD, Mask, area, bounding_box
 from seas_runtime.sampling.noise import Stream, draw_composite, draw_latents, draw_normal
 from seas_runtime.sampling.recipe import Plan
@@ -85,6 +86,15 @@ class Pair:
     def bbox(self) -> list[int]:
         """[x, y, width, height] in pixels of all anomalous pixels; there must be one."""
         return bounding_box(self.mask)
+
+
+def framed(pair: Pair, frame: Frame | None) -> Pair:
+    """A pair of the network's square as it is written; one of whose mask nothing is left then is refused as "empty"."""
+    if frame is None:
+        return pair
+    mask = frame.mask(pair.mask)
+    lost = pair.good and pair.defect != NORMAL and not mask.any()
+    return replace(pair, image=frame.picture(pair.image), mask=mask, verdict="empty" if lost else pair.verdict)
 
 
 def draw_pair(plan: Plan, index: int, attempt: int, normals: int, composites: int = 0) -> Draw:

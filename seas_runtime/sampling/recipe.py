@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from seas_runtime.sampling.frame import Frame
 from seas_runtime.sampling.masks import MaskRule
 from seas_runtime.sampling.solver import Table
 
@@ -42,7 +43,7 @@ class Sampling:
     """How to sample: solver table, guidance (>= 1), last steps that give masks, the rule of each defect type's masks, retries.
 
     With a `first_step`, a pair starts at that step's noise level; from a composite, if `composites`. With `keeps_background` it
-    keeps the background of the photograph it starts from.
+    keeps the background of the photograph it starts from. With a `frame`, pictures are brought to the shape of a photograph.
     """
 
     table: Table
@@ -53,3 +54,4 @@ class Sampling:
     first_step: int | None = None
     composites: bool = False
     keeps_background: bool = False
+    frame: Frame | None = None

@@ -19,7 +19,7 @@ from seas_runtime.kernels.reference import guided_update, to_pixels
 from seas_runtime.sampling.background import at_latent, blend, edge, grow, paste, patch, soft
 from seas_runtime.sampling.cleaning import clean
 from seas_runtime.sampling.masks import GOOD, Mask, agreement, threshold_mask
-from seas_runtime.sampling.pairs import NORMAL, Draw, Pair, draw_pair, init_latents, start_latent
+from seas_runtime.sampling.pairs import NORMAL, Draw, Pair, draw_pair, framed, init_latents, start_latent
 from seas_runtime.sampling.recipe import Plan, Sampling
 from seas_runtime.sampling.solver import Table, begun_at, step_table
 
@@ -128,7 +128,8 @@ class _Maker:
         todo = list(indices)
         for attempt in range(self.sampling.retries + 1):
             draws = [self._draw(index, attempt) for index in todo]
-            made.update(zip(todo, self._attempt(draws), strict=True))
+            pairs = [framed(pair, self.sampling.frame) for pair in self._attempt(draws)]
+            made.update(zip(todo, pairs, strict=True))
             todo = [index for index in todo if not made[index].good]
             if not todo:
                 break

@@ -114,6 +114,12 @@ def batch_of(step: int, images: ImageSet, latent_channels: int, settings: BaseSe
 
 def train(vae: AutoencoderKL, images: ImageSet, out: Path, settings: BaseSettings) -> None:
     """Train decoder and discriminator for `sharpen_steps`; the decoder becomes the average of its weights on the way."""
+    loop.run(stage_of(vae, images, out, settings))
+    components.freeze(vae)
+
+
+def stage_of(vae: AutoencoderKL, images: ImageSet, out: Path, settings: BaseSettings) -> loop.Stage[Batch]:
+    """What `train` runs."""
     decoder = nn.ModuleDict({"decoder": vae.decoder, "post_quant_conv": vae.post_quant_conv}).requires_grad_(True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
@@ -122,7 +128,7 @@ def train(vae: AutoencoderKL, images: ImageSet, out: Path, settings: BaseSetting
         {"params": list(decoder.parameters()), "lr": settings.sharpen_lr},
         {"params": list(judge.parameters()), "lr": 2 * settings.sharpen_lr},
     ]
-    stage = loop.Stage(
+    return loop.Stage(
         out,
         {"stage": "base-decoder", "settings": settings.model_dump(mode="json"), "images": len(images)},
         settings.sharpen_steps,
@@ -135,5 +141,3 @@ def train(vae: AutoencoderKL, images: ImageSet, out: Path, settings: BaseSetting
         machine=Machine(precision=settings.vae_precision),
         average=loop.Average(decoder, settings.ema),
     )
-    loop.run(stage)
-    components.freeze(vae)

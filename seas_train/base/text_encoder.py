@@ -67,6 +67,13 @@ def train(
         out: the base's folder.
         settings: `align_steps` and the seed.
     """
+    loop.run(stage_of(model, latents, caption, out, settings))
+
+
+def stage_of(
+    model: Components, latents: Tensor, caption: Callable[[int, list[float]], str], out: Path, settings: BaseSettings
+) -> loop.Stage[Batch]:
+    """What `train` runs."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         eye = _eye(latents.shape[1], model.text_encoder.config.hidden_size)
@@ -78,7 +85,7 @@ def train(
         return Batch(latents[chosen], [caption(i, c) for i, c in zip(chosen, chance, strict=True)])
 
     weights = [*eye.parameters(), *model.text_encoder.parameters()]
-    stage = loop.Stage(
+    return loop.Stage(
         out,
         {"stage": "base-text", "settings": settings.model_dump(mode="json"), "images": len(latents)},
         settings.align_steps,
@@ -89,7 +96,6 @@ def train(
         settings,
         lr=lambda step: loop.cosine(step, settings.align_steps),
     )
-    loop.run(stage)
 
 
 def _eye(channels: int, width: int) -> nn.Sequential:

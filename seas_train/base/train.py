@@ -19,7 +19,7 @@ from seas_runtime.errors import DataError
 from seas_runtime.files import write_atomic
 from seas_train.base import decoder_gan, text_encoder, unet, vae
 from seas_train.config import BaseSettings
-from seas_train.data import layouts
+from seas_train.data import fitting, layouts
 from seas_train.data.dataset import ImageSet, step_generator, view
 from seas_train.data.images import EXTENSIONS
 from seas_train.models import components
@@ -74,6 +74,22 @@ def collect(folders: Sequence[Path], defects: bool) -> tuple[list[layouts.Record
     return records, captions
 
 
+def fitted(
+    records: Sequence[layouts.Record], captions: Sequence[Caption], settings: BaseSettings, side: int
+) -> tuple[list[layouts.Record], list[Caption]]:
+    """Records with the parts of their photographs that are learned from, each with the caption of its photograph.
+
+    Of many tiles without an anomaly some are taken, so that all fit into the memory.
+    """
+    said = {record.image: caption for record, caption in zip(records, captions, strict=True)}
+    pictures = fitting.fitted(records, settings.fit, side)
+    normals = [picture for picture in pictures if picture.defect is None]
+    if len(normals) > fitting.MOST_TILES:
+        kept = set(fitting.take(normals, fitting.MOST_TILES, settings.seed))
+        pictures = tuple(picture for picture in pictures if picture.defect is not None or picture in kept)
+    return list(pictures), [said[picture.image] for picture in pictures]
+
+
 def train(
     folders: Sequence[Path], out: Path, settings: BaseSettings, provenance: dict[str, object], keep_every: int = 0
 ) -> Components:
@@ -90,6 +106,7 @@ def train(
     """
     records, captions = collect(folders, settings.defects)
     geometry = components.GEOMETRIES[settings.geometry]
+    records, captions = fitted(records, captions, settings, geometry.image_size)
     images = ImageSet(records, geometry.image_size)  # before anything is written: a bad file leaves no folder
     torch.manual_seed(settings.seed)
     texts = sorted({c.text(p, d) for c in captions for p in (False, True) for d in (False, True)})

@@ -96,6 +96,18 @@ def train(
         out: the base's folder.
         settings: see `BaseSettings`.
     """
+    loop.run(stage_of(model, parts, seen, caption, out, settings, mark))
+    components.freeze(*(model.networks[name] for name in parts))
+
+
+def _pass(_done: int, _networks: dict[str, nn.Module]) -> None:
+    pass
+
+
+def stage_of(
+    model: Components, parts: tuple[str, ...], seen: Looked, caption: Caption, out: Path, settings: BaseSettings, mark: Mark = _pass
+) -> loop.Stage[Batch]:
+    """What `train` runs."""
     live = nn.ModuleDict({name: model.networks[name] for name in parts})
     average = loop.Average(live, settings.ema)
     often = timestep_weights(model.scheduler.alphas_cumprod, settings.max_noise_weight)
@@ -112,7 +124,7 @@ def train(
         captions = [caption(i, c) for i, c in zip(chosen, chance, strict=True)]
         return Batch(latents, noise, seen.masks[views, chosen], timesteps, captions)
 
-    stage = loop.Stage(
+    return loop.Stage(
         out,
         {"stage": "base-unet", "settings": settings.model_dump(mode="json"), "images": images},
         settings.steps,
@@ -125,5 +137,3 @@ def train(
         average=average,
         after=lambda done: mark(done, dict(average.module.named_children())),
     )
-    loop.run(stage)
-    components.freeze(live)

@@ -42,10 +42,18 @@ def reconstruction(decoded: Tensor, images: Tensor, masks: Tensor, settings: Bas
     return l1, l1 + settings.vae_edges * edges
 
 
+Seen = tuple[Tensor, Tensor, Tensor]
+
+
 def train(vae: AutoencoderKL, images: ImageSet, out: Path, settings: BaseSettings) -> None:
     """Train it for `vae_steps`."""
+    loop.run(stage_of(vae, images, out, settings))
 
-    def batch_of(step: int) -> tuple[Tensor, Tensor, Tensor]:
+
+def stage_of(vae: AutoencoderKL, images: ImageSet, out: Path, settings: BaseSettings) -> loop.Stage[Seen]:
+    """What `train` runs."""
+
+    def batch_of(step: int) -> Seen:
         generator = step_generator(settings.seed, step)
         side, count = crop_of(step, images.size, settings)
         crops = torch.stack(
@@ -54,7 +62,7 @@ def train(vae: AutoencoderKL, images: ImageSet, out: Path, settings: BaseSetting
         noise = torch.randn(count, vae.config.latent_channels, side // 8, side // 8, generator=generator)
         return crops[:, :3], crops[:, 3:], noise
 
-    stage = loop.Stage(
+    return loop.Stage(
         out,
         {"stage": "base-vae", "settings": settings.model_dump(mode="json"), "images": len(images)},
         settings.vae_steps,
@@ -66,7 +74,6 @@ def train(vae: AutoencoderKL, images: ImageSet, out: Path, settings: BaseSetting
         lr=lambda step: loop.cosine(step, settings.vae_steps),
         machine=Machine(precision=settings.vae_precision),
     )
-    loop.run(stage)
 
 
 def crop_of(step: int, whole: int, settings: BaseSettings) -> tuple[int, int]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from seas_runtime.dataset.shapes.widths import CELL
 from seas_runtime.errors import DataError
 from seas_train.config import TuneSettings
-from seas_train.data import layouts
+from seas_train.data import fitting, layouts
 from seas_train.data.check import Report
 from seas_train.data.images import EXTENSIONS
 from seas_train.data.layouts import Product, Record
@@ -28,14 +27,21 @@ def advise(report: Report, settings: TuneSettings, size: int, folders: Sequence[
         folders: where all files lie that could be meant.
     """
     problems = list(report.problems)
+    learned: set[Path | None] = set()
     try:
         training = list(division(report.product, settings))
+        split = layouts.split(report.product, settings.train_share, settings.split, settings.seed, settings.shots)
+        learned = {record.mask for record in split.train}
     except DataError as error:
         training, problems = [], [*problems, error.message]
+    types = {group.title: group.defects for group in report.groups if group.defects}
+    used = {title: [defect for defect in some if defect.mask in learned] for title, some in types.items()}
+    fit = fitting.choose(settings.fit, [defect for some in used.values() for defect in some], size)
+    narrow = [fitting.narrow(title, some, fit, size) for title, some in types.items()]
     return {
-        "Training": training,
+        "Training": [*training, *fitting.told(settings.fit, fit, used, size)],
         "Left out": list(left_out(report.product, folders)),
-        "Warning": [*report.warnings, *narrow(report, size)],
+        "Warning": [*report.warnings, *filter(None, narrow)],
         "Problem": problems,
     }
 
@@ -77,20 +83,6 @@ def left_out(product: Product, folders: Sequence[Path]) -> Iterator[str]:
     for reason, belongs in ((_NO_IMAGE, _is_other), (_ELSEWHERE, _is_image)):
         if names := [_below(path, product.root) for path in others if belongs(path)]:
             yield f"{len(names)} {'file' if len(names) == 1 else 'files'}, {reason}: {_listed(names)}"
-
-
-def narrow(report: Report, size: int) -> Iterator[str]:
-    """A line for each defect type of which some are narrower than a latent cell once images are `size` pixels wide and high."""
-    for group in report.groups:
-        shrunk = [(defect.width * size / defect.side, defect) for defect in group.defects]
-        small = [one for one in shrunk if one[0] < CELL]
-        if small:
-            width, worst = min(small, key=lambda one: one[0])
-            yield (
-                f"{group.title}: {len(small)} of {len(shrunk)} are narrower than a latent cell ({CELL} pixels) at {size}: one of "
-                f"{worst.width:.3g} px becomes {width:.2g} px ({worst.mask.name}); a model of a larger side keeps them, or "
-                "seas-data import --fit tile"
-            )
 
 
 def _is_image(path: Path) -> bool:

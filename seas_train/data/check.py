@@ -5,26 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import median
 
 from seas_runtime.bundle.names import defect_name, folder_name
-from seas_runtime.dataset.shapes.widths import width
 from seas_runtime.errors import DataError
+from seas_train.data.fitting import Defect
 from seas_train.data.images import read_mask, read_rgb, require_blank
 from seas_train.data.layouts.records import Product, Record
 
 Progress = Callable[[int], object]
 _LARGE = 50.0  # per cent of an image; an anomaly is rarely larger
-
-
-@dataclass(frozen=True)
-class Defect:
-    """How wide what a mask marks is, and the longer side of its image, in pixels."""
-
-    mask: Path
-    width: float
-    side: int
 
 
 @dataclass(frozen=True)
@@ -142,7 +132,7 @@ def _look(record: Record, group: _Seen) -> bytes:
                 f"expected {image.width} x {image.height} as {record.image}; draw it at its image's size"
             )
         group.areas.append(100 * float(mask.mean()))
-        group.defects.append(Defect(record.mask, width(mask), max(image.size)))
+        group.defects.append(Defect.of(record.mask, mask))
     return hashlib.blake2b(repr(image.size).encode() + image.tobytes(), digest_size=16).digest()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 from torch import Tensor
 
+from seas_runtime.fit import View, cut, window
 from seas_train.data.images import MaskKind, read_mask, read_rgb
 from seas_train.data.layouts import Record
 
@@ -24,16 +26,18 @@ def load_image(path: Path, size: int) -> Tensor:
     Raises:
         DataError: The file is missing, truncated or no image.
     """
-    return _to_float(_load_bytes(path, size))
+    return _to_float(_bytes(read_rgb(path), None, size))
 
 
-def load_mask(path: Path, size: int, kind: MaskKind = "binary") -> Tensor:
-    """Load a mask as (1, size, size) float32 of 0 and 1, 1 = anomaly, resized as `resize_mask` says.
+def load_mask(path: Path, size: int, kind: MaskKind = "binary", part: View | None = None) -> Tensor:
+    """Load a mask, or a part of it, as (1, size, size) float32 of 0 and 1, 1 = anomaly, resized as `resize_mask` says.
 
     Raises:
         DataError: `images.read_mask` refuses the file.
     """
-    return torch.from_numpy(resize_mask(read_mask(path, kind), size)).float().unsqueeze(0)
+    mask = read_mask(path, kind)
+    seen = mask if part is None else window(mask, part.box)
+    return torch.from_numpy(resize_mask(seen, size)).float().unsqueeze(0)
 
 
 def resize_mask(mask: npt.NDArray[np.bool_], size: int) -> npt.NDArray[np.bool_]:
@@ -97,10 +101,11 @@ class ImageSet:
         self.size = size
         self._images: list[Tensor] = []
         self._masks: list[Tensor] = []
+        read = functools.lru_cache(1)(read_rgb)  # tiles of a photograph follow one another
         for record in self.records:
-            self._images.append(_load_bytes(record.image, size))
+            self._images.append(_bytes(read(record.image), record.view, size))
             none = torch.zeros(1, size, size, dtype=torch.bool)
-            mask = none if record.mask is None else load_mask(record.mask, size, record.mask_kind).bool()
+            mask = none if record.mask is None else load_mask(record.mask, size, record.mask_kind, record.view).bool()
             self._masks.append(mask)
             if progress is not None:
                 progress(1)
@@ -128,9 +133,9 @@ def step_generator(seed: int, step: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state))
 
 
-def _load_bytes(path: Path, size: int) -> Tensor:
-    image = read_rgb(path).resize((size, size), Image.Resampling.LANCZOS)
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+def _bytes(image: Image.Image, part: View | None, size: int) -> Tensor:
+    fitted = image.resize((size, size), Image.Resampling.LANCZOS) if part is None else cut(image, part)
+    return torch.from_numpy(np.array(fitted)).permute(2, 0, 1).contiguous()
 
 
 def _to_float(image: Tensor) -> Tensor:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import struct
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +22,7 @@ _WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")  # "I": 16-bit PNG in old
 MaskKind = Literal["binary", "classes"]
 """What a mask's values mean: two levels, or 0 and the numbers of defect classes (VisA, MVTec 3D AD)."""
 _MOST_CLASSES = 16  # a mask saved as JPEG or antialiased holds more levels and is none of classes
+_ORIENTATION, _SWAPPING = 274, (5, 6, 7, 8)  # the EXIF tag, and its values that exchange width and height
 _DAMAGED = (OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, struct.error)  # as Pillow raises them
 
 
@@ -42,6 +45,17 @@ def read_rgb(path: Path) -> Image.Image:
             f"{path}: holds grey levels from {values.min()} to {values.max()}, expected 0 to 65535; save it as 8-bit or 16-bit PNG"
         )
     return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")
+
+
+def read_size(path: Path) -> tuple[int, int]:
+    """(width, height) of an image as `read_rgb` gives it; no pixel is decoded.
+
+    Raises:
+        DataError: The file is missing or no image.
+    """
+    with _opened(path), Image.open(path, formats=_FORMATS) as image:
+        turned = image.getexif().get(_ORIENTATION, 1) in _SWAPPING
+        return (image.height, image.width) if turned else (image.width, image.height)
 
 
 def read_mask(path: Path, kind: MaskKind = "binary") -> npt.NDArray[np.bool_]:
@@ -98,10 +112,20 @@ def read_levels(path: Path, kind: MaskKind = "binary") -> npt.NDArray[np.integer
 
 
 def _load(path: Path) -> Image.Image:
+    with _opened(path), Image.open(path, formats=_FORMATS) as image:
+        image.load()
+        upright = ImageOps.exif_transpose(image)
+    if upright.mode == "F":
+        raise DataError(f"{path}: holds floating-point values, expected 8 or 16 bits; save it as PNG")
+    return upright
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[None]:
+    """Say in one line that a file is no whole image."""
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=_FORMATS) as image:
-            image.load()
-            upright = ImageOps.exif_transpose(image)
+        with warnings.catch_warnings(action="ignore"):
+            yield
     except UnidentifiedImageError:
         raise DataError(f"{path}: is no image, expected PNG, JPEG, BMP or TIFF; replace or remove it") from None
     except Image.DecompressionBombError as error:
@@ -109,9 +133,6 @@ def _load(path: Path) -> Image.Image:
     except _DAMAGED as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise DataError(f"{path}: cannot be read ({reason}), expected a complete image file; copy it again or remove it") from None
-    if upright.mode == "F":
-        raise DataError(f"{path}: holds floating-point values, expected 8 or 16 bits; save it as PNG")
-    return upright
 
 
 def _flatten(image: Image.Image, background: str) -> Image.Image:

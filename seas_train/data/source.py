@@ -2,23 +2,62 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from seas_runtime.errors import SettingsError
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from seas_runtime.errors import DataError, SettingsError
+from seas_runtime.files import write_atomic
 from seas_train.data import layouts
 from seas_train.data.layouts import Product
 
 FOLDERS = ("anomalies", "masks", "normals")
+REMEMBERED = "source.json"
 
 
-@dataclass(frozen=True)
-class Source:
-    """What the command line says of the data: `data` with `layout`, or the folders by option name."""
+class _Kept(BaseModel):
+    """`source.json` of a run folder."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     data: Path | None
     layout: str
     folders: dict[str, Path]
+    name: str | None
+
+
+@dataclass(frozen=True)
+class Source:
+    """What the command line says of the data: `data` with `layout`, or the folders by option name; the product's own name."""
+
+    data: Path | None
+    layout: str
+    folders: dict[str, Path]
+    name: str | None = None
+
+    def remember(self, run: Path) -> None:
+        """Keep it in a run folder, with absolute paths; no bundle has them."""
+        folders = {name: str(folder.absolute()) for name, folder in self.folders.items()}
+        data = None if self.data is None else str(self.data.absolute())
+        kept = {"data": data, "layout": self.layout, "folders": folders, "name": self.name}
+        write_atomic(run / REMEMBERED, json.dumps(kept, indent=1) + "\n")
+
+    def or_remembered(self, run: Path) -> Source:
+        """Itself, or what a run was tuned on where the command line says nothing.
+
+        Raises:
+            DataError: What was kept cannot be read.
+        """
+        path = run / REMEMBERED
+        if self.data is not None or self.folders or not path.is_file():
+            return self
+        try:
+            kept = _Kept.model_validate_json(path.read_bytes())
+        except (OSError, ValidationError) as error:
+            raise DataError(f"{path}: cannot be read ({str(error).splitlines()[0]}); give DATA") from error
+        return Source(kept.data, kept.layout, kept.folders, kept.name)
 
     def scan(self) -> Product:
         """List the product's files, with everything that does not fit.
@@ -27,6 +66,10 @@ class Source:
             SettingsError: Neither a product's folder nor all three plain folders are given, or both.
             DataError: As `layouts.scan`.
         """
+        product = self._scan()
+        return product if self.name is None else replace(product, name=self.name)
+
+    def _scan(self) -> Product:
         if self.data is not None:
             if self.folders:
                 raise SettingsError(

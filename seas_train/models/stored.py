@@ -105,6 +105,19 @@ def _require(source: str | Path, parts: Sequence[str]) -> None:
         raise DataError(f"{source}: no such folder. Give a base model's folder or a hub name like owner/model.")
 
 
+def image_side(source: str | Path) -> int:
+    """Side of the images that a model makes, in pixels, from its configs alone.
+
+    Raises:
+        DataError: as `inspect`.
+    """
+    inspect(source, added=None)
+    latent, blocks = _config(UNet2DConditionModel, source, "unet").get("sample_size"), _config(AutoencoderKL, source, "vae")
+    if not isinstance(latent, int):
+        raise DataError(f"{source}: the config of unet/ says no sample_size; copy the model again")
+    return latent * 2 ** (len(blocks.get("block_out_channels", ())) - 1)
+
+
 def read(reader: Callable[..., Any], source: str | Path, part: str, **how: Any) -> Any:
     """What a library's `reader` makes of a part of a model.
 

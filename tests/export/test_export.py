@@ -194,3 +194,11 @@ def test_polygraphy_finds_nothing_dead_in_a_graph(plan, tmp_path, graph, precisi
     found = json.loads(report.read_text())
     assert found["summary"]["failing"] == []
     assert [entry["message"] for entry in found["lint_entries"] if "unused" in entry["message"].lower()] == []
+
+
+def test_the_manifest_says_how_photographs_were_fitted_and_where_normal_images_lie(plan, tuned):
+    facts, manifest = run.load_facts(tuned), read_bundle(plan).manifest
+    assert (manifest.fitting.fit, manifest.fitting.photograph) == ("stretch", (64, 64))
+    assert manifest.places == facts.places
+    assert [place.file for place in manifest.places] == list(facts.normals)
+    assert {place.box for place in manifest.places} == {(0, 0, 64, 64)}

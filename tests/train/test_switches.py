@@ -9,8 +9,10 @@ from seas_runtime.errors import SettingsError
 from seas_train import cli, run_folder, tune
 from seas_train import prompts as ua
 from seas_train.config import MaskSettings, TuneSettings, resolve
+from seas_train.data import layouts
 from seas_train.losses import da_loss, level_mask
 from seas_train.models import components
+from seas_train.prompts import stacked
 from tests.train.drawing import drawn
 
 PAPER = TuneSettings()
@@ -121,7 +123,7 @@ def test_generic_words_may_have_different_numbers_of_tokens():
     mask[:, 0, 3:20, 3:14] = 1
     words, product = [torch.tensor(places) for places in ([2, 3], [4], [1, 2, 5])], torch.zeros(1, 1, dtype=torch.int64)
     alone = [da_loss([maps[i : i + 1]], mask[i : i + 1], words[i][None], product, 8) for i in range(3)]
-    found = da_loss([maps], mask, tune.stacked(words), product.expand(3, 1), 8)
+    found = da_loss([maps], mask, stacked(words), product.expand(3, 1), 8)
     torch.testing.assert_close(found, torch.stack(alone).mean())
 
 
@@ -144,12 +146,12 @@ def test_a_batch_of_one_kind_has_losses_of_one_kind(step, order, gone):
 
 
 def test_chosen_defect_types(product):
-    one = tune.chosen(product, TuneSettings(defects=product.defects[1:2]))
+    one = layouts.only(product, product.defects[1:2])
     assert one.defects == product.defects[1:2]
     assert one.normals == product.normals
-    assert tune.chosen(product, PAPER) is product
+    assert layouts.only(product, ()) is product
     with pytest.raises(SettingsError, match="unknown defect type 'dent'"):
-        tune.chosen(product, TuneSettings(defects=("dent",)))
+        layouts.only(product, ("dent",))
 
 
 def trained(base, product, settings, folder):

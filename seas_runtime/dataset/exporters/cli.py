@@ -9,6 +9,7 @@ import click
 
 from seas_runtime.dataset.exporters import FORMATS
 from seas_runtime.errors import SettingsError
+from seas_runtime.terminal import shown_lines
 
 FORMAT_LINES = "\n".join(f"  {name:<11} {form.title}" for name, form in FORMATS.items())
 EXAMPLES = f"""\b
@@ -91,4 +92,4 @@ def export(
     with tqdm(total=len(data.records), unit="picture", disable=quiet or None, leave=False) as bar:
         exported = write(data, name, into, options, bar.update)
     if not quiet:
-        click.echo("\n".join((exported.line(), *exported.notes)))
+        click.echo(shown_lines((exported.line(), *exported.notes)))

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from seas_runtime.terminal import shown_lines
+
 if TYPE_CHECKING:
     from seas_runtime.dataset.importers.plan import Plan
 
@@ -104,13 +106,13 @@ def import_source(*, source: Path, into: Path, format_: str, dry_run: bool, yes:
     with readers() as pool:
         with _bar("Looking at pictures") as progress:
             plan = make_plan(source, into, settings, pool, progress)
-        click.echo("\n".join(describe(plan)))
+        click.echo(shown_lines(describe(plan)))
         if dry_run:
             return
         _agree(plan, yes)
         with _bar("Writing pictures", len(plan.entries)) as progress:
             write(plan, into, pool, progress)
-    click.echo(f"\n{into}: written; next: seas-train check {into}")
+    click.echo(shown_lines(("", f"{into}: written; next: seas-train check {into}")))
 
 
 def _agree(plan: Plan, yes: bool) -> None:

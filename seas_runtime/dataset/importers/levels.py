@@ -12,8 +12,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from seas_runtime.dataset.importers import pixels
-from seas_runtime.dataset.importers.records import Bits, Size
 from seas_runtime.dataset.importers.shapes import nearest
+from seas_runtime.fit import Bits, Size
 
 COLOUR = 1 << 24
 """Added to a colour's 0xRRGGBB, so that it is no grey level."""

@@ -13,7 +13,8 @@ from seas_runtime.dataset.importers import pixels
 from seas_runtime.dataset.importers.formats.labelme import embedded_picture
 from seas_runtime.dataset.importers.levels import MaskFile, Values, values
 from seas_runtime.dataset.importers.pixels import TURNS, Header
-from seas_runtime.dataset.importers.records import Bits, BrokenError, Mark, Picture, Size
+from seas_runtime.dataset.importers.records import BrokenError, Mark, Picture
+from seas_runtime.fit import Bits, Size
 
 _MOST_SKEWED = 0.01  # relative difference of proportions that rounding to whole pixels explains
 

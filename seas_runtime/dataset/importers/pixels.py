@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from seas_runtime.dataset.importers.records import BrokenError, Size
+from seas_runtime.dataset.importers.records import BrokenError
 from seas_runtime.dataset.importers.shapes import MOST_PIXELS
+from seas_runtime.fit import Size
 
 EXTENSIONS = frozenset((".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".heic", ".heif"))
 KEPT = {"PNG": ".png", "JPEG": ".jpg", "BMP": ".bmp", "TIFF": ".tif"}

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from seas_runtime.dataset.importers.fit import View
 from seas_runtime.dataset.importers.pixels import Header
 from seas_runtime.dataset.importers.records import LeftOut, Picture
 from seas_runtime.dataset.importers.settings import ImportSettings
+from seas_runtime.fit import View
 
 COMBINED = "combined"
 """The type of a picture with several types of anomalies, as in MVTec AD."""

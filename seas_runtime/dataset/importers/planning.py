@@ -13,12 +13,12 @@ import numpy as np
 
 from seas_runtime.dataset.importers.advice import advise
 from seas_runtime.dataset.importers.attempts import attempts
-from seas_runtime.dataset.importers.fit import View, cut_mask, views
 from seas_runtime.dataset.importers.painting import is_scaled, open_picture, paint
 from seas_runtime.dataset.importers.plan import COMBINED, Entry, Piece, Plan
-from seas_runtime.dataset.importers.records import Bits, BrokenError, Findings, LeftOut, Mark, Picture
+from seas_runtime.dataset.importers.records import BrokenError, Findings, LeftOut, Mark, Picture
 from seas_runtime.dataset.importers.settings import ImportSettings
 from seas_runtime.dataset.shapes.widths import CELL, width
+from seas_runtime.fit import Bits, Size, View, cut_mask, views
 
 Progress = Callable[[int], object]
 
@@ -85,27 +85,31 @@ def _enter(picture: Picture, settings: ImportSettings) -> Entry:
     """Open a picture and paint its marks; raises BrokenError."""
     _, header = open_picture(picture)
     if not picture.marks:
-        whole = views(header.size, settings, None)
+        whole = _views(header.size, settings, None)
         return Entry(picture, header, tuple(Piece(view) for view in whole))
     masks = paint(picture, header)
     union = np.logical_or.reduce(list(masks.values()))
     if not union.any():
         if picture.blank == "broken":
             raise BrokenError("its marks cover no pixel")
-        whole = views(header.size, settings, None)
+        whole = _views(header.size, settings, None)
         doubtful = picture.blank == "doubt"
         return Entry(replace(picture, marks=()), header, tuple(Piece(view) for view in whole), blank=doubtful)
     if union.all():
         raise BrokenError("its mask covers every pixel")
     across = width(union)
     pieces, passed = [], []
-    for view in views(header.size, settings, union):
+    for view in _views(header.size, settings, union):
         piece = _piece(view, masks, union, settings)
         if isinstance(piece, Piece):
             pieces.append(replace(piece, width=across if piece.title is not None else 0.0))
         elif piece:
             passed.append(piece)
     return Entry(picture, header, tuple(pieces), tuple(passed), is_scaled(picture, header))
+
+
+def _views(size: Size, settings: ImportSettings, marked: Bits | None) -> tuple[View, ...]:
+    return views(size, settings.fit, settings.size, settings.overlap, marked)
 
 
 def _piece(view: View, masks: dict[str, Bits], union: Bits, settings: ImportSettings) -> Piece | str:

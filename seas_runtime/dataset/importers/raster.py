@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from seas_runtime.dataset.importers.records import Bits, BrokenError
+from seas_runtime.dataset.importers.records import BrokenError
+from seas_runtime.fit import Bits
 
 Points = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]

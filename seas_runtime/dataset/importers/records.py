@@ -6,13 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
-Bits = npt.NDArray[np.bool_]
-Size = tuple[int, int]
-"""(width, height) in pixels."""
-
+from seas_runtime.fit import Bits, Size
 
 Blank = Literal["broken", "normal", "doubt"]
 

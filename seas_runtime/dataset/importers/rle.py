@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from seas_runtime.dataset.importers.records import Bits, BrokenError, Size
+from seas_runtime.dataset.importers.records import BrokenError
+from seas_runtime.fit import Bits, Size
 
 Runs = npt.NDArray[np.int64]
 

@@ -7,7 +7,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Fit = Literal["keep", "stretch", "pad", "crop", "tile"]
+from seas_runtime.fit import OVERLAP, Fit
+
 Unmarked = Literal["auto", "normal", "leave"]
 Inverted = Literal["auto", "yes", "no"]
 
@@ -39,8 +40,8 @@ class ImportSettings(BaseModel):
     unmarked: Unmarked = "auto"
     inverted: Inverted = "auto"
     line_width: float | None = Field(default=None, gt=0, le=1000)
-    fit: Fit = "keep"
+    fit: Fit | Literal["keep"] = "keep"
     size: int = Field(default=512, ge=16, le=4096)
-    overlap: float = Field(default=0.25, ge=0, lt=0.9)
+    overlap: float = Field(default=OVERLAP, ge=0, lt=0.9)
     normal_tiles: bool = False
     name: str | None = None

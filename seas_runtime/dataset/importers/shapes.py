@@ -10,7 +10,8 @@ from itertools import pairwise
 import numpy as np
 
 from seas_runtime.dataset.importers.raster import Points, fill, fill_ellipse
-from seas_runtime.dataset.importers.records import Bits, BrokenError, Size
+from seas_runtime.dataset.importers.records import BrokenError
+from seas_runtime.fit import Bits, Size
 
 FARTHEST = 1e6  # pixels from the corner; farther out no photograph reaches
 _MOST_LINE_POINTS = 10_000

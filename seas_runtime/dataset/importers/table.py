@@ -24,14 +24,14 @@ def describe(plan: Plan) -> Iterator[str]:
     yield from _table(plan, pieces)
     for heading, lines in (("Notes", plan.notes), ("Doubts", plan.doubts)):
         if lines:
-            yield f"\n{heading}:"
+            yield from ("", f"{heading}:")
             yield from (f"  {line}" for line in lines)
     if plan.lost:
-        yield "\nLeft out, though you may want them:"
+        yield from ("", "Left out, though you may want them:")
         yield from _files(plan, plan.lost, most=None)
     harmless = [left for left in plan.left_out if not left.loses]
     if harmless:
-        yield "\nNot used:"
+        yield from ("", "Not used:")
         yield from _files(plan, harmless, most=_MOST_NAMED)
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
 import unicodedata
 from collections.abc import Iterable
 
+from seas_runtime import terminal
 from seas_runtime.bundle.names import defect_name, folder_name
 
 _LETTERS = {
@@ -27,8 +29,8 @@ _LONGEST = 80
 
 
 def shown(text: object) -> str:
-    """Text from a file or its name, without anything that a terminal would obey."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in str(text))
+    """Text from a file or its name, without anything that a terminal would obey; whole, since records hold it too."""
+    return terminal.shown(str(text), sys.maxsize)
 
 
 def safe(text: str, kind: str) -> str:

@@ -16,16 +16,16 @@ import numpy as np
 from PIL import Image
 
 from seas_runtime.bundle.names import folder_name
-from seas_runtime.dataset.importers.fit import cut, cut_mask
 from seas_runtime.dataset.importers.folder import PRODUCT_FILES
 from seas_runtime.dataset.importers.formats.labelme import embedded_picture
 from seas_runtime.dataset.importers.painting import open_picture, paint
 from seas_runtime.dataset.importers.pixels import rgb
 from seas_runtime.dataset.importers.plan import Entry, Piece, Plan
-from seas_runtime.dataset.importers.records import Bits, BrokenError
+from seas_runtime.dataset.importers.records import BrokenError
 from seas_runtime.dataset.importers.words import folders_of, safe, shown, unused
 from seas_runtime.errors import DataError, OutputError
 from seas_runtime.files import TEMPORARY_SUFFIX, flush_folder
+from seas_runtime.fit import Bits, cut, cut_mask
 from seas_runtime.versions import package_version
 
 RECORD, TITLES = PRODUCT_FILES
@@ -138,7 +138,7 @@ class _Job:
                 files = [data]
             else:
                 image = rgb(open_picture(picture)[0])
-                files = [_png(cut(image, piece.view)) for piece in self.entry.pieces]
+                files = [png(cut(image, piece.view)) for piece in self.entry.pieces]
             marked = any(piece.title is not None for piece in self.entry.pieces)
             masks = paint(picture, self.entry.header) if marked else {}
         except (BrokenError, OSError) as error:
@@ -169,7 +169,7 @@ class _Job:
         if piece.title is not None and union is not None:
             mask = f"{place.replace('test/', 'ground_truth/', 1)}/{name}_mask.png"
             bits = cut_mask(union, piece.view)
-            (self.root / mask).write_bytes(_png(Image.fromarray(bits.astype(np.uint8) * 255)))
+            (self.root / mask).write_bytes(png(Image.fromarray(bits.astype(np.uint8) * 255)))
             record |= {"mask": mask, "type": piece.title, "areas": dict(piece.titles)}
         return record
 
@@ -196,7 +196,8 @@ def _source(plan: Plan, file: Path) -> str:
     return shown(inside.as_posix())
 
 
-def _png(image: Image.Image) -> bytes:
+def png(image: Image.Image) -> bytes:
+    """An image as PNG, fast rather than small."""
     stream = io.BytesIO()
     image.save(stream, "PNG", compress_level=3)
     return stream.getvalue()

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from seas_runtime.errors import SettingsError
+from seas_runtime.terminal import shown
 
 EPILOG = """\b
 Examples:
@@ -87,7 +88,7 @@ def _write_static(out: Path, training: Path | None, static: Path, limit: int) ->
     from seas_runtime.dataset.review.static import write
 
     written = write(Gallery(out, Decisions(out), training), static, limit)
-    click.echo(f"{static}: {written.shown} of {written.total} pairs, {written.bytes / 1e6:.1f} MB")
+    click.echo(shown(f"{static}: {written.shown} of {written.total} pairs, {written.bytes / 1e6:.1f} MB"))
 
 
 def _serve(out: Path, training: Path | None, port: int, *, read_only: bool, browser: bool) -> None:
@@ -103,7 +104,7 @@ def _serve(out: Path, training: Path | None, port: int, *, read_only: bool, brow
     with nullcontext() if read_only else held(out):
         decisions = Decisions(out) if read_only else DecisionLog(out)
         gallery = Gallery(out, decisions, training)
-        click.echo(f"{len(gallery.pairs)} pairs in {out}; Ctrl+C ends the page")
-        serve(gallery, port, browser=browser, say=click.echo)
+        click.echo(shown(f"{len(gallery.pairs)} pairs in {out}; Ctrl+C ends the page"))
+        serve(gallery, port, browser=browser, say=lambda line: click.echo(shown(line)))
         if not read_only:
-            click.echo(summary(gallery))
+            click.echo(shown(summary(gallery)))

@@ -11,7 +11,7 @@ from seas_train.data.layouts.folders import FoldersLayout, scan_folders
 from seas_train.data.layouts.mvtec import MVTecLayout, VisATypesLayout
 from seas_train.data.layouts.mvtec3d import MVTec3DLayout
 from seas_train.data.layouts.records import Layout, Product, Record
-from seas_train.data.layouts.split import Split, pick_normals, require_batch, split
+from seas_train.data.layouts.split import Split, only, pick_normals, require_batch, split
 from seas_train.data.layouts.visa import VisALayout
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Record",
     "Split",
     "faultless",
+    "only",
     "pick_normals",
     "read",
     "require_batch",

@@ -6,17 +6,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from seas_runtime.fit import View
 from seas_train.data.images import MaskKind
 
 
 @dataclass(frozen=True)
 class Record:
-    """An image file; an anomaly also has a mask file and the name of its defect type (both None: normal)."""
+    """An image file; an anomaly also has a mask file and the name of its defect type (both None: normal).
+
+    view, the part of the photograph that the model sees and its size there; None is the whole, stretched to its square.
+    """
 
     image: Path
     mask: Path | None = None
     defect: str | None = None
     mask_kind: MaskKind = "binary"
+    view: View | None = None
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from seas_runtime.errors import DataError, SettingsError
@@ -60,6 +60,19 @@ def split(
         train=tuple(record for record in product.anomalies if record in train),
         held_out=tuple(record for record in product.anomalies if record not in train),
     )
+
+
+def only(product: Product, defects: Sequence[str]) -> Product:
+    """The product with these defect types alone, or all of it if none is named.
+
+    Raises:
+        SettingsError: It has no such type.
+    """
+    if unknown := [defect for defect in defects if defect not in product.defects]:
+        raise SettingsError(f"unknown defect type {unknown[0]!r}; {product.root} has {', '.join(product.defects)}")
+    if not defects:
+        return product
+    return replace(product, anomalies=tuple(record for record in product.anomalies if record.defect in defects))
 
 
 def require_batch(records: Sequence[Record], batch: int, what: str) -> None:

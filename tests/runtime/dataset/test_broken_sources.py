@@ -15,7 +15,8 @@ from tests.runtime.dataset.public_trees import TREES
 from tests.runtime.dataset.truth import dump, folder_of
 from tests.runtime.dataset.written_sources import WRITERS
 
-EACH = 12  # broken variants of each format: more than 300 in all
+EACH = 12  # broken variants of each format: more than 300 in all; the campaign makes as many of each
+CAMPAIGN = 300
 TEXTS = (".json", ".xml", ".csv", ".txt", ".yaml")
 NAMES = [
     "../../x",
@@ -171,14 +172,13 @@ def try_import(tmp_path):
     assert folder_of(tmp_path) == before
 
 
-@pytest.mark.parametrize("name", WRITERS)
-def test_broken_annotations(name, tmp_path):
-    chance = random.Random(name)
+def try_annotations(name, tmp_path, chance, count):
+    """Import so many broken variants of a source."""
     whole = tmp_path / "whole"
     WRITERS[name](whole)
     texts = sorted(file.relative_to(whole) for file in whole.rglob("*") if file.suffix in TEXTS)
     pictures = sorted(file.relative_to(whole) for file in whole.rglob("*") if file.suffix in (".jpg", ".png"))
-    for i in range(EACH):
+    for i in range(count):
         shutil.copytree(whole, tmp_path / "source")
         if texts and i % 4:
             break_text(tmp_path / "source" / chance.choice(texts), chance)
@@ -188,19 +188,40 @@ def test_broken_annotations(name, tmp_path):
         shutil.rmtree(tmp_path / "source")
 
 
-@pytest.mark.parametrize("tree", TREES, ids=lambda tree: tree.__name__)
-def test_broken_trees(tree, tmp_path):
-    chance = random.Random(tree.__name__)
+def try_trees(tree, tmp_path, chance, count):
+    """Import so many broken variants of a public tree."""
     (tmp_path / "whole").mkdir()
     whole = tmp_path / "whole/source"
     tree(whole)
     files = sorted(file.relative_to(whole) for file in whole.rglob("*") if file.is_file())
-    for _ in range(EACH):
+    for _ in range(count):
         shutil.copytree(whole, tmp_path / "source")
         file = tmp_path / "source" / chance.choice(files)
         (break_text if file.suffix in TEXTS else break_picture)(file, chance)
         try_import(tmp_path)
         shutil.rmtree(tmp_path / "source")
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_broken_annotations(name, tmp_path):
+    try_annotations(name, tmp_path, random.Random(name), EACH)
+
+
+@pytest.mark.parametrize("tree", TREES, ids=lambda tree: tree.__name__)
+def test_broken_trees(tree, tmp_path):
+    try_trees(tree, tmp_path, random.Random(tree.__name__), EACH)
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("name", WRITERS)
+def test_hundreds_of_broken_annotations(name, tmp_path):
+    try_annotations(name, tmp_path, random.Random(f"campaign {name}"), CAMPAIGN)
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("tree", TREES, ids=lambda tree: tree.__name__)
+def test_hundreds_of_broken_trees(tree, tmp_path):
+    try_trees(tree, tmp_path, random.Random(f"campaign {tree.__name__}"), CAMPAIGN)
 
 
 def test_an_outline_of_a_million_points(tmp_path):

@@ -231,6 +231,24 @@ def via(root):
     dump(root / "via_project.json", {"_via_settings": {}, "_via_img_metadata": entries, "_via_attributes": {}})
 
 
+def via3(root):
+    """A project of version 3: options of an attribute by their numbers, outlines as one list after the shape's number."""
+    write_photographs(root)
+    write_normals(root / "good")
+    titles = sorted(COLOURS)
+    options = {str(i): title for i, title in enumerate(titles)}
+    files, views, marks = {}, {}, {}
+    for i, one in enumerate(TRUTH, 1):
+        files[str(i)] = {"fid": str(i), "fname": f"{one.name}.jpg", "type": 2, "loc": 1, "src": ""}
+        views[str(i)] = {"fid_list": [str(i)]}
+        chosen = str(titles.index(one.title))
+        marks[f"{i}_a1"] = {"vid": str(i), "flg": 0, "z": [], "xy": [7, *one.outline.ravel().tolist()], "av": {"1": chosen}}
+        marks[f"{i}_b2"] = {"vid": str(i), "flg": 0, "z": [], "xy": [], "av": {}}
+    attribute = {"1": {"aname": "defect", "anchor_id": "FILE1_Z0_XY1", "type": 3, "options": options, "default_option_id": ""}}
+    whole = {"project": {"pid": "__VIA_PROJECT_ID__", "data_format_version": "3.1.1"}, "config": {}, "attribute": attribute}
+    dump(root / "project.json", whole | {"file": files, "metadata": marks, "view": views})
+
+
 def via_csv(root):
     write_photographs(root)
     write_normals(root / "good")
@@ -313,6 +331,7 @@ WRITERS = {
         label_studio_min,
         label_studio_png,
         via,
+        via3,
         via_csv,
         yolo,
         supervisely,

@@ -174,11 +174,11 @@ def test_masks_that_are_mostly_white_look_inverted(root: Path) -> None:
 def test_a_defect_smaller_than_a_latent_cell_is_told_with_figures(root: Path) -> None:
     """Of a square of 6 px the median shortest run is a diagonal of 3: 4.24 of 32 px, 7.95 at 60 and 8.09 at 61."""
     mask(root / "ground_truth/contamination/001_mask.png", side=1)
-    assert lines_of(call(root), "Warning") == []  # 1 px becomes 16 at 512
-    assert [line.split(":")[0] for line in lines_of(call(root, "--size", 60), "Warning")] == [
+    assert lines_of(call(root, "--fit", "stretch"), "Warning") == []  # 1 px becomes 16 at 512
+    assert [line.split(":")[0] for line in lines_of(call(root, "--fit", "stretch", "--size", 60), "Warning")] == [
         "broken_large", "broken_small", "contamination",
     ]  # fmt: skip
-    (told,) = lines_of(call(root, "--size", 61), "Warning")
+    (told,) = lines_of(call(root, "--fit", "stretch", "--size", 61), "Warning")
     assert told.startswith(
         "contamination: 1 of 3 are narrower than a latent cell (8 pixels) at 61: one of 1 px becomes 1.9 px (001_mask.png); "
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from seas_runtime.dataset.importers import documents, rle
 from seas_runtime.dataset.importers.folder import Finder
-from seas_runtime.dataset.importers.records import BrokenError, Findings, Mark, Picture, Size
+from seas_runtime.dataset.importers.records import BrokenError, Findings, Mark, Picture
 from seas_runtime.dataset.importers.settings import ImportSettings
 from seas_runtime.dataset.importers.shapes import (
     Bitmap,
@@ -21,6 +21,7 @@ from seas_runtime.dataset.importers.shapes import (
     size_of,
 )
 from seas_runtime.dataset.importers.words import shown
+from seas_runtime.fit import Size
 
 TITLE = "COCO"
 Fields = dict[str, object]

@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element
 from seas_runtime.dataset.importers import documents, rle
 from seas_runtime.dataset.importers.folder import Finder
 from seas_runtime.dataset.importers.raster import Points
-from seas_runtime.dataset.importers.records import BrokenError, Findings, Mark, Picture, Size
+from seas_runtime.dataset.importers.records import BrokenError, Findings, Mark, Picture
 from seas_runtime.dataset.importers.settings import ImportSettings
 from seas_runtime.dataset.importers.shapes import (
     Bitmap,
@@ -24,6 +24,7 @@ from seas_runtime.dataset.importers.shapes import (
     size_of,
 )
 from seas_runtime.dataset.importers.words import shown
+from seas_runtime.fit import Size
 
 TITLE = "CVAT XML"
 _PASSED = frozenset(("tag", "attribute"))

@@ -16,10 +16,11 @@ from seas_runtime.dataset.importers.folder import Finder
 from seas_runtime.dataset.importers.formats.labelme import png_mask
 from seas_runtime.dataset.importers.levels import Above, MaskFile
 from seas_runtime.dataset.importers.pixels import EXTENSIONS, header
-from seas_runtime.dataset.importers.records import Bits, BrokenError, Findings, Mark, Picture, Size
+from seas_runtime.dataset.importers.records import BrokenError, Findings, Mark, Picture
 from seas_runtime.dataset.importers.settings import ImportSettings
 from seas_runtime.dataset.importers.shapes import Bitmap, Ellipse, Polygon, box, line, number, points, size_of
 from seas_runtime.dataset.importers.words import shown
+from seas_runtime.fit import Bits, Size
 
 TITLE = "Label Studio"
 Fields = dict[str, object]

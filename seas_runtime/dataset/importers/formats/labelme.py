@@ -14,10 +14,11 @@ from PIL import Image
 
 from seas_runtime.dataset.importers import documents, pixels
 from seas_runtime.dataset.importers.folder import Finder
-from seas_runtime.dataset.importers.records import Bits, BrokenError, Findings, Mark, Picture, Shape, Size
+from seas_runtime.dataset.importers.records import BrokenError, Findings, Mark, Picture, Shape
 from seas_runtime.dataset.importers.settings import ImportSettings
 from seas_runtime.dataset.importers.shapes import Bitmap, Ellipse, Polygon, box, line, points, size_of
 from seas_runtime.dataset.importers.words import shown
+from seas_runtime.fit import Bits, Size
 
 TITLE = "LabelMe"
 _BACKGROUND = frozenset(("__ignore__", "_background_"))  # LabelMe's own words for what is no mark

@@ -11,10 +11,11 @@ from pathlib import Path
 from seas_runtime.dataset.importers import documents
 from seas_runtime.dataset.importers.folder import Finder
 from seas_runtime.dataset.importers.formats.labelme import png_mask
-from seas_runtime.dataset.importers.records import Bits, BrokenError, Findings, Mark, Picture, Shape, Size
+from seas_runtime.dataset.importers.records import BrokenError, Findings, Mark, Picture, Shape
 from seas_runtime.dataset.importers.settings import ImportSettings
 from seas_runtime.dataset.importers.shapes import MOST_PIXELS, Bitmap, Polygon, box, line, points, size_of
 from seas_runtime.dataset.importers.words import shown
+from seas_runtime.fit import Bits, Size
 
 TITLE = "Supervisely"
 Fields = dict[str, object]

@@ -1,4 +1,4 @@
-"""VGG Image Annotator, versions 1 and 2: a project's JSON, the JSON of its annotations, or their CSV."""
+"""VGG Image Annotator: a project's JSON (of version 3 see `via3`), the JSON of its annotations, or their CSV."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from seas_runtime.dataset.importers import documents
 from seas_runtime.dataset.importers.folder import Finder
+from seas_runtime.dataset.importers.formats import via3
 from seas_runtime.dataset.importers.pairing import ONLY_TYPE
 from seas_runtime.dataset.importers.raster import Points
 from seas_runtime.dataset.importers.records import BrokenError, Findings, Mark, Picture
@@ -29,6 +30,8 @@ def claims(document: object) -> bool:
         return set((document.partition("\n")[0]).strip().replace('"', "").lstrip("#").split(",")) >= _COLUMNS
     if not isinstance(document, dict):
         return False
+    if via3.is_project(document):
+        return True
     entries = document.get("_via_img_metadata", document)
     first = next(iter(entries.values()), None) if isinstance(entries, dict) else None
     return "_via_img_metadata" in document or (isinstance(first, dict) and {"filename", "regions"} <= first.keys())
@@ -52,6 +55,8 @@ def read(document: object, file: Path, finder: Finder, settings: ImportSettings,
 
 
 def _entries(document: object) -> list[tuple[object, list[Fields]]]:
+    if via3.is_project(document):
+        return via3.entries(document)
     whole = documents.mapping(document, "the file")
     entries = documents.mapping(whole.get("_via_img_metadata", whole), "_via_img_metadata")
     found = []

@@ -7,10 +7,11 @@ from xml.etree.ElementTree import Element
 
 from seas_runtime.dataset.importers import documents
 from seas_runtime.dataset.importers.folder import Finder
-from seas_runtime.dataset.importers.records import BrokenError, Findings, Mark, Picture, Size
+from seas_runtime.dataset.importers.records import BrokenError, Findings, Mark, Picture
 from seas_runtime.dataset.importers.settings import ImportSettings
 from seas_runtime.dataset.importers.shapes import Polygon, box, number, points, shortened, size_of
 from seas_runtime.dataset.importers.words import shown
+from seas_runtime.fit import Size
 
 TITLE = "Pascal VOC"
 

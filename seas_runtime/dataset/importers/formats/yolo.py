@@ -8,10 +8,11 @@ from pathlib import Path
 
 from seas_runtime.dataset.importers import documents, pixels
 from seas_runtime.dataset.importers.folder import Finder, Folder
-from seas_runtime.dataset.importers.records import BrokenError, Findings, Mark, Picture, Size
+from seas_runtime.dataset.importers.records import BrokenError, Findings, Mark, Picture
 from seas_runtime.dataset.importers.settings import ImportSettings
 from seas_runtime.dataset.importers.shapes import Polygon, box, flat_points, shortened
 from seas_runtime.dataset.importers.words import shown
+from seas_runtime.fit import Size
 
 TITLE = "YOLO"
 _LISTS = frozenset(

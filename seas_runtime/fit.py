@@ -1,17 +1,28 @@
-"""What part of a photograph becomes a picture of the data set, and at what size."""
+"""How a photograph is fitted to the network's square: which part of it becomes a picture, at what size, and the way back.
+
+stretch: the whole, its sides changed each by itself. pad: the whole at its own proportions, with black bars. crop: the largest
+square, which holds as much of the anomaly as it can. tile: squares of the photograph's own pixels, side by side.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from seas_runtime.dataset.importers.records import Bits, Size
-from seas_runtime.dataset.importers.settings import ImportSettings
-
+Fit = Literal["stretch", "pad", "crop", "tile"]
+FITS: tuple[Fit, ...] = ("stretch", "pad", "crop", "tile")
+OVERLAP = 0.25
+"""Share of a tile that it has in common with the next."""
+Bits = npt.NDArray[np.bool_]
+Size = tuple[int, int]
+"""(width, height) in pixels."""
+Box = tuple[int, int, int, int]
+"""left, top, width and height in pixels."""
 Sums = npt.NDArray[np.signedinteger]
 
 
@@ -25,7 +36,7 @@ class View:
         place: The row and column of a tile, from 0; None where there is one picture.
     """
 
-    box: tuple[int, int, int, int]
+    box: Box
     size: Size
     place: tuple[int, int] | None = None
 
@@ -39,28 +50,29 @@ class View:
         return self.box == (0, 0, *size) and self.size == size
 
 
-def views(size: Size, settings: ImportSettings, marked: Bits | None) -> tuple[View, ...]:
+def views(size: Size, fit: Fit | Literal["keep"], side: int, overlap: float, marked: Bits | None) -> tuple[View, ...]:
     """The pictures that a photograph becomes.
 
     Args:
         size: (width, height) of the photograph.
-        settings: `fit`, `size` and `overlap`.
+        fit: See above; "keep" leaves it as it is.
+        side: Of the pictures, in pixels.
+        overlap: Share of a tile that it has at least in common with the next.
         marked: (H, W) bool, what is marked on it; None for a normal one.
     """
     width, height = size
-    side = settings.size
-    if settings.fit == "keep":
+    if fit == "keep":
         return (View((0, 0, width, height), size),)
-    if settings.fit == "stretch":
+    if fit == "stretch":
         return (View((0, 0, width, height), (side, side)),)
-    if settings.fit == "pad":
+    if fit == "pad":
         longest = max(size)
         return (View(((width - longest) // 2, (height - longest) // 2, longest, longest), (side, side)),)
-    if settings.fit == "crop":
+    if fit == "crop":
         shortest = min(size)
         left, top = (_shifted(length, shortest, marked, axis) for axis, length in enumerate(size))
         return (View((left, top, shortest, shortest), (side, side)),)
-    lefts, tops = (_starts(length, side, settings.overlap) for length in size)
+    lefts, tops = (_starts(length, side, overlap) for length in size)
     return tuple(
         View((left, top, side, side), (side, side), (row, column))
         for row, top in enumerate(tops)
@@ -97,15 +109,21 @@ def cut(image: Image.Image, view: View) -> Image.Image:
     return part if part.size == view.size else part.resize(view.size, Image.Resampling.LANCZOS)
 
 
-def cut_mask(mask: Bits, view: View) -> Bits:
-    """A view's mask (h, w) bool from its photograph's (H, W)."""
-    left, top, width, height = view.box
-    if view.is_whole((mask.shape[1], mask.shape[0])):
-        return mask
+def window(mask: Bits, box: Box) -> Bits:
+    """What lies in a box of a mask (H, W) bool, as (height, width); unmarked beyond the mask."""
+    left, top, width, height = box
     part = np.zeros((height, width), bool)
     x, y = max(left, 0), max(top, 0)
-    inside = mask[y : top + height, x : left + width]
+    inside = mask[y : max(top + height, 0), x : max(left + width, 0)]
     part[y - top : y - top + inside.shape[0], x - left : x - left + inside.shape[1]] = inside
+    return part
+
+
+def cut_mask(mask: Bits, view: View) -> Bits:
+    """A view's mask (h, w) bool from its photograph's (H, W)."""
+    if view.is_whole((mask.shape[1], mask.shape[0])):
+        return mask
+    part = window(mask, view.box)
     return part if part.shape[::-1] == view.size else shrunk(part, view.size)
 
 

@@ -6,30 +6,29 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seas_runtime.dataset.importers.fit import View, cut, cut_mask, shrunk, views
-from seas_runtime.dataset.importers.settings import ImportSettings
 from seas_runtime.dataset.shapes.widths import width
+from seas_runtime.fit import View, cut, cut_mask, shrunk, views
 from seas_train.data.dataset import resize_mask
 
 
-def fit(name, side=100, **others):
-    return ImportSettings(fit=name, size=side, **others)
+def fitted(size, fit, marked=None, side=100):
+    return views(size, fit, side, 0.25, marked)
 
 
 def test_pictures_are_kept_unless_asked():
-    (view,) = views((300, 200), ImportSettings(), None)
+    (view,) = fitted((300, 200), "keep")
     assert view.is_whole((300, 200))
     assert view.scale == 1
 
 
 def test_stretching_takes_all_and_scales_by_the_longer_side():
-    (view,) = views((400, 200), fit("stretch"), None)
+    (view,) = fitted((400, 200), "stretch")
     assert view == View((0, 0, 400, 200), (100, 100))
     assert view.scale == 0.25
 
 
 def test_padding_puts_the_picture_in_the_middle():
-    (view,) = views((400, 200), fit("pad"), None)
+    (view,) = fitted((400, 200), "pad")
     assert view == View((0, -100, 400, 400), (100, 100))
     padded = np.asarray(cut(Image.new("RGB", (400, 200), "white"), view))
     assert (padded[:22] == 0).all()
@@ -38,7 +37,7 @@ def test_padding_puts_the_picture_in_the_middle():
 
 
 def test_cropping_takes_the_middle_of_a_normal_picture():
-    assert views((400, 200), fit("crop"), None)[0].box == (100, 0, 200, 200)
+    assert fitted((400, 200), "crop")[0].box == (100, 0, 200, 200)
 
 
 @pytest.mark.parametrize(
@@ -48,12 +47,12 @@ def test_cropping_takes_the_middle_of_a_normal_picture():
 def test_cropping_moves_as_little_as_keeps_the_mark(columns, left):
     marked = np.zeros((200, 400), bool)
     marked[90:95, slice(*columns)] = True
-    assert views((400, 200), fit("crop"), marked)[0].box == (left, 0, 200, 200)
+    assert fitted((400, 200), "crop", marked)[0].box == (left, 0, 200, 200)
 
 
 @pytest.mark.parametrize("size", [(100, 100), (101, 250), (1000, 730), (40, 260)])
 def test_tiles_cover_every_pixel_and_overlap_enough(size):
-    tiles = views(size, fit("tile", overlap=0.25), None)
+    tiles = fitted(size, "tile")
     covered = np.zeros(size[::-1], int)
     for tile in tiles:
         left, top, across, down = tile.box
@@ -71,7 +70,7 @@ def test_tiles_put_together_are_the_photograph():
     pixels = np.random.default_rng(0).integers(0, 256, (230, 310, 3), dtype=np.uint8)
     mask = np.random.default_rng(1).random((230, 310)) < 0.1
     again, mask_again = np.zeros_like(pixels), np.zeros_like(mask)
-    for tile in views((310, 230), fit("tile"), mask):
+    for tile in fitted((310, 230), "tile", mask):
         left, top, across, down = tile.box
         again[top : top + down, left : left + across] = np.asarray(cut(Image.fromarray(pixels), tile))
         mask_again[top : top + down, left : left + across] = cut_mask(mask, tile)
@@ -92,7 +91,7 @@ def test_a_mask_keeps_its_place_when_padded():
     mask[50:100, 40:80] = True
     expected = np.zeros((100, 100), bool)
     expected[37:50, 10:20] = True  # (100 + 50) / 4 = 37.5 up to (100 + 100) / 4
-    assert np.array_equal(cut_mask(mask, views((400, 200), fit("pad"), mask)[0]), expected)
+    assert np.array_equal(cut_mask(mask, fitted((400, 200), "pad", mask)[0]), expected)
 
 
 def slow_width(mask):

@@ -1,0 +1,1 @@
+"""Pairs put back into the whole photographs that their pictures are parts of."""

@@ -1,0 +1,88 @@
+"""`seas-train demo-data` and `check`. Heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from seas_runtime.errors import DataError, SettingsError
+from seas_runtime.terminal import shown
+from seas_train.config import MaskSettings, TuneSettings, resolve
+from seas_train.folders import data_source
+from seas_train.options import ESTIMATE, hush, settings_options, stopwatch, tell
+
+if TYPE_CHECKING:
+    from seas_train.data.source import Source
+
+PATH = click.Path(path_type=Path)
+CONTEXT = {"show_default": True, "max_content_width": 100}
+
+
+@click.command(
+    "demo-data", context_settings=CONTEXT, epilog="Example: seas-train demo-data out/demo --product tile --per-defect 40"
+)
+@click.argument("out", type=PATH)
+@click.option("--product", default="bottle", metavar="NAME", help="bottle, tile or nut.")
+@click.option("--size", type=int, default=128, metavar="PIXELS", help="Side of the images, 64 to 1024.")
+@click.option("--normals", type=int, default=60, metavar="N", help="Normal images for training.")
+@click.option("--per-defect", type=int, default=20, metavar="N", help="Image-mask pairs of each defect type.")
+@click.option("--test-normals", type=int, default=20, metavar="N", help="Normal images for testing.")
+@click.option("--seed", type=int, default=0, metavar="N", help="Seed of everything drawn.")
+@click.option("--variety", type=float, default=0.0, metavar="X", help="0 one production line, 1 any.")
+def demo_data(out: Path, product: str, size: int, **counts: Any) -> None:
+    """Draw a procedural data set into OUT/PRODUCT (MVTec AD layout)."""
+    from seas_train.data import demo
+
+    with stopwatch(f"drew {product} into {out / product}"):
+        demo.write(out, product, size, **counts)
+
+
+@click.command(context_settings=CONTEXT, epilog="Example: seas-train check data/VisA/candle --train-share 0.5 --size 256")
+@data_source
+@settings_options(TuneSettings, only=("fit", "seed", "normals", "train_share", "split", "shots"))
+@click.option("--size", type=click.IntRange(16, 4096), default=512, metavar="PIXELS", help="Side of the model's images.")
+@click.option("--base", metavar="BASE", help="The base model of --estimate; its side goes before --size.")
+@ESTIMATE
+def check(source: Source, settings: TuneSettings, size: int, base: str | None, *, estimate: bool) -> None:
+    """Look at every file of the product DATA: counts, sizes, mask areas, and all that is wrong (then exit code 3).
+
+    Says which images a training with the same options takes, which files are not read, and which defects it cannot see.
+    """
+    if estimate and base is None:
+        raise SettingsError("--estimate times a step of training and needs the base model; add --base BASE")
+    if base is not None:
+        hush()
+        from seas_train.models import stored
+
+        size = stored.image_side(base)
+    from tqdm import tqdm
+
+    from seas_train.data import layouts
+    from seas_train.data.advice import advise
+    from seas_train.data.check import inspect
+
+    product = source.scan()
+    count = len(product.normals) + len(product.test_normals) + len(product.anomalies)
+    with tqdm(total=count, unit="image", leave=False, disable=None) as bar:  # None: only on a terminal
+        report = inspect(product, bar.update)
+    told = advise(report, settings, size, source.places())
+    click.echo(f"{product.name} ({product.layout})\n\n{report.table()}\n")
+    for kind, lines in told.items():
+        for line in lines:
+            click.echo(shown(f"{kind}: {line}"))
+    problems, warned = len(told["Problem"]), len(told["Warning"])
+    click.echo(f"problems: {problems}, warnings: {warned}")
+    if problems:
+        raise DataError(f"{product.root}: problems found ({problems}), expected none; fix them and check again")
+    if estimate and base is not None:
+        from seas_train import estimates
+
+        preset = click.get_current_context().params["preset"]
+        both = settings, resolve(MaskSettings, preset, None, {})
+        tell(estimates.of_both(layouts.faultless(product), base, both, _pass))
+
+
+def _pass(_line: str) -> None:
+    pass
