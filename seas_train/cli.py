@@ -21,7 +21,8 @@ from seas_runtime.sampling.defaults import PAPER
 from seas_runtime.terminal import shown
 from seas_train.config import BaseSettings, MaskSettings, TuneSettings
 from seas_train.folders import data_source
-from seas_train.options import LICENCE, NOT_STATED, OUT, output, require_same, settings_options, writing
+from seas_train.options import LICENCE, NOT_STATED, OUT, REVISION, settings_options
+from seas_train.output import held, output, require_same, tidy
 
 if TYPE_CHECKING:
     from seas_train.data.layouts import Product
@@ -53,7 +54,7 @@ class _Group(Ending, click.Group):
             try:
                 return super().invoke(ctx)
             except KeyboardInterrupt:
-                click.echo("Interrupted: the same command continues from what is saved.", err=True)
+                click.echo("Interrupted: nothing unfinished was left behind.", err=True)
                 ctx.exit(INTERRUPTED)
 
 
@@ -145,8 +146,9 @@ def base(images: tuple[Path, ...], out: Path, licence: str, keep_every: int, set
         saved = _read_json(out / "base.json")
         stated = {**_asked(BaseSettings(), {}), **saved["settings"]}  # an earlier version did not know all of them
         require_same(out, {**stated, **saved["provenance"]}, _asked(settings, provenance))
+        tidy(out, "base")
         return click.echo(f"already done: the base model {out}")
-    with output(out, "base"), _stopwatch(f"trained the base model {out}"):
+    with output(out, "base", (out / "base.json").is_file), _stopwatch(f"trained the base model {out}"):
         train(images, out, settings, provenance, keep_every)
     return None
 
@@ -154,29 +156,35 @@ def base(images: tuple[Path, ...], out: Path, licence: str, keep_every: int, set
 @main.command(epilog="Example: seas-train tune data/tile --base out/base --out out/run --preset tiny")
 @data_source
 @click.option("--base", required=True, metavar="BASE", help="A base model's folder, or a hub name.")
+@REVISION
 @OUT
 @LICENCE
 @settings_options(TuneSettings)
-def tune(*, source: Source, base: str, out: Path, licence: str, settings: TuneSettings) -> None:
+def tune(*, source: Source, base: str, revision: str | None, out: Path, licence: str, settings: TuneSettings) -> None:
     """Fine-tune a base model on the product in the folder DATA, or in --anomalies, --masks and --normals."""
     _hush()
     from seas_train import run_folder
     from seas_train.models import components
     from seas_train.tune import train
 
+    if revision is not None and Path(base).is_dir():
+        raise SettingsError(f"--revision {revision} and the folder {base} found; leave --revision out: only a hub's model has some")
     product = _product(source)
     provenance: dict[str, object] = {
         "data": f"{product.name} ({product.layout})",
         "licence": licence,
         "base_licence": _base_licence(base),
+        **({} if revision is None else {"base_revision": revision}),
     }
     if (out / "run.json").is_file():
         facts = run_folder.load_facts(out)
         saved = {**facts.tune.model_dump(mode="json"), **facts.provenance}
-        require_same(out, saved, {**_asked(settings, provenance), "base": components.base_name(base)})
+        require_same(out, saved, {**_asked(settings, provenance), "base": components.base_name(base), "base_revision": revision})
+        tidy(out, "tune")
         return click.echo(f"already done: the run {out}")
-    with output(out, "tune"), _stopwatch(f"tuned {product.name} ({len(product.defects)} types) into {out}"):
-        train(product, base, out, settings, provenance)
+    done = f"tuned {product.name} ({len(product.defects)} types) into {out}"
+    with output(out, "tune", (out / "run.json").is_file), _stopwatch(done):
+        train(product, base, out, settings, provenance, revision)
     return None
 
 
@@ -193,9 +201,10 @@ def masks(run: Path, source: Source, settings: MaskSettings) -> None:
     facts = run_folder.load_facts(run)
     if facts.masks is not None and (run / "rmp" / "config.json").is_file():
         require_same(run / "rmp", facts.masks.model_dump(mode="json"), _asked(settings, {}))
+        tidy(run, "masks")
         return click.echo(f"already done: the mask branch {run / 'rmp'}")
     product = _product(source)
-    with writing(run), _stopwatch(f"trained the mask branch {run / 'rmp'}"):
+    with held(run, "masks", lambda: run_folder.load_facts(run) != facts), _stopwatch(f"trained the mask branch {run / 'rmp'}"):
         train(run, product, settings)
     return None
 

@@ -24,7 +24,7 @@ from seas_train.models import components, lora, taps
 from seas_train.models.components import Components
 from seas_train.models.taps import AttentionMaps
 from seas_train.prompts import ExtendedEmbedding, Prompts, add_tokens, attach_rows, compose, initial_rows, positions, tokenize
-from seas_train.training import batches, checkpoint, compute, loop, tensorboard
+from seas_train.training import batches, compute, kept, loop, tensorboard
 from seas_train.training.batches import Batch, Drawn, Draws, sample_batch
 
 
@@ -167,7 +167,9 @@ def chosen(product: Product, settings: TuneSettings) -> Product:
     return dataclasses.replace(product, anomalies=kept)
 
 
-def train(product: Product, source: str, out: Path, settings: TuneSettings, provenance: dict[str, object]) -> None:
+def train(
+    product: Product, source: str, out: Path, settings: TuneSettings, provenance: dict[str, object], revision: str | None = None
+) -> None:
     """Fine-tune a base model on one product and write the run folder.
 
     A killed run continues at its last checkpoint when called again with the same arguments.
@@ -178,6 +180,7 @@ def train(product: Product, source: str, out: Path, settings: TuneSettings, prov
         out: the run folder.
         settings: see `TuneSettings`.
         provenance: base model, data set and licence, kept in the run and the bundle.
+        revision: of a base on a hub.
 
     Raises:
         DataError, SettingsError, OutputError, TrainError: see the parts.
@@ -197,8 +200,8 @@ def train(product: Product, source: str, out: Path, settings: TuneSettings, prov
         held_out=_names(split.held_out, product),
         normals=_names(normals, product),
     )
-    components.inspect(source)
-    model = components.load(source)
+    components.inspect(source, revision=revision)
+    model = components.load(source, revision=revision)
     task: dict[str, Any] = {
         "stage": "tune",
         "settings": settings.model_dump(mode="json"),
@@ -216,7 +219,7 @@ def train(product: Product, source: str, out: Path, settings: TuneSettings, prov
     loop.run(stage)
     if machine.main:
         _save(learner, images[1], out, facts)
-        checkpoint.clear(out)
+        kept.clear(out)
 
 
 def _save(learner: Learner, normals: ImageSet, out: Path, facts: run_folder.Facts) -> None:

@@ -13,8 +13,8 @@ from seas_runtime.dataset.exporters import FORMATS, exporter
 from seas_runtime.dataset.exporters.job import Job, Options
 from seas_runtime.dataset.read import GeneratedSet, Record, read
 from seas_runtime.dataset.split import train_and_test, train_and_val
-from seas_runtime.dataset.staging import fingerprint, replaced
 from seas_runtime.errors import OutputError, SettingsError
+from seas_runtime.staging import fingerprint, replaced
 from seas_runtime.versions import package_version
 
 RECORD = "export.json"

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from seas_runtime.errors import DataError
+from seas_runtime.files import open_regular
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF")  # what is inside a file, whatever its name says
@@ -99,7 +100,7 @@ def read_levels(path: Path, kind: MaskKind = "binary") -> npt.NDArray[np.integer
 
 def _load(path: Path) -> Image.Image:
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=_FORMATS) as image:
+        with warnings.catch_warnings(action="ignore"), open_regular(path) as stream, Image.open(stream, formats=_FORMATS) as image:
             image.load()
             upright = ImageOps.exif_transpose(image)
     except UnidentifiedImageError:
