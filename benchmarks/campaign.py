@@ -1,6 +1,6 @@
 """Kills, faults and damaged files by the thousand: runs `tests/campaign` and adds a row for each campaign to results/campaign.md.
 
-    python -m benchmarks.campaign --minutes 10 gen_killed_at_a_change bundles
+    python -m benchmarks.campaign --minutes 10 "test_gen and killed_at_a_change" bundles
     python -m benchmarks.campaign                        # all, ten minutes each
 
 A campaign goes on where its journal (out/campaign/NAME.jsonl) ends; a row says what was tried by this call.
@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 HEAD = """# Campaigns
 
 Written by `python -m benchmarks.campaign`, a row a call and campaign. A trial is one kill, fault, damaged file or race, and what
-is said and left of it; it fails on a traceback, a crash, more than one line of error, a wrong exit code, a run that does not come to
+is said and left of it; it fails on a traceback, a crash, several lines of error, a wrong exit code, a run that does not come to
 the bytes of an undisturbed one, or a file left behind. How each is drawn: `tests/campaign`. "failed" counts what failed when it was
 tried, by the code of that commit.
 
@@ -40,12 +40,12 @@ SHOWN = ("onnxruntime", "torch", "safetensors")
 @click.option("--seed", type=int, default=0, show_default=True, help="That trials are drawn from.")
 @click.option("--journal", type=click.Path(path_type=Path), default=ROOT / "out" / "campaign", help="Folder of the journals.")
 def main(names: tuple[str, ...], minutes: float, seed: int, journal: Path) -> None:
-    """Run campaigns by NAMES, or all of them."""
+    """Run campaigns that NAMES choose, as pytest's -k does, or all of them."""
     before, began = _counts(journal), time.monotonic()
     command = [sys.executable, "-m", "pytest", "-q", "-m", "campaign", "tests/campaign"]
     command += ["--minutes", str(minutes), "--seed", str(seed), "--journal", str(journal.absolute())]
     if names:
-        command += ["-k", " or ".join(names)]
+        command += ["-k", " or ".join(f"({name})" for name in names)]
     ended = subprocess.run(command, cwd=ROOT, check=False)
     table = RESULTS / "campaign.md"
     text = table.read_text(encoding="utf-8") if table.is_file() else HEAD

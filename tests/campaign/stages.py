@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.campaign.shim import Fault
-from tests.campaign.trials import differ, tree
+from tests.campaign.trials import Trial, differ, tree
 from tests.campaign.warm import Warm
 
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES)
@@ -126,3 +126,11 @@ def four_at_once(stage: Stage, draw: random.Random) -> str | None:
     if not fault.at and not any(ended.code in stage.codes for ended in ends):
         return "none of four did it"
     return stage.again()
+
+
+KINDS = {kind.__name__: kind for kind in (killed_at_a_change, killed_at_a_time, a_change_fails, a_small_disk, four_at_once)}
+
+
+def any_of(ways: Sequence[Stage], kind: str) -> Trial:
+    """A trial of `kind` upon one of some commands."""
+    return lambda draw: KINDS[kind](draw.choice(ways), draw)
