@@ -103,6 +103,8 @@ def output(out: Path, stage: str, finished: Callable[[], bool] = lambda: False) 
                 if _first() and stage_in(out) is None:
                     write_atomic(out / MARK, json.dumps({"stage": stage}) + "\n")
                 yield
+                if _first():
+                    (out / MARK).unlink(missing_ok=True)
     finally:
         if _first() and not existed and out.is_dir() and {entry.name for entry in out.iterdir()} <= {MARK}:
             with suppress(OSError):

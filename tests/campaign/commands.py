@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
+import importlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -62,6 +64,13 @@ def _remember_traces() -> None:
         return copy.deepcopy(traced[wrapper.name])
 
     to_onnx._trace = remembered
+
+
+def load(names: Sequence[str]) -> None:
+    """Load modules that a fork had to load, so that the next ones need not."""
+    for name in names:
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
 
 
 def trace(run: Path) -> None:

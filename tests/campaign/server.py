@@ -23,6 +23,7 @@ from typing import Any
 from tests.campaign import commands, shim
 
 LONGEST = 120.0
+MOST_NAMES = 1000  # what a pipe holds
 
 
 def serve(kind: str) -> None:
@@ -32,7 +33,11 @@ def serve(kind: str) -> None:
     answers.write(json.dumps({"threads": len(list(Path("/proc/self/task").iterdir()))}) + "\n")
     answers.flush()
     for line in sys.stdin:
-        begun = [_Child(request) for request in json.loads(line)]
+        requests = json.loads(line)
+        if isinstance(requests, dict):  # of this process itself
+            commands.trace(Path(requests["trace"]))
+            requests = []
+        begun = [_Child(request) for request in requests]
         answers.write(json.dumps([child.end() for child in begun]) + "\n")
         answers.flush()
 
@@ -54,7 +59,7 @@ class _Child:
         os.dup2(self.said.fileno(), 1)
         os.dup2(self.said.fileno(), 2)
         sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
-        code = 1
+        code, known = 1, set(sys.modules)
         try:
             shim.arm(Path(request["root"]), self.fault)
             code = commands.call(request["command"], request["words"])
@@ -64,7 +69,8 @@ class _Child:
             count = shim.counted()
             sys.stdout.flush()
             sys.stderr.flush()
-            os.write(self.writes, str(count).encode())
+            more = [name for name in sys.modules if name not in known]
+            os.write(self.writes, json.dumps({"changes": count, "loaded": more[:MOST_NAMES]}).encode())
             os._exit(code)
 
     def end(self) -> dict[str, Any]:
@@ -76,15 +82,16 @@ class _Child:
             os.kill(self.pid, signal.SIGKILL)
         _, status, usage = os.wait4(self.pid, 0)
         seconds = time.monotonic() - self.began
-        count = os.read(self.reads, 64)
-        os.close(self.reads)
+        with os.fdopen(self.reads, "rb") as stream:
+            told = json.loads(stream.read() or '{"changes": 0, "loaded": []}')
+        commands.load(told["loaded"])
         self.said.seek(0)
         text = self.said.read(1 << 20).decode(errors="replace")
         self.said.close()
         return {
             "code": os.waitstatus_to_exitcode(status),
             "overdue": not ended and not self.fault.after,
-            "changes": int(count or 0),
+            "changes": told["changes"],
             "seconds": seconds,
             "mebibytes": usage.ru_maxrss / 1024,
             "said": text,

@@ -81,14 +81,21 @@ class Warm:
 
     def together(self, root: Path, jobs: Sequence[tuple[str, Sequence[object]]], fault: Fault | None = None) -> list[Ended]:
         """Run commands at the same time."""
-        assert self._server.stdin is not None
         fields = asdict(fault or Fault())
         request = [
             {"root": str(root), "command": name, "words": [str(word) for word in words], "fault": fields} for name, words in jobs
         ]
+        return [Ended(**answer) for answer in self._ask(request)]
+
+    def trace(self, run: Path) -> None:
+        """Trace the graphs of a run folder once, for all exports of it to come."""
+        self._ask({"trace": str(run)})
+
+    def _ask(self, request: Any) -> Any:
+        assert self._server.stdin is not None
         self._server.stdin.write(json.dumps(request) + "\n")
         self._server.stdin.flush()
-        return [Ended(**answer) for answer in self._answer()]
+        return self._answer()
 
     def _answer(self) -> Any:
         assert self._server.stdout is not None
