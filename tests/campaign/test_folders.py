@@ -20,6 +20,8 @@ def spoil(folder: Path, name: str, draw: random.Random) -> None:
     """Damage a text file as bytes or as JSON, or put something in its place that is no file."""
     path = folder / name
     was = path.read_bytes() if path.is_file() else b"{}\n"
+    if path.is_dir() and not path.is_symlink():
+        path.rmdir()
     path.unlink(missing_ok=True)
     match draw.randrange(10):
         case 0:
@@ -53,7 +55,7 @@ class Folders:
         self.root.mkdir()
         ended = warm.run(self.root, "seas-gen", *self.words, 4)
         assert ended.wrong((0, 6)) is None, ended
-        review = {"index": 0, "decision": "rejected", "time": 1.0}
+        review = {"index": 0, "decision": "reject", "time": 1.0}
         (self.out / "review.jsonl").write_text(json.dumps(review) + "\n")
         shutil.copytree(self.out, self.whole)
 
@@ -72,7 +74,7 @@ class Folders:
             picture = draw.choice(sorted(self.out.rglob("*.png")))
             picture.write_bytes(damaged(picture.read_bytes(), draw))
         export = draw.random() < 0.3
-        command = ("seas-data", "export", self.out, "coco") if export else ("seas-gen", *self.words, draw.choice((2, 4, 6)))
+        command = ("seas-data", "export", self.out, "--to", "coco") if export else ("seas-gen", *self.words, draw.choice((2, 4, 6)))
         ended = self.warm.run(self.root, *command)
         if wrong := ended.wrong((0, 2, 3, 5, 6)):
             return f"{command[0]}: {wrong}"

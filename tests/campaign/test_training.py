@@ -1,4 +1,4 @@
-"""`seas-train base`, `tune`, `masks` and `sample`, and `seas-export`: killed, without room, without rights, four of them at once."""
+"""Commands of `seas-train`, and `seas-export`: killed, without room, without rights, four of them at once."""
 
 import shutil
 from pathlib import Path
@@ -12,8 +12,8 @@ from tests.campaign.warm import Warm
 
 OFTEN = ("--checkpoint-every", 1, "--log-every", 1)
 ONE = ("--anomaly-batch", 1, "--normal-batch", 1)
-BASE = ("--vae-steps", 2, "--vae-batch", 2, "--vae-crop", 32, "--batch", 2, "--steps", 2, "--align-steps", 1, "--sharpen-steps", 2)
-TUNE = ("--preset", "tiny", "--steps", 3, "--normal-count", 2, *ONE, *OFTEN)
+BASE = ("--vae-steps", 1, "--vae-batch", 1, "--vae-crop", 32, "--batch", 1, "--steps", 2, "--align-steps", 1, "--sharpen-steps", 1)
+TUNE = ("--preset", "tiny", "--steps", 2, "--normal-count", 1, *ONE, *OFTEN)
 MASKS = ("--steps", 2, "--up2-width", 8, "--up3-width", 8, "--layers", 1, "--heads", 2, "--groups", 4, *ONE, *OFTEN)
 
 
