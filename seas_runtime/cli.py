@@ -136,6 +136,13 @@ Exit codes: 0 done, 2 usage, 3 bad bundle, 4 engine not usable, 5 output problem
     help="CPU threads at most; a small model uses each for a part of the work.",
 )
 @click.option("--expect", metavar="DIGEST", help="Refuse a bundle with another digest.")
+@click.option(
+    "--first-run-limit",
+    type=click.FloatRange(0),
+    default=1800.0,
+    metavar="SECONDS",
+    help="Give up, with exit code 4, where the first run of a graph takes longer; 0 for never.",
+)
 @click.option("--sheet", is_flag=True, help="Also write OUT/sheet.png: pairs of each type, for a look, the surest first.")
 @click.option(
     "--also",
@@ -155,6 +162,7 @@ def generate(
     backend: str,
     threads: int,
     expect: str | None,
+    first_run_limit: float,
     sheet: bool,
     also: list[str],
     quiet: bool,
@@ -164,7 +172,8 @@ def generate(
     from seas_runtime.generate import Request, run
 
     command = ["seas-gen", *ctx.meta["words"]]
-    summary = run(Request(engine, out, backend, threads, expect, command, options.Options(**asked)), quiet)
+    chosen = options.Options(**asked)
+    summary = run(Request(engine, out, backend, threads, expect, command, chosen, first_run_limit), quiet)
     if not quiet:
         click.echo(shown(summary.line()))
     if sheet and summary.types:

@@ -12,6 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from seas_runtime import api
+from seas_runtime.backends.first_run import LIMIT
 from seas_runtime.backends.registry import BACKENDS, OF_CORE
 from seas_runtime.bundle.reader import read_bundle
 from seas_runtime.dataset.records import RUN, RunRecord, read_record
@@ -37,6 +38,7 @@ class Request:
     expect: str | None
     command: list[str]
     options: Options
+    first_run_limit: float = LIMIT
 
 
 def run(request: Request, quiet: bool) -> Summary:
@@ -59,7 +61,10 @@ def run(request: Request, quiet: bool) -> Summary:
         raise OutputError(f"{out}: lies in the bundle {bundle.path}, which must stay as it is; give another --out")
     begun = _begun(out)
     backend = _backend(request, begun, log)
-    with api.open(bundle, backend, threads=request.threads, expect=request.expect, log=log) as generator:
+    opened = api.open(
+        bundle, backend, threads=request.threads, expect=request.expect, log=log, first_run_limit=request.first_run_limit
+    )
+    with opened as generator:
         settings = settings.model_copy(update={"backend": generator.backend.name})
         facts, licence = generator.backend.describe(), str(bundle.manifest.provenance.get("licence", ""))
         record = RunRecord(command=request.command, settings=settings, backend=facts, versions=run_versions(), licence=licence)
