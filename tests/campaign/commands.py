@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import functools
 import importlib
 from collections.abc import Sequence
@@ -61,7 +60,7 @@ def _remember_traces() -> None:
     def remembered(wrapper: Any) -> Any:
         if wrapper.name not in traced:
             traced[wrapper.name] = trace(wrapper)
-        return copy.deepcopy(traced[wrapper.name])
+        return traced[wrapper.name]  # a fork changes its own copy
 
     to_onnx._trace = remembered
 
