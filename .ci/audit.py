@@ -1,6 +1,8 @@
-"""Known vulnerabilities of the packages installed here, an optional step beside `run`: pip install pip-audit && python .ci/audit.py.
+"""Known vulnerabilities of the packages installed here, an optional step beside `run`.
 
-Exit code 0: none are known, or it was skipped, which it says with the reason (pip-audit is not installed, no database can be reached).
+    pip install pip-audit && python .ci/audit.py
+
+Exit code 0: none are known, or it was skipped, which it says with the reason (no pip-audit, no database that can be reached).
 Exit code 1: a package has one. Not part of `run`, which works without a network and does not fail on what was published overnight.
 """
 

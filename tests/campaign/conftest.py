@@ -1,4 +1,4 @@
-"""Campaigns: `pytest -m campaign tests/campaign --minutes 10`; README of the folder is in `benchmarks/README.md`."""
+"""Campaigns: `pytest -m campaign tests/campaign --minutes 10`."""
 
 import shutil
 import tempfile
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.campaign import shim
+from tests.campaign.smallest import BASE, COUNTS, MASKS, OFTEN, TUNE
 from tests.campaign.trials import Campaign
 from tests.campaign.warm import ROOT, Warm
 
@@ -60,4 +61,21 @@ def tile(work: Path) -> Path:
     folder = work / "tile.plan"
     write_parts(folder)
     seal(folder, photographs=write_photographs(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def made(training: Warm, work: Path) -> Path:
+    """A folder with data in `bottle`, a `base`, a `tuned` run and a `run` with its mask branch."""
+    folder = work / "made"
+
+    def once(*words: object) -> None:
+        ended = training.run(folder, "seas-train", *words)
+        assert ended.wrong((0,)) is None, ended
+
+    once("demo-data", folder, *COUNTS)
+    once("base", folder / "bottle", "--out", folder / "base", *BASE, *OFTEN)
+    once("tune", folder / "bottle", "--base", folder / "base", "--out", folder / "tuned", *TUNE)
+    shutil.copytree(folder / "tuned", folder / "run")
+    once("masks", folder / "run", folder / "bottle", *MASKS)
     return folder

@@ -74,11 +74,8 @@ class Folders:
             picture = draw.choice(sorted(self.out.rglob("*.png")))
             picture.write_bytes(damaged(picture.read_bytes(), draw))
         export = draw.random() < 0.3
-        command = (
-            ("seas-data", "export", self.out, "--to", "coco", "--into", self.root / "coco")
-            if export
-            else ("seas-gen", *self.words, draw.choice((2, 4, 6)))
-        )
+        exported = ("seas-data", "export", self.out, "--to", "coco", "--into", self.root / "coco")
+        command = exported if export else ("seas-gen", *self.words, draw.choice((2, 4, 6)))
         ended = self.warm.run(self.root, *command)
         if wrong := ended.wrong((0, 2, 3, 5, 6)):
             return f"{command[0]}: {wrong}"
