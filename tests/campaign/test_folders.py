@@ -121,7 +121,7 @@ def test_images(campaign: Campaign, training: Warm, work: Path) -> None:
 @pytest.fixture(scope="session")
 def a_run(work: Path) -> Path:
     """A run folder with random weights, as `seas-train` leaves it."""
-    from tests.campaign.random_run import write
+    from tests.random_run import write
 
     return write(work / "random_run")
 
