@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 Trial = Callable[[random.Random], str | None]
 """Draws what it does from its own stream, and gives what was wrong, None for nothing."""
@@ -50,7 +51,7 @@ class Campaign:
         assert not failed, f"{name}: {len(failed)} of {number - begun} failed; first {failed[0]}"
 
 
-def lines(journal: Path) -> list[dict]:
+def lines(journal: Path) -> list[dict[str, Any]]:
     """The trials of a journal; a torn last line is passed over."""
     found = []
     for line in journal.read_text(encoding="utf-8").splitlines() if journal.is_file() else []:

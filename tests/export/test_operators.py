@@ -12,8 +12,8 @@ from seas_train.models.components import GEOMETRIES
 from tests.random_run import write
 from tests.smallest import MASKS
 
-# Blocks, layers, heads, groups and prompt of v1-4, and the first level's width, from which the timestep's embedding is made: whether
-# an exporter folds it into a constant depends on its size. The other widths and the image are small.
+# Blocks, layers, heads, groups and prompt are those of v1-4, and so is the width of the first level, of which the embedding of a
+# timestep is made: whether an exporter folds it into a constant depends on its size. Other widths and the image are small.
 SHAPED = GEOMETRIES["sd14"].model_copy(
     update={
         "image_size": 64,
