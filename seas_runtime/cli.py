@@ -137,12 +137,9 @@ Exit codes: 0 done, 2 usage, 3 bad bundle, 4 engine not usable, 5 output problem
 )
 @click.option("--expect", metavar="DIGEST", help="Refuse a bundle with another digest.")
 @click.option(
-    "--first-run-limit",
-    type=click.FloatRange(0),
-    default=1800.0,
-    metavar="SECONDS",
+    "--first-run-limit", type=click.FloatRange(0), default=1800.0, metavar="SECONDS",
     help="Give up, with exit code 4, where the first run of a graph takes longer; 0 for never.",
-)
+)  # fmt: skip
 @click.option("--sheet", is_flag=True, help="Also write OUT/sheet.png: pairs of each type, for a look, the surest first.")
 @click.option(
     "--also",

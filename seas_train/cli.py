@@ -8,7 +8,7 @@ import os
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from seas_runtime.terminal import shown
 from seas_train.config import BaseSettings, MaskSettings, TuneSettings
 from seas_train.folders import data_source
 from seas_train.options import LICENCE, NOT_STATED, OUT, REVISION, settings_options
-from seas_train.output import held, output, require_same, tidy
+from seas_train.output import held, one_voice, output, read_json, require_same, tidy
 
 if TYPE_CHECKING:
     from seas_train.data.layouts import Product
@@ -50,22 +50,12 @@ class _Group(Ending, click.Group):
     """Commands that end an interrupt with one line and the exit code of the house."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        with _one_voice():
+        with one_voice():
             try:
                 return super().invoke(ctx)
             except KeyboardInterrupt:
                 click.echo("Interrupted: nothing unfinished was left behind.", err=True)
                 ctx.exit(INTERRUPTED)
-
-
-@contextmanager
-def _one_voice() -> Iterator[None]:
-    """Of several processes (torchrun numbers them in RANK) the first alone speaks; an error is told by each that has one."""
-    if os.environ.get("RANK", "0") == "0":
-        yield
-        return
-    with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
-        yield
 
 
 @click.group(cls=_Group, epilog=EXAMPLES, context_settings={"show_default": True, "max_content_width": 100})
@@ -143,7 +133,7 @@ def base(images: tuple[Path, ...], out: Path, licence: str, keep_every: int, set
 
     provenance: dict[str, object] = {"data": [folder.resolve().name for folder in images], "licence": licence}
     if (out / "base.json").is_file():
-        saved = _read_json(out / "base.json")
+        saved = read_json(out / "base.json")
         stated = {**_asked(BaseSettings(), {}), **saved["settings"]}  # an earlier version did not know all of them
         require_same(out, {**stated, **saved["provenance"]}, _asked(settings, provenance))
         tidy(out, "base")
@@ -240,7 +230,7 @@ def sample(run: Path, out: Path, defects: tuple[str, ...], **given: Any) -> None
     asked = {"run": str(run), "defects": list(types), **given}
     record = out / "sample.json"
     if record.is_file():
-        require_same(out, _read_json(record), asked)
+        require_same(out, read_json(record), asked)
     steps, guidance = given.pop("steps"), given.pop("guidance")
     settings = SampleSettings(steps, guidance, mask_steps=min(PAPER.mask_steps, steps))
     with output(out, "sample"), _stopwatch(f"sampled {given['count']} pairs into {out}"):
@@ -285,17 +275,7 @@ def _product(source: Source) -> Product:
 def _base_licence(base: str) -> str:
     """What a base of ours says of its images; other bases say nothing that we could read."""
     path = Path(base) / "base.json"
-    return str(_read_json(path)["provenance"].get("licence", NOT_STATED)) if path.is_file() else NOT_STATED
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); make it again") from error
-    if not isinstance(found, dict):
-        raise DataError(f"{path}: holds no JSON object; make it again")
-    return found
+    return str(read_json(path)["provenance"].get("licence", NOT_STATED)) if path.is_file() else NOT_STATED
 
 
 def _asked(settings: BaseSettings | TuneSettings | MaskSettings, more: Mapping[str, Any]) -> dict[str, Any]:

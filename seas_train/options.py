@@ -18,9 +18,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 NOT_STATED = "not stated"
 PATH = click.Path(path_type=Path)
 OUT = click.option("--out", type=PATH, required=True, metavar="DIR", help="Where the result goes.")
-REVISION = click.option(
-    "--revision", metavar="NAME", help="Branch, tag or commit of a base on a hub, kept in the result."
-)
+REVISION = click.option("--revision", metavar="NAME", help="Branch, tag or commit of a base on a hub, kept in the result.")
 LICENCE = click.option("--licence", metavar="TEXT", default=NOT_STATED, help="Licence of the images, kept in the result.")
 
 

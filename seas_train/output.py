@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
 import click
 from safetensors import SafetensorError
 
-from seas_runtime.errors import INTERRUPTED, OutputError
+from seas_runtime.errors import INTERRUPTED, DataError, OutputError
 from seas_runtime.files import LOCK, TEMPORARY_SUFFIX, locked, require_plain, write_atomic
 from seas_runtime.staging import sweep
 from seas_train.training import kept
@@ -136,6 +136,31 @@ def stage_in(out: Path) -> str | None:
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             continue
     return None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """What a finished folder says of how it was made.
+
+    Raises:
+        DataError: it cannot be read, or is no JSON object.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); make it again") from error
+    if not isinstance(found, dict):
+        raise DataError(f"{path}: holds no JSON object; make it again")
+    return found
+
+
+@contextmanager
+def one_voice() -> Iterator[None]:
+    """Of several processes (torchrun numbers them in RANK) the first alone speaks; an error is told by each that has one."""
+    if _first():
+        yield
+        return
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        yield
 
 
 def _require_ours(out: Path, stage: str) -> None:

@@ -69,9 +69,7 @@ class Place:
         return {} if self.local or self.revision is None else {"revision": self.revision}
 
 
-def inspect(
-    source: str | Path, vae: str | Path | None = None, added: int | None = 0, revision: str | None = None
-) -> Inspected:
+def inspect(source: str | Path, vae: str | Path | None = None, added: int | None = 0, revision: str | None = None) -> Inspected:
     """Read a model's configs, before any weights, and refuse what would train wrongly or not at all.
 
     Args:
