@@ -19,6 +19,7 @@ from seas_export.graphs import Wrapper, wrappers
 from seas_runtime.bundle.manifest import Defaults, Facts, Graph, GraphName, HalfPrecision, Manifest
 from seas_runtime.bundle.reader import write_manifest
 from seas_runtime.errors import DataError, OutputError
+from seas_runtime.staging import replaced, settle
 from seas_train import run_folder
 from seas_train.run_folder import Run
 
@@ -42,11 +43,12 @@ class ExportSettings:
 
 
 def require_free(out: Path) -> None:
-    """Refuse a place that is taken.
+    """Refuse a place that is taken, and tidy what a killed export left beside it.
 
     Raises:
         OutputError: `out` exists.
     """
+    settle(out)
     if out.exists():
         raise OutputError(f"{out}: exists already; remove it or choose another --out")
 
@@ -72,17 +74,13 @@ def export(run: Run, out: Path, settings: ExportSettings, progress: Callable[[st
     to_onnx.require_finite(modules)
     if settings.half:
         to_onnx.round_to_half([m for m in modules if m is not run.model.text_encoder])
-    partial = out.with_name(out.name + ".partial")
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        manifest = _fill(run, facts, partial, settings, progress)
-        partial.rename(out)
+        with replaced(out) as fresh:
+            require_free(out)  # another export may just have ended
+            manifest = _fill(run, facts, fresh, settings, progress)
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
         raise OutputError(f"cannot write {out}: {reason}; free space or choose another --out") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return manifest
 
 

@@ -73,6 +73,7 @@ Exit codes: 0 done, 2 usage, 3 bad run or failed parity, 4 engine builder not us
     help="Take N normal images with an anomaly placed on them along, of each type, as latents for seas-gen --init composite.",
 )  # fmt: skip
 @click.option("--base", metavar="MODEL", help="For a published checkpoint: the base model, whose VAE it uses.")
+@click.option("--revision", metavar="NAME", help="Branch, tag or commit of a --base on a hub, kept in the bundle.")
 @click.option(
     "--data", type=click.Path(path_type=Path), metavar="DIR",
     help="For a published checkpoint: the product's data set, for its defect types and normal images.",
@@ -100,6 +101,7 @@ def main(
     photographs: bool,
     composites: int,
     base: str | None,
+    revision: str | None,
     data: Path | None,
     licence: str | None,
     engines: Literal["rtx", "tensorrt"] | None,
@@ -126,7 +128,9 @@ def main(
         from seas_runtime.backends.tensorrt import build
 
         build.require(engines, gpus)
-    origin = {"base": base, "data": data, "licence": licence}
+    if revision is not None and (base is None or Path(base).is_dir()):
+        raise SettingsError(f"--revision {revision} found and no --base on a hub; leave it out, or name the hub's model")
+    origin = {"base": base, "revision": revision, "data": data, "licence": licence}
     try:
         with _packages():
             if bundle is not None:
@@ -157,7 +161,7 @@ def _load(path: Path, origin: dict[str, Any], progress: Callable[[str], None]) -
     progress("run")
     if published.is_published(path):
         licence = origin["licence"] or "not stated"
-        return published.load(path, origin["base"], origin["data"], licence, progress), True
+        return published.load(path, origin["base"], origin["data"], licence, progress, origin["revision"]), True
     if given := [f"--{name}" for name, value in origin.items() if value is not None]:
         raise SettingsError(f"{', '.join(given)} found, but {path} is no published checkpoint; leave it out: a run has its own")
     return run_folder.load(path), False

@@ -19,6 +19,7 @@ from types import TracebackType
 from weakref import WeakSet
 
 from seas_runtime.backends import Backend, open_backend
+from seas_runtime.backends.first_run import guard
 from seas_runtime.backends.registry import BACKENDS, OF_CORE
 from seas_runtime.bundle.photographs import read_photographs
 from seas_runtime.bundle.reader import Bundle, read_bundle
@@ -39,6 +40,7 @@ def open(  # noqa: A001  # as its users write it: seas_runtime.open
     threads: int = 0,
     expect: str | None = None,
     log: Log | None = None,
+    first_run_limit: float = 0,
 ) -> Generator:
     """Open a bundle in a backend.
 
@@ -48,6 +50,7 @@ def open(  # noqa: A001  # as its users write it: seas_runtime.open
         threads: CPU threads at most; 0 leaves it to the engine.
         expect: the digest that the bundle must have. "auto" then takes no backend that needs more than what it covers.
         log: called with a line on what "auto" took, and on pairs that had to be made in smaller batches.
+        first_run_limit: seconds after which this process is ended if the first run of a graph is not over; 0 for never.
 
     Raises:
         BundleError: see `seas_runtime.bundle.reader.read_bundle`.
@@ -58,7 +61,7 @@ def open(  # noqa: A001  # as its users write it: seas_runtime.open
         raise SettingsError(f"threads {threads} found, at least 0 expected")
     read = bundle if isinstance(bundle, Bundle) else read_bundle(bundle, expect)
     candidates = tuple(BACKENDS) if expect is None else OF_CORE
-    return Generator(read, open_backend(backend, read, threads, candidates, log), log)
+    return Generator(read, guard(open_backend(backend, read, threads, candidates, log), first_run_limit), log)
 
 
 class Generator:

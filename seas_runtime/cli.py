@@ -144,6 +144,10 @@ Exit codes: 0 done, 2 usage, 3 bad bundle, 4 engine not usable, 5 output problem
 )
 @click.option("--ray-cores", type=click.IntRange(1), default=1, metavar="N", help="Cores, and threads, of each.")
 @click.option("--ray-gpus", type=click.FloatRange(0), default=0.0, metavar="N", help="GPUs of each; half a one for two on each.")
+@click.option(
+    "--first-run-limit", type=click.FloatRange(0), default=1800.0, metavar="SECONDS",
+    help="Give up, with exit code 4, where the first run of a graph takes longer; 0 for never.",
+)  # fmt: skip
 @click.option("--sheet", is_flag=True, help="Also write OUT/sheet.png: pairs of each type, for a look, the surest first.")
 @click.option(
     "--also",
@@ -169,6 +173,7 @@ def generate(
     ray_workers: int,
     ray_cores: int,
     ray_gpus: float,
+    first_run_limit: float,
     sheet: bool,
     also: list[str],
     estimate: bool,
@@ -189,7 +194,8 @@ def generate(
         pool = Pool(ray, ray_workers, ray_cores, ray_gpus)
     elif ray_workers or ray_cores != 1 or ray_gpus:
         raise SettingsError("--ray-workers, --ray-cores or --ray-gpus found without --ray; add --ray")
-    request = Request(engine, out, backend, threads, expect, ["seas-gen", *ctx.meta["words"]], options.Options(**asked), pool)
+    command, chosen = ["seas-gen", *ctx.meta["words"]], options.Options(**asked)
+    request = Request(engine, out, backend, threads, expect, command, chosen, first_run_limit, pool)
     if estimate or dry_run:
         click.echo(shown_lines((forecast.estimate if estimate else forecast.dry_run)(request)))
         return

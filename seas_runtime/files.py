@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from seas_runtime.errors import OutputError
+from seas_runtime.errors import DataError, OutputError
 
 TEMPORARY_SUFFIX = ".seas-tmp"
 LOCK = ".seas-lock"
@@ -50,6 +50,25 @@ def open_regular(path: Path) -> BinaryIO:
         os.close(descriptor)
         raise OSError(errno.EINVAL, "is no plain file", str(path))
     return os.fdopen(descriptor, "rb")
+
+
+def require_plain(folder: Path) -> None:
+    """Refuse a folder with anything below it but files, folders and links to them: a pipe keeps its reader waiting for ever.
+
+    Raises:
+        DataError: a pipe, a socket or a device is in it, or it cannot be looked through.
+    """
+    try:
+        for root, names, files in os.walk(folder, onerror=_raise):
+            for path in (Path(root, name) for name in (*names, *files)):
+                if path.exists() and not (path.is_file() or path.is_dir()):
+                    raise DataError(f"{path}: is no plain file, expected files and folders alone; remove it")
+    except OSError as error:
+        raise DataError(f"{error.filename or folder}: cannot be read ({error.strerror}); check its permissions") from error
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def inside(folder: Path, name: str | Path) -> Path:

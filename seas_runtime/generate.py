@@ -12,6 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from seas_runtime import api
+from seas_runtime.backends.first_run import LIMIT
 from seas_runtime.backends.registry import BACKENDS, OF_CORE
 from seas_runtime.bundle.reader import Bundle, read_bundle
 from seas_runtime.cluster import Cluster, Pool
@@ -39,6 +40,7 @@ class Request:
     expect: str | None
     command: list[str]
     options: Options
+    first_run_limit: float = LIMIT
     pool: Pool | None = None
 
 
@@ -91,7 +93,9 @@ def prepare(request: Request) -> tuple[Bundle, Settings, Path]:
 def _opened(request: Request, bundle: Bundle, backend: str, log: Callable[[str], None]) -> api.Generator | Cluster:
     """The bundle in an engine of this machine, or in those of a cluster."""
     if request.pool is None:
-        return api.open(bundle, backend, threads=request.threads, expect=request.expect, log=log)
+        return api.open(
+            bundle, backend, threads=request.threads, expect=request.expect, log=log, first_run_limit=request.first_run_limit
+        )
     return Cluster(bundle, backend, request.pool, request.expect, log)
 
 

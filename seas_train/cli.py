@@ -3,36 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from seas_runtime.commands import Ending
-from seas_runtime.errors import DataError, SettingsError
+from seas_runtime.errors import SettingsError
 from seas_runtime.files import write_atomic
 from seas_runtime.sampling.defaults import PAPER
 from seas_runtime.terminal import shown
 from seas_train.config import BaseSettings, MaskSettings, TuneSettings
 from seas_train.data.cli import check, demo_data
 from seas_train.folders import data_source
-from seas_train.options import (
-    ESTIMATE,
-    LICENCE,
-    NOT_STATED,
-    OUT,
-    hush,
-    output,
-    require_same,
-    say,
-    settings_options,
-    stopwatch,
-    tell,
-    writing,
-)
+from seas_train.options import ESTIMATE, LICENCE, NOT_STATED, OUT, REVISION, hush, say, settings_options, stopwatch, tell
+from seas_train.output import held, one_voice, output, read_json, require_same, tidy
 
 if TYPE_CHECKING:
     from seas_train.data.layouts import Product
@@ -60,22 +46,12 @@ class _Group(Ending, click.Group):
     """Commands that end an interrupt with one line and the exit code of the house."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        with _one_voice():
+        with one_voice():
             try:
                 return super().invoke(ctx)
             except KeyboardInterrupt:
-                click.echo("Interrupted: the same command continues from what is saved.", err=True)
+                click.echo("Interrupted: nothing unfinished was left behind.", err=True)
                 ctx.exit(INTERRUPTED)
-
-
-@contextmanager
-def _one_voice() -> Iterator[None]:
-    """Of several processes (torchrun numbers them in RANK) the first alone speaks; an error is told by each that has one."""
-    if os.environ.get("RANK", "0") == "0":
-        yield
-        return
-    with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
-        yield
 
 
 @click.group(cls=_Group, epilog=EXAMPLES, context_settings={"show_default": True, "max_content_width": 100})
@@ -101,9 +77,7 @@ main.add_command(check)
 )
 @ESTIMATE
 @settings_options(BaseSettings)
-def base(
-    images: tuple[Path, ...], out: Path, licence: str, keep_every: int, *, estimate: bool, settings: BaseSettings
-) -> None:
+def base(images: tuple[Path, ...], out: Path, licence: str, keep_every: int, *, estimate: bool, settings: BaseSettings) -> None:
     """Train a small base model from scratch on folders of IMAGES, offline.
 
     A product's folder in a layout that `seas-train check` knows gives its normal images (--defects: its anomalies
@@ -118,11 +92,12 @@ def base(
 
     provenance: dict[str, object] = {"data": [folder.resolve().name for folder in images], "licence": licence}
     if (out / "base.json").is_file():
-        saved = _read_json(out / "base.json")
+        saved = read_json(out / "base.json")
         stated = {**_asked(BaseSettings(), {}), **saved["settings"]}  # an earlier version did not know all of them
         require_same(out, {**stated, **saved["provenance"]}, _asked(settings, provenance))
+        tidy(out, "base")
         return click.echo(f"already done: the base model {out}")
-    with output(out, "base"), stopwatch(f"trained the base model {out}"):
+    with output(out, "base", (out / "base.json").is_file), stopwatch(f"trained the base model {out}"):
         train(images, out, settings, provenance, keep_every)
     return None
 
@@ -130,17 +105,22 @@ def base(
 @main.command(epilog="Example: seas-train tune data/tile --base out/base --out out/run --preset tiny")
 @data_source
 @click.option("--base", required=True, metavar="BASE", help="A base model's folder, or a hub name.")
+@REVISION
 @OUT
 @LICENCE
 @ESTIMATE
 @settings_options(TuneSettings)
-def tune(*, source: Source, base: str, out: Path, licence: str, estimate: bool, settings: TuneSettings) -> None:
+def tune(
+    *, source: Source, base: str, revision: str | None, out: Path, licence: str, estimate: bool, settings: TuneSettings
+) -> None:
     """Fine-tune a base model on the product in the folder DATA, or in --anomalies, --masks and --normals."""
     hush()
     from seas_train import run_folder
     from seas_train.models import components
     from seas_train.tune import train
 
+    if revision is not None and Path(base).is_dir():
+        raise SettingsError(f"--revision {revision} and the folder {base} found; leave --revision out: only a hub's model has some")
     product = _product(source)
     if estimate:
         from seas_train import estimates
@@ -150,15 +130,19 @@ def tune(*, source: Source, base: str, out: Path, licence: str, estimate: bool, 
         "data": f"{product.name} ({product.layout})",
         "licence": licence,
         "base_licence": _base_licence(base),
+        **({} if revision is None else {"base_revision": revision}),
     }
     if (out / "run.json").is_file():
         facts = run_folder.load_facts(out)
         saved = {**facts.tune.model_dump(mode="json"), **facts.provenance, "fit": facts.fit}
         fit = facts.fit if settings.fit == "auto" else settings.fit  # what "auto" chose is said in the run
-        require_same(out, saved, {**_asked(settings, provenance), "base": components.base_name(base), "fit": fit})
+        asked = {**_asked(settings, provenance), "base": components.base_name(base), "base_revision": revision, "fit": fit}
+        require_same(out, saved, asked)
+        tidy(out, "tune")
         return click.echo(f"already done: the run {out}")
-    with output(out, "tune"), stopwatch(f"tuned {product.name} ({len(product.defects)} types) into {out}"):
-        train(product, base, out, settings, provenance, say)
+    done = f"tuned {product.name} ({len(product.defects)} types) into {out}"
+    with output(out, "tune", (out / "run.json").is_file), stopwatch(done):
+        train(product, base, out, settings, provenance, revision, say)
         source.remember(out)
     return None
 
@@ -182,9 +166,10 @@ def masks(run: Path, source: Source, *, estimate: bool, settings: MaskSettings) 
         return tell(estimates.of_masks(run, _product(source), settings))
     if facts.masks is not None and (run / "rmp" / "config.json").is_file():
         require_same(run / "rmp", facts.masks.model_dump(mode="json"), _asked(settings, {}))
+        tidy(run, "masks")
         return click.echo(f"already done: the mask branch {run / 'rmp'}")
     product = _product(source)
-    with writing(run), stopwatch(f"trained the mask branch {run / 'rmp'}"):
+    with held(run, "masks", lambda: run_folder.load_facts(run) != facts), stopwatch(f"trained the mask branch {run / 'rmp'}"):
         train(run, product, settings)
     return None
 
@@ -220,7 +205,7 @@ def sample(run: Path, out: Path, defects: tuple[str, ...], **given: Any) -> None
     asked = {"run": str(run), "defects": list(types), **given}
     record = out / "sample.json"
     if record.is_file():
-        require_same(out, _read_json(record), asked)
+        require_same(out, read_json(record), asked)
     steps, guidance = given.pop("steps"), given.pop("guidance")
     settings = SampleSettings(steps, guidance, mask_steps=min(PAPER.mask_steps, steps))
     with output(out, "sample"), stopwatch(f"sampled {given['count']} pairs into {out}"):
@@ -249,17 +234,7 @@ def _product(source: Source) -> Product:
 def _base_licence(base: str) -> str:
     """What a base of ours says of its images; other bases say nothing that we could read."""
     path = Path(base) / "base.json"
-    return str(_read_json(path)["provenance"].get("licence", NOT_STATED)) if path.is_file() else NOT_STATED
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); make it again") from error
-    if not isinstance(found, dict):
-        raise DataError(f"{path}: holds no JSON object; make it again")
-    return found
+    return str(read_json(path)["provenance"].get("licence", NOT_STATED)) if path.is_file() else NOT_STATED
 
 
 def _asked(settings: BaseSettings | TuneSettings | MaskSettings, more: Mapping[str, Any]) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def of_base(folders: Sequence[Path], settings: BaseSettings) -> Iterator[str]:
 
 
 def _tuned(product: Product, source: str, settings: TuneSettings, say: Callable[[str], None]) -> tuple[tune.Begun, Estimate]:
-    begun = tune.begin(product, source, NOWHERE, settings.model_copy(update={"watch_every": 0}), {}, say)
+    begun = tune.begin(product, source, NOWHERE, settings.model_copy(update={"watch_every": 0}), {}, say=say)
     return begun, measure(begun.stage)
 
 

@@ -24,7 +24,7 @@ from seas_train.losses import at_least_single, focal_loss
 from seas_train.models import components, taps
 from seas_train.models.rmp import RefinedMaskPredictor, RmpConfig
 from seas_train.run_folder import Calibration, Run
-from seas_train.training import batches, checkpoint, compute, loop, tensorboard
+from seas_train.training import batches, compute, kept, loop, tensorboard
 from seas_train.training.batches import Batch, Drawn, Draws, sample_batch
 from seas_train.training.compute import Encoder
 
@@ -143,7 +143,7 @@ def train(folder: Path, product: Product, settings: MaskSettings) -> None:
     if settings.calibrate != "off":
         known = calibrate(dataclasses.replace(frozen, rmp=begun.rmp), begun.anomalies, settings.calibrate)
     run_folder.save_masks(folder, frozen.facts.model_copy(update={"masks": settings, "calibration": known}), begun.rmp)
-    checkpoint.clear(folder)
+    kept.clear(folder)
 
 
 @dataclass(frozen=True)

@@ -1,36 +1,34 @@
-"""What the commands of `seas-train` share: options made from settings models, rules for output folders."""
+"""What the commands of `seas-train` share: options made from settings models."""
 
 from __future__ import annotations
 
 import functools
-import json
 import logging
 import os
 import time
 import types
 import typing
 import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import click
 from pydantic.fields import FieldInfo
-from safetensors import SafetensorError
 
-from seas_runtime.errors import OutputError, SettingsError
+from seas_runtime.errors import SettingsError
 from seas_runtime.terminal import shown
 from seas_train.config import Settings, resolve
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 NOT_STATED = "not stated"
-UNFINISHED = {"log.jsonl", "log.jsonl.tmp", "tensorboard", "checkpoint", "checkpoint.next", "checkpoint.previous"}
 PATH = click.Path(path_type=Path)
 OUT = click.option("--out", type=PATH, required=True, metavar="DIR", help="Where the result goes.")
 ESTIMATE = click.option(
     "--estimate", is_flag=True, help="Say the time, memory and disk it takes here, from one timed step; nothing is written."
 )
+REVISION = click.option("--revision", metavar="NAME", help="Branch, tag or commit of a base on a hub, kept in the result.")
 LICENCE = click.option("--licence", metavar="TEXT", default=NOT_STATED, help="Licence of the images, kept in the result.")
 
 
@@ -134,70 +132,6 @@ def _shown(default: Any) -> str:
     if isinstance(default, float):
         text = f"{default:.5g}"
     return f"  [default: {text}]"
-
-
-def require_same(where: Path, saved: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    """Refuse to call a finished result done when it was asked for with other settings.
-
-    Raises:
-        OutputError: a setting differs; all that differ are named.
-    """
-    differ = [key for key in asked if saved.get(key) != asked[key]]
-    changed = [f"{key} {saved.get(key)!r}, now {asked[key]!r}" for key in differ]
-    if changed:
-        raise OutputError(
-            f"{where} was made with other settings ({'; '.join(changed)}); give the same, "
-            "name another folder, or remove it to make it again"
-        )
-
-
-@contextmanager
-def writing(out: Path) -> Iterator[None]:
-    """Tell in one line that something below `out` cannot be written.
-
-    Raises:
-        OutputError: the disk is full, or the folder must not be written.
-    """
-    try:
-        yield
-    except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise OutputError(f"cannot write {out}: {reason}; free space, then give the same command again") from error
-
-
-@contextmanager
-def output(out: Path, stage: str) -> Iterator[None]:
-    """Refuse a folder that is not ours; leave none behind that nothing was written to.
-
-    Raises:
-        OutputError: `out` is a file, holds something else, or cannot be written.
-    """
-    if out.exists() and not out.is_dir():
-        raise OutputError(f"{out} is a file; expected a folder that is missing or empty; name another --out")
-    existed = out.exists()
-    names = {entry.name for entry in out.iterdir()} if existed else set()
-    if names and not names <= UNFINISHED and _stage_in(out) != stage:
-        raise OutputError(
-            f"{out} holds {min(names)} and no unfinished {stage} of ours; expected a folder that is missing "
-            "or empty; name another --out"
-        )
-    try:
-        with writing(out):
-            yield
-    finally:
-        if not existed and out.is_dir() and not any(out.iterdir()):
-            out.rmdir()
-
-
-def _stage_in(out: Path) -> str | None:
-    """Which command an unfinished folder belongs to: its first log line says it."""
-    if (out / "sample.json").is_file():
-        return "sample"
-    try:
-        with (out / "log.jsonl").open(encoding="utf-8") as stream:
-            return str(json.loads(stream.readline())["stage"]).partition("-")[0]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def hush() -> None:

@@ -11,11 +11,11 @@ RUN/source.json            where the images lay on this machine, for the next co
 RUN/log.jsonl              a line per logged step
 RUN/tensorboard/           scalars and sample grids, where they were asked for
 RUN/checkpoint/            state of an unfinished stage
+RUN/unfinished.json        which command an unfinished folder belongs to
 """
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,13 +25,14 @@ import torch
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from seas_runtime.bundle.manifest import Place
 from seas_runtime.errors import DataError, OutputError
-from seas_runtime.files import write_atomic
+from seas_runtime.files import require_plain, write_atomic
 from seas_runtime.fit import Fit, Size
+from seas_runtime.staging import replaced
 from seas_train import prompts
 from seas_train.config import MaskSettings, TuneSettings
 from seas_train.data.dataset import load_image, load_mask
@@ -131,16 +132,15 @@ def save_tuned(
         model.save(folder)
         _save(folder / "tokens.safetensors", {"rows": rows})
         _save(folder / "normals.safetensors", {"mean": normals[0], "std": normals[1]})
-        (folder / PHOTOGRAPHS).mkdir(exist_ok=True)
-        for index, photograph in enumerate(photographs):
-            write_atomic(folder / PHOTOGRAPHS / f"{index:03}.png", _picture(photograph))
-        for defect, pairs in (anomalies or {}).items():
-            (folder / ANOMALIES / defect).mkdir(parents=True, exist_ok=True)
-            for index, (image, mask) in enumerate(pairs):
-                write_atomic(folder / ANOMALIES / defect / f"{index:03}.png", _picture(image))
-                write_atomic(
-                    folder / ANOMALIES / defect / f"{index:03}_mask.png", png(Image.fromarray(mask[0].byte().numpy() * 255))
-                )
+        with replaced(folder / PHOTOGRAPHS) as fresh:
+            for index, photograph in enumerate(photographs):
+                (fresh / f"{index:03}.png").write_bytes(_picture(photograph))
+        with replaced(folder / ANOMALIES) as fresh:
+            for defect, pairs in (anomalies or {}).items():
+                (fresh / defect).mkdir()
+                for index, (image, mask) in enumerate(pairs):
+                    (fresh / defect / f"{index:03}.png").write_bytes(_picture(image))
+                    (fresh / defect / f"{index:03}_mask.png").write_bytes(png(Image.fromarray(mask[0].byte().numpy() * 255)))
         write_atomic(folder / "run.json", facts.model_dump_json(indent=2) + "\n")
     except (OSError, SafetensorError) as error:
         raise OutputError(f"cannot write the run folder {folder}: {error}; free space and run again") from error
@@ -153,13 +153,9 @@ def save_masks(folder: Path, facts: Facts, rmp: RefinedMaskPredictor) -> None:
         OutputError: as `save_tuned`.
     """
     try:
-        partial = folder / "rmp.partial"
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
-        _save(partial / "model.safetensors", rmp.state_dict())
-        write_atomic(partial / "config.json", rmp.config.model_dump_json(indent=2) + "\n")
-        shutil.rmtree(folder / "rmp", ignore_errors=True)
-        partial.rename(folder / "rmp")
+        with replaced(folder / "rmp") as fresh:
+            _save(fresh / "model.safetensors", rmp.state_dict())
+            (fresh / "config.json").write_text(rmp.config.model_dump_json(indent=2) + "\n", encoding="utf-8")
         write_atomic(folder / "run.json", facts.model_dump_json(indent=2) + "\n")
     except (OSError, SafetensorError) as error:
         raise OutputError(f"cannot write the run folder {folder}: {error}; free space and run again") from error
@@ -197,6 +193,7 @@ def load_facts(folder: Path) -> Facts:
     if not path.is_file():
         found = "a folder without run.json" if folder.is_dir() else "no such folder"
         raise DataError(f"{folder}: found {found}; expected a run folder made by `seas-train tune`")
+    require_plain(folder)
     try:
         return Facts.model_validate_json(path.read_text(encoding="utf-8"))
     except (ValidationError, UnicodeDecodeError) as error:
@@ -265,7 +262,8 @@ def require_graphs(run: Run) -> RefinedMaskPredictor:
 
 
 def _save(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    save_file({name: value.detach().contiguous().clone() for name, value in tensors.items()}, path)
+    """Not by the library's own way to a file, which leaves `.tmp` and six letters behind when it is killed."""
+    write_atomic(path, save({name: value.detach().contiguous().clone() for name, value in tensors.items()}))
 
 
 def _picture(image: Tensor) -> bytes:

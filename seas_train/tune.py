@@ -32,7 +32,7 @@ from seas_train.prompts import (
     stacked,
     tokenize,
 )
-from seas_train.training import batches, checkpoint, compute, loop, tensorboard
+from seas_train.training import batches, compute, kept, loop, tensorboard
 from seas_train.training.batches import Batch, Drawn, Draws, sample_batch
 
 
@@ -161,6 +161,7 @@ def train(
     out: Path,
     settings: TuneSettings,
     provenance: dict[str, object],
+    revision: str | None = None,
     say: Callable[[str], None] = _silent,
 ) -> None:
     """Fine-tune a base model on one product and write the run folder.
@@ -173,17 +174,18 @@ def train(
         out: the run folder.
         settings: see `TuneSettings`.
         provenance: base model, data set and licence, kept in the run and the bundle.
+        revision: of a base on a hub.
         say: told in a line how photographs are fitted, and of defects too small to be seen so.
 
     Raises:
         DataError, SettingsError, OutputError, TrainError: see the parts.
     """
-    begun = begin(product, source, out, settings, provenance, say)
+    begun = begin(product, source, out, settings, provenance, revision, say)
     out.mkdir(parents=True, exist_ok=True)
     loop.run(begun.stage)
     if begun.stage.machine.main:
         _save(begun.learner, *begun.images, out, begun.facts)
-        checkpoint.clear(out)
+        kept.clear(out)
 
 
 @dataclass(frozen=True)
@@ -202,6 +204,7 @@ def begin(
     out: Path,
     settings: TuneSettings,
     provenance: dict[str, object],
+    revision: str | None = None,
     say: Callable[[str], None] = _silent,
 ) -> Begun:
     """Prepare what `train` does, and write nothing. Arguments and errors are those of `train`."""
@@ -212,8 +215,8 @@ def begin(
     layouts.require_batch(split.train, settings.anomaly_batch, "anomaly")
     layouts.require_batch(normals, settings.normal_batch, "normal")
     prompts = compose(product.defects, settings)
-    components.inspect(source)
-    model = components.load(source)
+    components.inspect(source, revision=revision)
+    model = components.load(source, revision=revision)
     fit = fitting.decide(split.train, settings.fit, model.image_size, say)
     seen = fitting.fitted(split.train, fit, model.image_size)
     pictures = fitting.pictures(normals, fit, model.image_size, settings.normals, settings.seed)

@@ -21,6 +21,15 @@ hypothesis.settings.register_profile("patient", deadline=None)  # a busy machine
 hypothesis.settings.load_profile("patient")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of the campaigns (`-m campaign`)."""
+    group = parser.getgroup("campaign")
+    group.addoption("--minutes", type=float, default=10.0, help="of each campaign")
+    group.addoption("--seed", type=int, default=0, help="that trials are drawn from")
+    group.addoption("--most", type=int, default=0, help="trials of each campaign at most, 0 for any number")
+    group.addoption("--journal", help="folder of the journals (out/campaign)")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Hide a GPU from all tests but those that ask for one, so that the others do the same on every machine."""
     if not re.search(r"(?<!not )\bgpu\b", config.option.markexpr):

@@ -232,7 +232,7 @@ def output(folder: Path) -> Iterator[None]:
     Raises:
         OutputError: It is a file, the disk is full, or the folder must not be written.
     """
-    from seas_train.options import writing
+    from seas_train.output import writing
 
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder} is a file, expected a folder or nothing; name another")

@@ -50,7 +50,14 @@ def is_published(folder: Path) -> bool:
     return (root / GENERATION).is_dir() or (root / MASK).is_dir()
 
 
-def load(folder: Path, base: str | None, data: Path | None, licence: str, progress: Callable[[str], None]) -> Run:
+def load(
+    folder: Path,
+    base: str | None,
+    data: Path | None,
+    licence: str,
+    progress: Callable[[str], None],
+    revision: str | None = None,
+) -> Run:
     """Read a published checkpoint.
 
     Takes minutes at 512 x 512 pixels on a CPU: up to 60 normal images are encoded, and the mask branch's norms calibrated.
@@ -62,6 +69,7 @@ def load(folder: Path, base: str | None, data: Path | None, licence: str, progre
         data: the product's data set; type k of the sorted defect types owns the tokens sks{4k+1} to sks{4k+4}.
         licence: of the data set, kept in the bundle.
         progress: called with the name of each stage.
+        revision: branch, tag or commit of a base on a hub.
 
     Raises:
         SettingsError: `base` or `data` is needed.
@@ -71,7 +79,7 @@ def load(folder: Path, base: str | None, data: Path | None, licence: str, progre
     if data is None:
         raise SettingsError(f"{root}: is a published checkpoint; give the data set it was trained on with --data")
     product = layouts.read(data)
-    model = _load_model(root, base)
+    model = _load_model(root, base, revision)
     prompts = _prompts(model.tokenizer, product.defects, root)
     branch = mask_branch.load(root / MASK / "rmp")
     _check_fit(model, branch.rmp.config, root)
@@ -79,7 +87,7 @@ def load(folder: Path, base: str | None, data: Path | None, licence: str, progre
     normals = layouts.pick_normals(product, SETTINGS.normals)
     images = (load_image(record.image, model.image_size) for record in normals)
     mean, std = components.encode_each(model.vae, images)
-    facts = _facts(product, normals, model, prompts, branch.rmp.config, _provenance(root, base, product, licence))
+    facts = _facts(product, normals, model, prompts, branch.rmp.config, _provenance(root, base, product, licence, revision))
     run = Run(root, facts, model, mean, std)
     progress("mask norms")
     run.rmp = mask_branch.fold(branch, *calibration_batch(run, product))
@@ -126,7 +134,7 @@ def _root(folder: Path) -> Path:
     return folder.parent if folder.name in (GENERATION, MASK) else folder
 
 
-def _load_model(root: Path, base: str | None) -> Components:
+def _load_model(root: Path, base: str | None, revision: str | None) -> Components:
     generation = root / GENERATION
     for part in components.PARTS:
         if part != "vae" and not (generation / part).is_dir():
@@ -134,7 +142,7 @@ def _load_model(root: Path, base: str | None) -> Components:
     own = (generation / "vae").is_dir()
     if not own and base is None:
         raise SettingsError(f"{generation}: has no vae/; name the base model that it was trained from with --base")
-    model = components.load(generation, vae=None if own else base)
+    model = components.load(generation, vae=None if own else base, revision=revision)
     components.freeze(*model.networks.values())
     return model
 
@@ -204,12 +212,13 @@ def _start(model: Components) -> tuple[float, float]:
     return level**0.5 / model.vae.config.scaling_factor, (1 - level) ** 0.5
 
 
-def _provenance(root: Path, base: str | None, product: Product, licence: str) -> dict[str, object]:
+def _provenance(root: Path, base: str | None, product: Product, licence: str, revision: str | None) -> dict[str, object]:
     return {
         "data": f"{product.name} ({product.layout})",
         "licence": licence,
         "base": NOT_STATED if base is None else components.base_name(base),
         "base_licence": NOT_STATED,
+        **({} if revision is None else {"base_revision": revision}),
         "implementation": "published",
         "checkpoint": root.name,
         "assumed": "settings of the preset published; trained on the first third of each type's images in file order",

@@ -10,7 +10,8 @@ from pathlib import Path
 from seas_runtime.bundle.manifest import MANIFEST, FileEntry
 from seas_runtime.bundle.reader import Bundle, parse_manifest, read_bundle
 from seas_runtime.errors import BundleError, OutputError
-from seas_runtime.files import TEMPORARY_SUFFIX, flush_folder, open_regular
+from seas_runtime.files import open_regular
+from seas_runtime.staging import replaced, settle
 
 _CHUNK = 1 << 20
 
@@ -30,29 +31,29 @@ def copy_bundle(source: Path, target: Path, expect: str | None = None) -> Bundle
         BundleError: `source` is no bundle, or one of its files is missing or another one.
         OutputError: `target` exists, or cannot be written.
     """
-    if os.path.lexists(target):
-        raise OutputError(f"{target}: exists already; give the name of a new folder")
+    _require_new(target)
     try:
         manifest = parse_manifest(source / MANIFEST)
     except OSError as error:
         raise BundleError(
             f"{source / MANIFEST}: {error.strerror or error}; give the path of a NAME.plan made by seas-export"
         ) from error
-    partial = target.with_name(target.name + TEMPORARY_SUFFIX)
     try:
-        shutil.rmtree(partial, ignore_errors=True)  # of a copy that was killed
-        partial.mkdir(parents=True)
-        for name, entry in manifest.files.items():
-            _copy(source / name, partial / name, entry)
-        shutil.copyfile(source / MANIFEST, partial / MANIFEST)
-        read_bundle(partial, expect)
-        flush_folder(partial)
-        partial.rename(target)
+        with replaced(target) as fresh:
+            _require_new(target)  # another copy may just have ended
+            for name, entry in manifest.files.items():
+                _copy(source / name, fresh / name, entry)
+            shutil.copyfile(source / MANIFEST, fresh / MANIFEST)
+            read_bundle(fresh, expect)
     except OSError as error:
         raise OutputError(f"{error.filename or target}: {error.strerror or error}; fix that and copy again") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return read_bundle(target, expect)
+
+
+def _require_new(target: Path) -> None:
+    settle(target)  # what a killed copy left beside it
+    if os.path.lexists(target):
+        raise OutputError(f"{target}: exists already; give the name of a new folder")
 
 
 def _copy(source: Path, target: Path, wanted: FileEntry) -> None:

@@ -13,8 +13,8 @@ from seas_runtime.dataset.exporters import FORMATS, exporter
 from seas_runtime.dataset.exporters.job import Job, Options
 from seas_runtime.dataset.read import GeneratedSet, Record, read
 from seas_runtime.dataset.split import train_and_test, train_and_val
-from seas_runtime.dataset.staging import fingerprint, replaced
 from seas_runtime.errors import OutputError, SettingsError
+from seas_runtime.staging import fingerprint, replaced, settle
 from seas_runtime.versions import package_version
 
 RECORD = "export.json"
@@ -92,6 +92,7 @@ def export(
     record = _record(data, name, options, {part: len(records) for part, records in parts.items()})
     notes = _notes(data, name)
     with _explained(into):
+        settle(into)  # what a killed export left beside it
         earlier = _earlier(into, data.out, record)
         if earlier is not None and (earlier.state, earlier.seas) == (record.state, record.seas):
             return Exported(into, record, made=False, notes=notes)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTokenizer
 
 from seas_runtime.dataset.importers.hint import hint
 from seas_runtime.errors import DataError
 from seas_runtime.files import write_atomic
+from seas_runtime.staging import sweep
 from seas_train.base import decoder_gan, text_encoder, unet, vae
 from seas_train.config import BaseSettings
 from seas_train.data import fitting, layouts
@@ -25,7 +25,7 @@ from seas_train.data.images import EXTENSIONS
 from seas_train.models import components
 from seas_train.models.components import Components
 from seas_train.prompts import spoken
-from seas_train.training import checkpoint
+from seas_train.training.kept import clear
 
 EMPTY_PROMPT = ""
 MARKS = "marks"
@@ -108,22 +108,22 @@ def train(
     geometry = components.GEOMETRIES[settings.geometry]
     records, captions = fitted(records, captions, settings, geometry.image_size)
     images = ImageSet(records, geometry.image_size)  # before anything is written: a bad file leaves no folder
+    sweep(out)  # of a run that was killed where it replaced a part
     torch.manual_seed(settings.seed)
     texts = sorted({c.text(p, d) for c in captions for p in (False, True) for d in (False, True)})
     kept = out / "tokenizer"
     model = components.build(geometry, texts, CLIPTokenizer.from_pretrained(kept) if kept.is_dir() else None)
     if not kept.is_dir():  # another version of the library may learn other merges: a continued run needs its own
-        partial = out / "tokenizer.partial"
-        model.tokenizer.save_pretrained(partial)
-        partial.rename(kept)
+        components.keep(model.tokenizer, kept)
     _train_vae(model.vae, images, out, settings)
     _train_unet(model, images, captions, out, settings, keep_every)
     if settings.sharpen_steps:
         decoder_gan.train(model.vae, images, out, settings)
-    model.save(out)
+        components.keep(model.vae, out / "vae")
+    components.keep(model.scheduler, out / "scheduler")
     facts = {"settings": settings.model_dump(), "images": len(records), "provenance": provenance}
     write_atomic(out / "base.json", json.dumps(facts, indent=2) + "\n")
-    checkpoint.clear(out)
+    clear(out)
     return model
 
 
@@ -131,7 +131,7 @@ def _train_vae(network: AutoencoderKL, images: ImageSet, out: Path, settings: Ba
     """Train the autoencoder and measure its scaling factor, or read it where that is done."""
     folder = out / "vae"
     if folder.is_dir():
-        network.load_state_dict(AutoencoderKL.from_pretrained(folder).state_dict())
+        network.load_state_dict(AutoencoderKL.from_pretrained(folder, use_safetensors=True).state_dict())
         network.register_to_config(scaling_factor=AutoencoderKL.load_config(folder)["scaling_factor"])
         return components.freeze(network)
     vae.train(network, images, out, settings)
@@ -139,16 +139,7 @@ def _train_vae(network: AutoencoderKL, images: ImageSet, out: Path, settings: Ba
     mean, std = _encode(network, images, 0)
     spread = float((mean + std * torch.randn(mean.shape, generator=step_generator(settings.seed, 0))).std())
     network.register_to_config(scaling_factor=1 / spread)
-    return _keep(network, folder)
-
-
-def _keep(network: AutoencoderKL | UNet2DConditionModel | CLIPTextModel, folder: Path) -> None:
-    """Save a network; the folder is there once it is whole, in the place of one that a killed run had got to."""
-    partial = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    network.save_pretrained(partial)
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+    return components.keep(network, folder)
 
 
 def _encode(network: AutoencoderKL, images: ImageSet, symmetry: int) -> tuple[Tensor, Tensor]:
@@ -166,7 +157,7 @@ def _train_unet(
     """Train text encoder and U-Net, or read what is done."""
     for network, name in ((model.text_encoder, "text_encoder"), (model.unet, "unet")):
         if (out / name).is_dir():
-            network.load_state_dict(type(network).from_pretrained(out / name).state_dict())
+            network.load_state_dict(type(network).from_pretrained(out / name, use_safetensors=True).state_dict())
             components.freeze(network)
     if (out / "unet").is_dir():
         return
@@ -181,17 +172,17 @@ def _train_unet(
     if settings.align_steps and not (out / "text_encoder").is_dir():
         text_encoder.train(model, seen.mean[0], lambda i, chance: worded(i, chance[1:]), out, settings)
         components.freeze(model.text_encoder)  # noise would soon draw its captions together again
-        _keep(model.text_encoder, out / "text_encoder")
+        components.keep(model.text_encoder, out / "text_encoder")
     parts = ("unet",) if settings.align_steps else ("text_encoder", "unet")
 
     def mark(done: int, networks: dict[str, nn.Module]) -> None:
         if keep_every and done % keep_every == 0:
             for name in parts:
-                _keep(networks[name], out / MARKS / str(done) / name)
+                components.keep(networks[name], out / MARKS / str(done) / name)
 
     unet.train(model, parts, seen, caption, mark, out, settings)
     for name in parts:  # the U-Net is the last one: where it is whole, all are
-        _keep(model.networks[name], out / name)
+        components.keep(model.networks[name], out / name)
 
 
 def _look(network: AutoencoderKL, images: ImageSet, symmetries: int) -> unet.Looked:

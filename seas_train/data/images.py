@@ -15,6 +15,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from seas_runtime.errors import DataError
+from seas_runtime.files import open_regular
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF")  # what is inside a file, whatever its name says
@@ -53,7 +54,7 @@ def read_size(path: Path) -> tuple[int, int]:
     Raises:
         DataError: The file is missing or no image.
     """
-    with _opened(path), Image.open(path, formats=_FORMATS) as image:
+    with _opened(path) as image:
         turned = image.getexif().get(_ORIENTATION, 1) in _SWAPPING
         return (image.height, image.width) if turned else (image.width, image.height)
 
@@ -112,7 +113,7 @@ def read_levels(path: Path, kind: MaskKind = "binary") -> npt.NDArray[np.integer
 
 
 def _load(path: Path) -> Image.Image:
-    with _opened(path), Image.open(path, formats=_FORMATS) as image:
+    with _opened(path) as image:
         image.load()
         upright = ImageOps.exif_transpose(image)
     if upright.mode == "F":
@@ -121,11 +122,11 @@ def _load(path: Path) -> Image.Image:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[None]:
-    """Say in one line that a file is no whole image."""
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Open an image file that must be a plain one, and say in one line that it is no whole image."""
     try:
-        with warnings.catch_warnings(action="ignore"):
-            yield
+        with warnings.catch_warnings(action="ignore"), open_regular(path) as stream, Image.open(stream, formats=_FORMATS) as image:
+            yield image
     except UnidentifiedImageError:
         raise DataError(f"{path}: is no image, expected PNG, JPEG, BMP or TIFF; replace or remove it") from None
     except Image.DecompressionBombError as error:

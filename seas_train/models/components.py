@@ -11,15 +11,18 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from pydantic import BaseModel, ConfigDict
+from safetensors import SafetensorError
 from tokenizers import pre_tokenizers
 from tokenizers.trainers import BpeTrainer
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from seas_runtime.staging import replaced
 from seas_train.models import stored
 
 PARTS = stored.PARTS
@@ -114,7 +117,22 @@ class Components:
     def save(self, folder: Path) -> None:
         """Write every part below `folder` in diffusers' layout, weights as safetensors."""
         for part in PARTS:
-            getattr(self, part).save_pretrained(folder / part)
+            keep(getattr(self, part), folder / part)
+
+
+def keep(part: Any, folder: Path) -> None:
+    """Save a part in diffusers' layout; the folder is there once it is whole, in the place of one that was there before.
+
+    Raises:
+        OSError: it cannot be written; what was there before stays.
+    """
+    with replaced(folder) as fresh:
+        try:
+            part.save_pretrained(fresh)
+        except (OSError, SafetensorError):
+            raise
+        except Exception as error:  # tokenizers, which is written in Rust, raises nothing narrower
+            raise OSError(0, str(error)) from error
 
 
 def build_unet(g: Geometry) -> UNet2DConditionModel:
@@ -202,23 +220,25 @@ def build(geometry: Geometry, captions: Iterable[str], tokenizer: CLIPTokenizer 
     )
 
 
-def load(source: str | Path, vae: str | Path | None = None) -> Components:
+def load(source: str | Path, vae: str | Path | None = None, revision: str | None = None) -> Components:
     """Read a base model from a local folder or, where there is a network, from a hub name.
 
     Args:
         source: the model.
         vae: the model whose autoencoder to take; None, the same.
+        revision: branch, tag or commit of what is read from a hub.
 
     Raises:
         DataError: the folder lacks a part, a part cannot be read, the hub name is not to be had, or see `inspect`.
     """
-    inspect(source, vae, added=None)
+    inspect(source, vae, added=None, revision=revision)
+    model, autoencoder = stored.Place(source, revision), stored.Place(source if vae is None else vae, revision)
     return Components(
-        unet=stored.read(UNet2DConditionModel.from_pretrained, source, "unet", torch_dtype=torch.float32),
-        vae=stored.read(AutoencoderKL.from_pretrained, source if vae is None else vae, "vae", torch_dtype=torch.float32),
-        text_encoder=stored.read(CLIPTextModel.from_pretrained, source, "text_encoder", dtype=torch.float32),
-        tokenizer=stored.read(CLIPTokenizer.from_pretrained, source, "tokenizer"),
-        scheduler=stored.read(DDPMScheduler.from_pretrained, source, "scheduler"),
+        unet=stored.weights(UNet2DConditionModel.from_pretrained, model, "unet", torch_dtype=torch.float32),
+        vae=stored.weights(AutoencoderKL.from_pretrained, autoencoder, "vae", torch_dtype=torch.float32),
+        text_encoder=stored.weights(CLIPTextModel.from_pretrained, model, "text_encoder", dtype=torch.float32),
+        tokenizer=stored.read(CLIPTokenizer.from_pretrained, model, "tokenizer"),
+        scheduler=stored.read(DDPMScheduler.from_pretrained, model, "scheduler"),
     )
 
 

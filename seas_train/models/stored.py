@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import pickle
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +16,24 @@ from safetensors import SafetensorError
 from transformers import CLIPTextConfig, CLIPTokenizer
 
 from seas_runtime.errors import DataError
+from seas_runtime.files import require_plain
+from seas_runtime.terminal import shown
 
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 WORKS = "a text-to-image model of Stable Diffusion 1.x, such as CompVis/stable-diffusion-v1-4, or one of `seas-train base`"
+_DAMAGED = (
+    OSError,
+    ValueError,
+    RuntimeError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    struct.error,
+    pickle.UnpicklingError,
+    SafetensorError,
+)  # as the libraries raise them of a file that is not what it should be
+_NO_SUCH_FILE = "does not appear to have a file named"  # as diffusers and transformers say of a model on a hub
 
 
 @dataclass(frozen=True)
@@ -33,27 +51,47 @@ class Inspected:
     rows: int
 
 
-def inspect(source: str | Path, vae: str | Path | None = None, added: int | None = 0) -> Inspected:
+@dataclass(frozen=True)
+class Place:
+    """Where a model lies: a folder, or a name on a hub with the branch, tag or commit that is meant."""
+
+    source: str | Path
+    revision: str | None = None
+
+    @property
+    def local(self) -> bool:
+        """Whether it is a folder."""
+        return Path(self.source).is_dir()
+
+    @property
+    def version(self) -> dict[str, str]:
+        """What a library's reader is told of the revision; a folder has none."""
+        return {} if self.local or self.revision is None else {"revision": self.revision}
+
+
+def inspect(source: str | Path, vae: str | Path | None = None, added: int | None = 0, revision: str | None = None) -> Inspected:
     """Read a model's configs, before any weights, and refuse what would train wrongly or not at all.
 
     Args:
         source: a local folder, or a hub name.
         vae: the model whose autoencoder is taken; None, the same.
         added: tokens that the tokenizer has beyond the text encoder's table, as a run has; None, not compared.
+        revision: branch, tag or commit of what is read from a hub.
 
     Raises:
         DataError: a part is missing or cannot be read, or the model is none that can be trained.
     """
     require_parts(source, vae)
-    unet = _config(UNet2DConditionModel, source, "unet")
-    autoencoder = _config(AutoencoderKL, source if vae is None else vae, "vae")
-    scheduler = _config(DDPMScheduler, source, "scheduler")
+    model = Place(source, revision)
+    unet = _config(UNet2DConditionModel, model, "unet")
+    autoencoder = _config(AutoencoderKL, Place(source if vae is None else vae, revision), "vae")
+    scheduler = _config(DDPMScheduler, model, "scheduler")
     found = Inspected(
         channels=(unet.get("in_channels", 4), unet.get("out_channels", 4)),
         latent_channels=autoencoder.get("latent_channels", 4),
         prediction=scheduler.get("prediction_type", "epsilon"),
-        tokens=len(read(CLIPTokenizer.from_pretrained, source, "tokenizer")),
-        rows=read(CLIPTextConfig.from_pretrained, source, "text_encoder").vocab_size,
+        tokens=len(read(CLIPTokenizer.from_pretrained, model, "tokenizer")),
+        rows=read(CLIPTextConfig.from_pretrained, model, "text_encoder").vocab_size,
     )
     if wrong := _wrong(source, found, added):
         raise DataError(f"{source}: {wrong}")
@@ -101,6 +139,8 @@ def _require(source: str | Path, parts: Sequence[str]) -> None:
                 f"{folder}: found no {missing[0]}/ folder; expected a diffusers folder with {', '.join(parts)}. "
                 "Give the output folder of `seas-train base` or a Stable Diffusion v1-4 folder."
             )
+        for part in parts:
+            require_plain(folder / part)
     elif os.sep in str(source) and (str(source).startswith((".", os.sep)) or str(source).count("/") != 1):
         raise DataError(f"{source}: no such folder. Give a base model's folder or a hub name like owner/model.")
 
@@ -112,33 +152,62 @@ def image_side(source: str | Path) -> int:
         DataError: as `inspect`.
     """
     inspect(source, added=None)
-    latent, blocks = _config(UNet2DConditionModel, source, "unet").get("sample_size"), _config(AutoencoderKL, source, "vae")
+    place = Place(source)
+    latent, blocks = _config(UNet2DConditionModel, place, "unet").get("sample_size"), _config(AutoencoderKL, place, "vae")
     if not isinstance(latent, int):
         raise DataError(f"{source}: the config of unet/ says no sample_size; copy the model again")
     return latent * 2 ** (len(blocks.get("block_out_channels", ())) - 1)
 
 
-def read(reader: Callable[..., Any], source: str | Path, part: str, **how: Any) -> Any:
+def read(reader: Callable[..., Any], place: Place, part: str, **how: Any) -> Any:
     """What a library's `reader` makes of a part of a model.
 
     Raises:
         DataError: it cannot be read, or the hub name is not to be had.
     """
-    local = Path(source).is_dir()
     try:
-        return reader(source, subfolder=part, local_files_only=local, **how)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
+        return reader(place.source, subfolder=part, local_files_only=place.local, **place.version, **how)
+    except _DAMAGED as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         hint = (
             "Make the base again with `seas-train base`, or give a whole Stable Diffusion v1-4 folder."
-            if local
+            if place.local
             else "Without a network give a local folder: one from `seas-train base`, or a copy of the hub model."
         )
-        raise DataError(f"cannot load a base model from {source} ({reason}). {hint}") from error
+        raise DataError(f"cannot load a base model from {place.source} ({reason}). {hint}") from error
 
 
-def _config(cls: Any, source: str | Path, part: str) -> dict[str, Any]:
-    config = read(cls.load_config, source, part)
+def weights(reader: Callable[..., Any], place: Place, part: str, **how: Any) -> Any:
+    """As `read`, of a network: its safetensors; where there are none, its pickled weights, with a word on that.
+
+    Raises:
+        DataError: as `read`.
+    """
+    folder = Path(place.source) / part
+    if place.local and not any(folder.glob("*.safetensors")) and any(folder.glob("*.bin")):
+        return _unpickled(reader, place, part, **how)
+    try:
+        return read(reader, place, part, use_safetensors=True, **how)
+    except DataError as error:
+        if place.local or _NO_SUCH_FILE not in str(error):
+            raise
+    return _unpickled(reader, place, part, **how)
+
+
+def _unpickled(reader: Callable[..., Any], place: Place, part: str, **how: Any) -> Any:
+    said = f"{place.source}: {part} has no safetensors; its pickled weights are read with PyTorch's restricted reader"
+    logging.getLogger(__name__).warning(shown(f"Warning: {said}"))
+    try:
+        return read(reader, place, part, use_safetensors=False, **how)
+    except DataError:
+        raise
+    except Exception as error:  # a spoiled pickle can raise anything
+        reason = type(error).__name__
+        raise DataError(f"{place.source}: the weights of {part} are damaged ({reason}); copy the model again") from error
+
+
+def _config(cls: Any, place: Place, part: str) -> dict[str, Any]:
+    config = read(cls.load_config, place, part)
     if not isinstance(config, dict):
-        raise DataError(f"{source}: the config of {part}/ is no JSON object; copy the model again")
+        raise DataError(f"{place.source}: the config of {part}/ is no JSON object; copy the model again")
     return config

@@ -15,8 +15,7 @@ from torch import nn
 
 from seas_runtime.errors import DataError, OutputError
 from seas_runtime.files import flush_folder, write_atomic
-
-CURRENT, NEXT, PREVIOUS = "checkpoint", "checkpoint.next", "checkpoint.previous"
+from seas_train.training.kept import CURRENT, NEXT, PREVIOUS, newest
 
 
 def _optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -71,6 +70,7 @@ def save(
         flush_folder(folder)
         shutil.rmtree(folder / PREVIOUS, ignore_errors=True)
     except (OSError, SafetensorError) as error:
+        shutil.rmtree(fresh, ignore_errors=True)  # it may be what fills the disk
         raise OutputError(f"cannot save a checkpoint in {folder}: {error}; the last one is kept") from error
 
 
@@ -89,7 +89,7 @@ def load(
         OutputError: the checkpoint was made with other settings.
         DataError: it was made for other networks, or cannot be read.
     """
-    source = next((folder / name for name in (CURRENT, PREVIOUS) if (folder / name / "state.json").exists()), None)
+    source = newest(folder)
     if source is None:
         return 0
     try:
@@ -138,9 +138,3 @@ def _restore(
     if scaler is not None and head.get("scaler"):
         scaler.load_state_dict(head["scaler"])
     return int(head["step"])
-
-
-def clear(folder: Path) -> None:
-    """Remove the checkpoint of a finished stage."""
-    for name in (CURRENT, NEXT, PREVIOUS):
-        shutil.rmtree(folder / name, ignore_errors=True)

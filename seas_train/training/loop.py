@@ -7,6 +7,7 @@ import math
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -21,6 +22,7 @@ from seas_runtime.files import write_atomic
 from seas_train.config import LoopSettings
 from seas_train.training import checkpoint
 from seas_train.training.compute import Machine, average_gradients
+from seas_train.training.interrupts import held_back
 
 LOG = "log.jsonl"
 B = TypeVar("B")
@@ -125,7 +127,9 @@ def run(stage: Stage[Any]) -> None:
     hidden = not (machine.main and sys.stderr.isatty())
     began = time.monotonic()
 
-    with tqdm(total=stage.steps, initial=done, desc=stage.name, unit="step", disable=hidden) as bar:
+    bar = tqdm(total=stage.steps, initial=done, desc=stage.name, unit="step", disable=hidden)
+    # Several processes would stop at several steps, each waiting for the others: there, an interrupt does not wait.
+    with bar, held_back() if machine.processes == 1 else nullcontext(lambda: False) as asked_to_stop:
         for step in range(done, stage.steps):
             # One step.
             losses, batch = optimise(stage, step)
@@ -148,11 +152,15 @@ def run(stage: Stage[Any]) -> None:
                     stage.watch(done, values, batch)
 
             # Checkpoint.
-            if done % settings.checkpoint_every == 0 and done < stage.steps:
+            if (done % settings.checkpoint_every == 0 and done < stage.steps) or asked_to_stop():
                 _save(stage, done)
+            if asked_to_stop():
+                raise KeyboardInterrupt
 
-    # What is left.
-    _save(stage, done)
+        # What is left.
+        _save(stage, done)
+        if asked_to_stop():
+            raise KeyboardInterrupt
     if stage.average is not None:
         stage.average.adopt()
 

@@ -1,8 +1,5 @@
 """No run tells anybody of itself: no network, and nothing in the user's home but what is documented."""
 
-import os
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,46 +7,10 @@ import pytest
 
 from seas_runtime import telemetry
 from tests.runtime.building import BOTTLE
+from tests.runtime.traces import run
 
-# Python's own sockets, whichever thread opens them; what is written in C is seen by strace, and by the files it leaves.
-GUARD = """
-import os, sys
-
-def guard(event, arguments):
-    if event in ("socket.getaddrinfo", "socket.gethostbyname", "socket.connect", "socket.sendto"):
-        with open(os.environ["SEEN"], "a") as stream:
-            stream.write(f"{event} {arguments[1:]}\\n")
-
-sys.addaudithook(guard)
-"""
 GENERATE = "from seas_runtime.cli import generate; generate()"
 DOCTOR = "from seas_runtime.cli import engine; engine(['doctor'])"
-NETWORK = ("AF_INET", "AF_INET6")
-
-
-def strace(log):
-    """The words that trace a program's network calls; none where there is no strace, or it may not trace."""
-    words = ["strace", "-f", "-qq", "-e", "trace=network", "-o", str(log)]
-    if shutil.which("strace") is None or subprocess.run([*words, "true"], capture_output=True, check=False).returncode:
-        return []
-    return words
-
-
-def run(tmp_path, code, *words):
-    """Run code where the user has an empty home; gives the files in it, and the network calls."""
-    home, seen, log = tmp_path / "home", tmp_path / "seen", tmp_path / "strace"
-    home.mkdir()
-    seen.touch()
-    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "SYSTEMROOT")}
-    given = {**kept, "HOME": str(home), "USERPROFILE": str(home), "SEEN": str(seen)}
-    given["PYTHONPATH"] = os.pathsep.join(filter(None, (str(Path.cwd()), kept.get("PYTHONPATH"))))
-    command = [*strace(log), sys.executable, "-c", GUARD + code, *map(str, words)]
-    done = subprocess.run(command, env=given, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stderr
-    calls = seen.read_text().splitlines()
-    if log.exists():
-        calls += [line for line in log.read_text().splitlines() if any(name in line for name in NETWORK)]
-    return sorted(str(file.relative_to(home)) for file in home.rglob("*") if file.is_file()), calls
 
 
 @pytest.mark.parametrize("backend", ["cpu", "openvino"])

@@ -17,7 +17,7 @@ from benchmarks.quality.real import Material, digest
 from benchmarks.quality.tables import Cell, Seeds, Table
 from benchmarks.stages import Log
 from seas_runtime.files import write_atomic
-from seas_train.options import require_same
+from seas_train.output import require_same
 
 Rows = dict[str, dict[str, float]]
 """Scores of both detectors by name."""

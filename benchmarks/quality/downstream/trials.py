@@ -21,7 +21,7 @@ from benchmarks.quality.real import Material, digest
 from benchmarks.stages import Log
 from seas_runtime.errors import DataError
 from seas_runtime.files import write_atomic
-from seas_train.options import require_same
+from seas_train.output import require_same
 
 Row = dict[str, float]
 """Scores of one product by name, as `segmentation.Scores.row` gives them."""

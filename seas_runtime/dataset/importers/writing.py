@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -24,8 +23,8 @@ from seas_runtime.dataset.importers.plan import Entry, Piece, Plan
 from seas_runtime.dataset.importers.records import BrokenError
 from seas_runtime.dataset.importers.words import folders_of, safe, shown, unused
 from seas_runtime.errors import DataError, OutputError
-from seas_runtime.files import TEMPORARY_SUFFIX, flush_folder
 from seas_runtime.fit import Bits, cut, cut_mask
+from seas_runtime.staging import replaced, settle
 from seas_runtime.versions import package_version
 
 RECORD, TITLES = PRODUCT_FILES
@@ -40,6 +39,7 @@ def require_new(into: Path) -> None:
         OutputError: It holds something, or its name cannot name a product.
     """
     try:
+        settle(into.absolute())  # what a killed import left beside it
         folder_name(into.absolute().name)
         if into.exists() and (not into.is_dir() or any(into.iterdir())):
             what = "holds files" if into.is_dir() else "is a file"
@@ -59,21 +59,16 @@ def write(plan: Plan, into: Path, pool: Executor, progress: Callable[[int], obje
     """
     require_new(into)
     target = into.absolute()
-    partial = target.with_name(f".{target.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
     try:
-        partial.mkdir(parents=True)
-        try:
-            _fill(plan, partial, target.name, pool, progress)
-            _flush()
+        with replaced(target) as fresh:
+            try:
+                _fill(plan, fresh, target.name, pool, progress)
+                _flush()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)  # what other threads still write would outlive the folder
+                raise
             if target.exists():
-                target.rmdir()
-            partial.rename(target)
-            flush_folder(target.parent)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)  # what other threads still write would outlive the folder
-            raise
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+                target.rmdir()  # which refuses one that somebody has put something into
     except OSError as error:
         raise OutputError(f"{shown(into)}: cannot be written ({error.strerror or error}); nothing was left there") from None
 

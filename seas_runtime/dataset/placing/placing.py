@@ -26,11 +26,11 @@ from seas_runtime.dataset.placing.photographs import Photographs
 from seas_runtime.dataset.read import GeneratedSet, Record
 from seas_runtime.dataset.records import RUN
 from seas_runtime.dataset.series import PAIRS
-from seas_runtime.dataset.staging import replaced
 from seas_runtime.errors import DataError, OutputError
 from seas_runtime.fit import Box, shrunk
 from seas_runtime.sampling.background import edge, paste, soft
 from seas_runtime.sampling.masks import Mask, area, bounding_box
+from seas_runtime.staging import replaced
 
 THREADS = 2  # a photograph of 12 megapixels takes 200 MB on its way
 Pixels = NDArray[np.uint8]

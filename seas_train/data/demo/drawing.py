@@ -6,13 +6,14 @@ import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from seas_runtime.errors import OutputError, SettingsError
+from seas_runtime.files import TEMPORARY_SUFFIX
+from seas_runtime.staging import replaced, settle
 from seas_train.data.demo.bottle_defects import BOTTLE
 from seas_train.data.demo.canvas import Canvas, lerp
 from seas_train.data.demo.nut import NUT
@@ -136,12 +137,12 @@ def write(
     splits += [(f"test/{defect}", defect, per_defect) for defect in line.defects]
     stream = _Stream(product, size, seed, variety)
     try:
+        settle(out / product)
         _require_empty(out)
         out.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix=".partial-", dir=out) as partial:
+        with replaced(out / product) as fresh:
             for split, defect, count in splits:
-                _write_split(Path(partial, product), split, defect, count, stream)
-            Path(partial, product).rename(out / product)
+                _write_split(fresh, split, defect, count, stream)
     except OSError as error:
         raise OutputError(f"cannot write {out}: {error.strerror or error}; choose another folder") from error
 
@@ -193,5 +194,5 @@ def _check(size: int, **counts: int) -> None:
 def _require_empty(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out} is a file: name a folder that is missing or empty")
-    if out.is_dir() and any(out.iterdir()):
+    if out.is_dir() and any(not entry.name.endswith(TEMPORARY_SUFFIX) for entry in out.iterdir()):
         raise OutputError(f"{out} is not empty: name a folder that is missing or empty")

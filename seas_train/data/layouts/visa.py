@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from seas_runtime.errors import DataError
+from seas_runtime.files import open_regular
 from seas_train.data.layouts import files
 from seas_train.data.layouts.records import Product, Record
 
@@ -76,7 +78,7 @@ class VisALayout:
 
 def _rows(path: Path, columns: tuple[str, ...]) -> list[Row]:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
+        with io.TextIOWrapper(open_regular(path), encoding="utf-8-sig", newline="") as stream:
             reader = csv.DictReader(stream)
             missing = [column for column in columns if column not in (reader.fieldnames or ())]
             rows = [{column: (row[column] or "").strip() for column in columns} for row in reader if not missing]

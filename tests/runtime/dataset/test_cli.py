@@ -20,7 +20,7 @@ import importlib, json, pkgutil, sys
 import seas_runtime.dataset
 before = set(sys.modules)
 for module in pkgutil.walk_packages(seas_runtime.dataset.__path__, "seas_runtime.dataset."):
-    if module.name.split(".")[2].startswith(("import", "export", "shapes", "staging", "cli")):
+    if module.name.split(".")[2].startswith(("import", "export", "shapes", "cli")):
         importlib.import_module(module.name)
 print(json.dumps(sorted(set(sys.modules) - before)))
 """

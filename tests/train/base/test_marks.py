@@ -57,7 +57,7 @@ def test_an_aligned_text_encoder_is_not_kept_again(train):
 @pytest.mark.parametrize("dies_at", [3, 4, 5])
 def test_marks_outlive_a_kill(train, whole, tmp_path, monkeypatch, dies_at):
     """Killed with the mark of step 4 to come, about to be written, and written but not yet in a checkpoint."""
-    keep, calls, losses = base_training._keep, itertools.count(), unet.losses
+    keep, calls, losses = components.keep, itertools.count(), unet.losses
 
     def killed(network, folder):
         if dies_at == 4 and folder.parent.name == "4":
@@ -70,12 +70,12 @@ def test_marks_outlive_a_kill(train, whole, tmp_path, monkeypatch, dies_at):
         return losses(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(base_training, "_keep", killed)
+        patch.setattr(components, "keep", killed)
         patch.setattr(unet, "losses", dying)
         with pytest.raises(KeyboardInterrupt):
             train(2, tmp_path / "broken")
     broken = train(2, tmp_path / "broken")
-    assert {path.name for path in (broken / "marks").rglob("*.partial")} == set()
+    assert {path.name for path in (broken / "marks").rglob("*.seas-tmp")} == set()
     files = sorted(path.relative_to(whole) for path in whole.rglob("*.safetensors"))
     assert files == sorted(path.relative_to(broken) for path in broken.rglob("*.safetensors"))
     for file in files:

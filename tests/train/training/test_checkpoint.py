@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from seas_runtime.errors import DataError, OutputError, TrainError
 from seas_train import tune
-from seas_train.training import checkpoint, loop
+from seas_train.training import checkpoint, kept, loop
 from tests.limits import files_of_at_most
 from tests.train.small_stage import Killed, killed_at, learner, stage, weights
 
@@ -167,7 +167,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(tmp_path, unbro
 def test_clear_removes_every_checkpoint_and_nothing_else(tmp_path):
     for name in ("checkpoint", "checkpoint.next", "checkpoint.previous", "unet"):
         (tmp_path / name).mkdir()
-    checkpoint.clear(tmp_path)
+    kept.clear(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["unet"]
 
 

@@ -14,8 +14,8 @@ from seas_runtime.dataset.exporters import FORMATS, exporter
 from seas_runtime.dataset.exporters.job import Options
 from seas_runtime.dataset.read import read
 from seas_runtime.dataset.split import train_and_test, train_and_val
-from seas_runtime.dataset.staging import replaced
 from seas_runtime.errors import DataError, OutputError, SettingsError
+from seas_runtime.staging import replaced
 from tests.limits import files_of_at_most
 
 from .out_folder import masks, tree, write

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from seas_runtime.errors import OutputError
 from seas_runtime.files import TEMPORARY_SUFFIX, flush_folder, locked
 
 _NEW, _OLD = "new", "old"
@@ -45,6 +46,36 @@ def replaced(folder: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # another process may be at work there
             yard.rmdir()
+
+
+def settle(folder: Path) -> None:
+    """Remove what a killed process left beside `folder`, unless one is at work there; see `replaced`.
+
+    An older folder that it was about to replace comes back. For who refuses a folder that exists, and so never replaces it.
+    """
+    yard = folder.with_name(folder.name + TEMPORARY_SUFFIX)
+    if not yard.is_dir() or yard.is_symlink():
+        return
+    with suppress(OSError, OutputError):
+        with locked(yard):
+            _clear(folder, yard / _NEW, yard / _OLD)
+        yard.rmdir()
+
+
+def sweep(root: Path) -> None:
+    """Remove what killed processes left below a folder that the caller holds; what one was about to replace comes back.
+
+    See `replaced` and `seas_runtime.files.write_atomic`, whose leavings these are.
+
+    Raises:
+        OSError: what the file system says.
+    """
+    for left in sorted(root.rglob(f"*{TEMPORARY_SUFFIX}")):
+        if left.is_dir() and not left.is_symlink():
+            _clear(left.with_name(left.name.removesuffix(TEMPORARY_SUFFIX)), left / _NEW, left / _OLD)
+            shutil.rmtree(left)
+        else:
+            left.unlink(missing_ok=True)
 
 
 def fingerprint(folder: Path, besides: str) -> str:
