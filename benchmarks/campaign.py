@@ -1,4 +1,4 @@
-"""Kills, faults and damaged files by the thousand: runs `tests/campaign` and adds a row for each campaign to results/campaign.md.
+"""Kills, faults and damaged files, as many as there is time for: runs `tests/campaign`, a row of each in results/campaign.md.
 
     python -m benchmarks.campaign --minutes 10 "test_gen and killed_at_a_change" bundles
     python -m benchmarks.campaign                        # all, ten minutes each

@@ -52,6 +52,16 @@ def open_regular(path: Path) -> BinaryIO:
     return os.fdopen(descriptor, "rb")
 
 
+def read_regular(path: Path) -> bytes:
+    """All bytes of a plain file.
+
+    Raises:
+        OSError: as `open_regular`.
+    """
+    with open_regular(path) as stream:
+        return stream.read()
+
+
 def require_plain(folder: Path) -> None:
     """Refuse a folder with anything below it but files, folders and links to them: a pipe keeps its reader waiting for ever.
 

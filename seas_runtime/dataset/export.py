@@ -14,6 +14,7 @@ from seas_runtime.dataset.exporters.job import Job, Options
 from seas_runtime.dataset.read import GeneratedSet, Record, read
 from seas_runtime.dataset.split import train_and_test, train_and_val
 from seas_runtime.errors import OutputError, SettingsError
+from seas_runtime.files import read_regular
 from seas_runtime.staging import fingerprint, replaced, settle
 from seas_runtime.versions import package_version
 
@@ -163,7 +164,7 @@ def _earlier(into: Path, out: Path, record: ExportRecord) -> ExportRecord | None
     if not into.exists() or not any(into.iterdir()):
         return None
     try:
-        found = ExportRecord.model_validate_json((into / RECORD).read_bytes())
+        found = ExportRecord.model_validate_json(read_regular(into / RECORD))
     except (FileNotFoundError, ValidationError):
         raise OutputError(f"{into}: holds something else than an export, expected an empty folder; give another --into") from None
     for what, there, here in (

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import TypeGuard
 
 from seas_runtime.errors import DataError
-from seas_runtime.files import lies_in
+from seas_runtime.files import lies_in, open_regular
 
 MOST_BYTES = 1 << 27  # of a picture
 _LONGEST = 1000  # of a name, characters
@@ -47,7 +47,7 @@ def read_file(root: Path, name: str, most: int = MOST_BYTES) -> bytes:
     """
     path = place(root, name)
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             data = stream.read(most + 1)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); mend that") from None

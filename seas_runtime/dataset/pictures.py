@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from seas_runtime.errors import DataError
+from seas_runtime.files import read_regular
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 _PLAIN = ("L", "RGB")
@@ -86,7 +87,7 @@ def listed(folder: Path) -> list[Path]:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_regular(path)
     except FileNotFoundError:
         raise DataError(f"{path}: is missing; generate it again") from None
     except OSError as error:

@@ -18,7 +18,7 @@ from seas_runtime.dataset.records import RUN
 from seas_runtime.dataset.series import PAIRS
 from seas_runtime.dataset.shards import hint
 from seas_runtime.errors import DataError
-from seas_runtime.files import lies_in
+from seas_runtime.files import lies_in, read_regular
 
 NORMALS = "train/good"
 _FIRST_NORMAL, _FIRST_PHOTO = TOP_INDEX, 1_500_000_000  # ids of pictures: pair i has i + 1
@@ -129,7 +129,7 @@ def _run(out: Path) -> tuple[RunFacts, str]:
         raise DataError(f"{out}: {what}, expected a folder that seas-gen wrote; check the path")
     path = out / RUN
     try:
-        text = path.read_bytes()
+        text = read_regular(path)
         facts = RunFacts.model_validate_json(text)
     except FileNotFoundError:
         raise DataError(f"{out}: holds no {RUN}, expected a folder that seas-gen wrote; {hint(out)}") from None
@@ -145,7 +145,7 @@ def _lines(path: Path) -> Iterator[PairLine]:
     """The lines of a journal, none where there is no file; what a killed writer left half-written is passed over."""
     refuse = _refuse_line(path)
     try:
-        text = path.read_bytes()
+        text = read_regular(path)
     except FileNotFoundError:
         return
     except OSError as error:
@@ -208,7 +208,7 @@ def _state(out: Path, records: Sequence[Record]) -> str:
     found = hashlib.sha256()
     for name in (RUN, PAIRS.metadata, REVIEW):
         path = out / name
-        found.update(path.read_bytes() if path.exists() else b"")
+        found.update(read_regular(path) if path.exists() else b"")
         found.update(b"\0")
     for record in records:
         size = record.image.stat().st_size if record.defect is None else ""

@@ -12,7 +12,7 @@ from PIL import Image
 
 from seas_runtime.dataset.records import Line
 from seas_runtime.errors import OutputError
-from seas_runtime.files import inside
+from seas_runtime.files import inside, open_regular
 
 
 def repeats(out: Path, lines: Iterable[Line]) -> dict[str, list[int]]:
@@ -49,7 +49,7 @@ def _again(out: Path, pairs: Iterable[tuple[int, str]]) -> Iterator[int]:
 
 def _digest(path: Path) -> bytes:
     try:
-        with Image.open(path) as image:
+        with open_regular(path) as stream, Image.open(stream) as image:
             pixels = np.asarray(image)
     except (OSError, SyntaxError, ValueError) as error:
         raise OutputError(f"{path}: cannot be read ({error}); remove it and run the same command again") from None

@@ -2,6 +2,9 @@
 
 import io
 import json
+import os
+import re
+import signal
 
 import numpy as np
 import pytest
@@ -277,3 +280,20 @@ def test_photographs_of_16_bits_and_empty_folders_are_refused(fresh, tmp_path):
         listed(tmp_path / "none")
     with pytest.raises(DataError, match="No such file"):
         listed(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", ["run.json", "metadata.jsonl", "review.jsonl", "picture", "mask"])
+def test_a_pipe_is_not_waited_for(fresh, name):
+    """Found by a campaign: the export of such a folder never ended."""
+    first = lines(fresh)[0]
+    path = fresh / {"picture": first["file_name"], "mask": first["mask_file_name"]}.get(name, name)
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)  # ends a test that waits
+    signal.alarm(30)
+    try:
+        with pytest.raises(DataError, match=rf"{re.escape(path.name)}: "):
+            load_all(fresh)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
