@@ -65,9 +65,9 @@ def trajectory(run: Run, wrappers: Wrappers, settings: SampleSettings) -> Iterat
     normal = run.normal_mean[torch.arange(len(defects)) % len(run.normal_mean)]
     noise = torch.randn(normal.shape, generator=generator)
     for step in reference.trajectory(run, defects, normal, noise, settings):
-        n = len(step.entering)
-        both = torch.cat([step.entering, step.entering])
-        unet = {"sample": both, "timestep": step.timestep.expand(2 * n).clone(), "prompt": step.prompt}
+        rows = len(step.prompt)
+        sample = torch.cat([step.entering] * (rows // len(step.entering)))
+        unet = {"sample": sample, "timestep": step.timestep.expand(rows).clone(), "prompt": step.prompt}
         name = f"step {step.index + 1} (t={int(step.timestep)})"
         if step.index < settings.steps - settings.mask_steps:
             yield Case(name, {"unet": unet}, {"unet": wrappers["unet"].run(unet)})

@@ -14,6 +14,7 @@ import click
 
 from seas_runtime.commands import Command
 from seas_runtime.errors import INTERRUPTED, BackendError, SettingsError
+from seas_runtime.options import interval_of
 from seas_runtime.sampling.defaults import PAPER
 
 if TYPE_CHECKING:
@@ -51,6 +52,10 @@ Exit codes: 0 done, 2 usage, 3 bad run or failed parity, 4 engine builder not us
 @click.option(
     "--guidance", type=click.FloatRange(1, 100), default=PAPER.guidance,
     help="Default guidance scale of the bundle: 8 for MVTec AD, 5 for MVTec 3D AD, 2 for VisA.",
+)  # fmt: skip
+@click.option(
+    "--guidance-interval", type=interval_of, metavar="A:B", show_default="all of it",
+    help="Default part of the noise schedule that is guided: 0 the clean picture, 1 the first step.",
 )  # fmt: skip
 @click.option(
     "--threshold", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=PAPER.threshold,
@@ -98,7 +103,7 @@ def main(
     licence: str | None,
     engines: Literal["rtx", "tensorrt"] | None,
     gpu: str,
-    **defaults: float,
+    **defaults: Any,
 ) -> None:
     """Export the run folder RUN as a bundle of ONNX graphs for seas-gen.
 
@@ -108,7 +113,7 @@ def main(
     """
     if (out is None) == (bundle is None):
         raise SettingsError("found both or neither of --out and --parity; give --out to export, --parity to check a bundle")
-    if wrong := [name for name, value in defaults.items() if not isfinite(value)]:
+    if wrong := [name for name, value in defaults.items() if isinstance(value, float) and not isfinite(value)]:
         raise SettingsError(f"--{wrong[0]} {defaults[wrong[0]]} found, a number expected")
     steps, mask_steps = defaults["steps"], defaults["mask_steps"]
     if mask_steps > steps:
@@ -149,7 +154,7 @@ def _load(path: Path, origin: dict[str, Any], progress: Callable[[str], None]) -
 
 
 def _export(
-    path: Path, out: Path, half: bool, final: str | None, photographs: bool, origin: dict[str, Any], defaults: dict[str, float]
+    path: Path, out: Path, half: bool, final: str | None, photographs: bool, origin: dict[str, Any], defaults: dict[str, Any]
 ) -> None:
     from seas_export.bundle import ExportSettings, export, require_free
     from seas_runtime.bundle.manifest import Defaults

@@ -108,6 +108,7 @@ class Generator:
         batch: int = 4,
         steps: int | None = None,
         guidance: float | None = None,
+        guidance_interval: tuple[float, float] | None = None,
         threshold: float | None = None,
         mask_steps: int | None = None,
         clean: int = 0,
@@ -132,6 +133,7 @@ class Generator:
             batch: pairs made together.
             steps: of the solver.
             guidance: weight of the defect's prompt; 1 is none and twice as fast.
+            guidance_interval: least and greatest noise level that is guided, as shares of the schedule: (0, 1) is all of it.
             threshold: mask probability above which a pixel is anomalous.
             mask_steps: last steps whose masks are averaged.
             clean: pieces of a mask, and holes in it, of fewer pixels are removed and filled.
@@ -153,6 +155,7 @@ class Generator:
             batch=batch,
             steps=steps,
             guidance=guidance,
+            guidance_interval=guidance_interval,
             threshold=threshold,
             mask_steps=mask_steps,
             clean=clean,
@@ -174,6 +177,7 @@ class Generator:
         batch: int = 4,
         steps: int | None = None,
         guidance: float | None = None,
+        guidance_interval: tuple[float, float] | None = None,
         background: str = "generated",
         strength: float = 1.0,
     ) -> Pairs:
@@ -186,7 +190,14 @@ class Generator:
             SettingsError: as `pairs`.
         """
         options = Options(
-            normals=count, seed=seed, batch=batch, steps=steps, guidance=guidance, background=background, strength=strength
+            normals=count,
+            seed=seed,
+            batch=batch,
+            steps=steps,
+            guidance=guidance,
+            guidance_interval=guidance_interval,
+            background=background,
+            strength=strength,
         )
         settings = resolve(self.bundle.manifest, self.backend.name, options)
         return Pairs(self.batches(settings.normal_plan(), settings.sampling(self.bundle.manifest)))

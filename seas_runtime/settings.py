@@ -8,14 +8,14 @@ from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
-from seas_runtime.bundle.manifest import DefectName, FolderName, Manifest
+from seas_runtime.bundle.manifest import WHOLE, DefectName, FolderName, Interval, Manifest
 from seas_runtime.errors import SettingsError
 from seas_runtime.options import SEED_BELOW, Options
 from seas_runtime.sampling.background import first_step
 from seas_runtime.sampling.masks import Gate, MaskRule
 from seas_runtime.sampling.pairs import NORMAL, NORMALS_FROM
 from seas_runtime.sampling.recipe import Plan, Sampling
-from seas_runtime.sampling.solver import solver_table
+from seas_runtime.sampling.solver import guided_steps, solver_table
 
 ENDLESS = NORMALS_FROM  # pairs: more than anybody makes, and each has a random stream of its own
 Value = TypeVar("Value")
@@ -43,6 +43,7 @@ class Settings(BaseModel):
     shard: tuple[int, int]
     steps: Annotated[int, Field(ge=1)]
     guidance: Annotated[FiniteFloat, Field(ge=1)]
+    guidance_interval: Interval = WHOLE
     threshold: Probability | dict[DefectName, Probability]  # one for each type where they differ
     mask_steps: Annotated[int, Field(ge=1)]
     clean: Annotated[int, Field(ge=0)] = 0
@@ -72,7 +73,8 @@ class Settings(BaseModel):
         table = solver_table(manifest.schedule, self.steps)
         first = first_step(table, self.strength) if self.background == "real" else None
         rules = {name: self._rule(name) for name in self.defects}
-        return Sampling(table, self.guidance, self.mask_steps, rules, self.retries, first)
+        guided = guided_steps(table, self.guidance, self.guidance_interval, first or 0)
+        return Sampling(table, self.guidance, guided, self.mask_steps, rules, self.retries, first)
 
     def _rule(self, defect: str) -> MaskRule:
         gate = Gate(_of(self.min_area, defect), self.max_area, _of(self.min_agreement, defect))
@@ -115,7 +117,8 @@ def resolve(manifest: Manifest, backend: str, options: Options) -> Settings:
 
     Raises:
         SettingsError: an unknown type, both or none of the counts, steps that the schedule does not have, mask steps above the
-            steps, a real background of a bundle without photographs, or a strength without a real background.
+            steps, a real background of a bundle without photographs, a strength without a real background, or a guidance interval
+            without a step in it.
     """
     known = manifest.defect_names
     if unknown := [name for name in options.defects if name not in known]:
@@ -143,11 +146,14 @@ def resolve(manifest: Manifest, backend: str, options: Options) -> Settings:
                 "--background real needs photographs of the normal images, and the bundle has none; "
                 "export it with seas-export --photographs"
             )
-        first_step(solver_table(manifest.schedule, steps), values["strength"])
     elif values["strength"] != 1:
         raise SettingsError(f"--strength {values['strength']} found without photographs to start from; add --background real")
+    if values["guidance"] == 1 and options.guidance_interval:
+        raise SettingsError("--guidance-interval found with guidance 1, which guides no step; leave it out, or give --guidance")
     values |= _masking(manifest, options, defects)
-    return Settings(product=manifest.product, digest=manifest.digest, backend=backend, **values)
+    settings = Settings(product=manifest.product, digest=manifest.digest, backend=backend, **values)
+    settings.sampling(manifest)
+    return settings
 
 
 def _masking(manifest: Manifest, options: Options, defects: tuple[str, ...]) -> dict[str, object]:

@@ -17,6 +17,7 @@ import click
 from seas_runtime.commands import Ending
 from seas_runtime.errors import DataError, SettingsError
 from seas_runtime.files import write_atomic
+from seas_runtime.options import interval_of
 from seas_runtime.sampling.defaults import PAPER
 from seas_runtime.terminal import shown
 from seas_train.config import BaseSettings, MaskSettings, TuneSettings
@@ -209,6 +210,14 @@ def masks(run: Path, source: Source, settings: MaskSettings) -> None:
 @click.option("--steps", type=click.IntRange(1, 999), default=PAPER.steps, metavar="N", help="Solver steps.")
 @click.option("--guidance", type=click.FloatRange(1, 100), default=PAPER.guidance, metavar="X", help="Prompt weight.")
 @click.option(
+    "--guidance-interval",
+    "interval",
+    type=interval_of,
+    default="0:1",
+    metavar="A:B",
+    help="The part of the noise schedule that is guided, 0 the clean picture, 1 the first step.",
+)
+@click.option(
     "--threshold",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     default=PAPER.threshold,
@@ -232,8 +241,8 @@ def sample(run: Path, out: Path, defects: tuple[str, ...], **given: Any) -> None
     record = out / "sample.json"
     if record.is_file():
         require_same(out, _read_json(record), asked)
-    steps, guidance = given.pop("steps"), given.pop("guidance")
-    settings = SampleSettings(steps, guidance, mask_steps=min(PAPER.mask_steps, steps))
+    steps, guidance, interval = (given.pop(name) for name in ("steps", "guidance", "interval"))
+    settings = SampleSettings(steps, guidance, min(PAPER.mask_steps, steps), interval=interval)
     with output(out, "sample"), _stopwatch(f"sampled {given['count']} pairs into {out}"):
         out.mkdir(parents=True, exist_ok=True)
         write_atomic(record, json.dumps(asked, indent=2) + "\n")

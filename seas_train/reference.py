@@ -17,12 +17,13 @@ from seas_train.run_folder import Run
 
 @dataclass(frozen=True)
 class SampleSettings:
-    """How to generate."""
+    """How to generate; `interval` is the part of the schedule that is guided, 1 its first step's level."""
 
     steps: int = PAPER.steps
     guidance: float = PAPER.guidance
     mask_steps: int = PAPER.mask_steps
     final: str = "zero"
+    interval: tuple[float, float] = (0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,18 @@ def solver(run: Run, settings: SampleSettings) -> DPMSolverMultistepScheduler:
     return scheduler
 
 
+def is_guided(level: float, settings: SampleSettings) -> bool:
+    """Whether a step at this share of the schedule is guided."""
+    return settings.guidance != 1 and settings.interval[0] <= level <= settings.interval[1]
+
+
 @dataclass(frozen=True)
 class Step:
     """One solver step of n pairs.
 
-    index counts from 0; timestep is a scalar int64; prompt (2n, L, D), the defect types' embeddings, then the empty prompt's;
-    latents entering and leaving (n, C, h, w), scaled; up2 and up3 are the conditional half's taps, `more` those of an
-    ablation (tab. 25).
+    index counts from 0; timestep is a scalar int64; prompt (2n, L, D), the defect types' embeddings, then the empty prompt's,
+    or (n, L, D) without guidance; latents entering and leaving (n, C, h, w), scaled; up2 and up3 are the conditional half's taps,
+    `more` those of an ablation (tab. 25).
     """
 
     index: int
@@ -74,16 +80,18 @@ def trajectory(run: Run, defects: list[str], normal: Tensor, noise: Tensor, sett
     scheduler = solver(run, settings)
     levels = run.rmp.config.taps if run.rmp else ()
     for i, t in enumerate(scheduler.timesteps):
-        # Both halves, prompted and not.
+        # Both halves, prompted and not, or the first alone.
+        copies = 2 if is_guided(float(t / scheduler.timesteps[0]), settings) else 1
         with taps.decoder_taps(model.unet) as tap:
-            both = model.unet(torch.cat([latents, latents]), t.expand(2 * n), prompt).sample
+            predicted = model.unet(torch.cat([latents] * copies), t.expand(copies * n), prompt[: copies * n]).sample
         # Guidance.
-        conditional, empty = both.chunk(2)
-        guided = empty + settings.guidance * (conditional - empty)
+        guided, empty = predicted[:n], predicted[n:]
+        if copies == 2:
+            guided = empty + settings.guidance * (guided - empty)
         # Solver step.
         entering, latents = latents, scheduler.step(guided, t, latents).prev_sample
         more = tuple(x[:n] for x in tap.more(levels))
-        yield Step(i, t, prompt, entering, latents, tap.up2[:n], tap.up3[:n], more)
+        yield Step(i, t, prompt[: copies * n], entering, latents, tap.up2[:n], tap.up3[:n], more)
 
 
 @torch.inference_mode()

@@ -56,14 +56,15 @@ class BatchJob:
 
     latents (n, C, h, w) float32, those the sampler starts from; prompts (n, length, width) float32, or (2n, length,
     width) with the empty prompt second where there is guidance; table (s, 6) float32, see
-    `sampling.solver.step_table`; timesteps (s,) int64; mask_steps, the last steps that give masks;
-    thresholds (n,) float32, of each pair's mean probability.
+    `sampling.solver.step_table`; timesteps (s,) int64; guided (s,), the steps with guidance, whose U-Net has 2n rows;
+    mask_steps, the last steps that give masks; thresholds (n,) float32, of each pair's mean probability.
     """
 
     latents: NDArray[np.float32]
     prompts: NDArray[np.float32]
     table: NDArray[np.float32]
     timesteps: NDArray[np.int64]
+    guided: NDArray[np.bool_]
     mask_steps: int
     thresholds: NDArray[np.float32]
 

@@ -69,6 +69,14 @@ def core_name(path: str) -> str:
     return path
 
 
+def _not_empty(interval: tuple[float, float]) -> tuple[float, float]:
+    if not 0 <= interval[0] < interval[1] <= 1:
+        raise ValueError(f"an interval within 0 to 1 expected, {interval} found")
+    return interval
+
+
+Interval = Annotated[tuple[float, float], AfterValidator(_not_empty)]
+WHOLE = (0.0, 1.0)
 FolderName = Annotated[str, AfterValidator(folder_name)]
 DefectName = Annotated[str, AfterValidator(defect_name)]
 CorePath = Annotated[str, AfterValidator(core_name)]
@@ -134,13 +142,19 @@ class Start(_Model):
     noise: Annotated[FiniteFloat, Field(gt=0)]
 
 
-class Defaults(_Model):
-    """Sampling settings where the command line says nothing."""
+class Defaults(_Optional):
+    """Sampling settings where the command line says nothing.
+
+    guidance_interval: the part of the schedule that is guided, see `sampling.solver.guided_steps`; None for all of it.
+    """
+
+    _later: ClassVar[frozenset[str]] = frozenset({"guidance_interval"})
 
     steps: Annotated[int, Field(ge=1)]
     guidance: Annotated[FiniteFloat, Field(ge=1, le=100)]
     threshold: Annotated[float, Field(gt=0, lt=1)]
     mask_steps: Annotated[int, Field(ge=1)]
+    guidance_interval: Interval | None = None
 
 
 class TensorSpec(_Model):

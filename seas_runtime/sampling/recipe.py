@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from seas_runtime.sampling.masks import MaskRule
-from seas_runtime.sampling.solver import Table
+from seas_runtime.sampling.solver import Table, begun_at
 
 
 @dataclass(frozen=True)
@@ -41,12 +44,18 @@ class Plan:
 class Sampling:
     """How to sample: solver table, guidance (>= 1), last steps that give masks, the rule of each defect type's masks, retries.
 
-    With a `first_step`, pictures keep the background of the photograph they start from, at that step's noise level.
+    guided (s,) are the steps that guidance acts on; at the others the U-Net computes the conditional half alone. With a
+    `first_step`, pictures keep the background of the photograph they start from, at that step's noise level.
     """
 
     table: Table
     guidance: float
+    guided: NDArray[np.bool_]
     mask_steps: int
     rules: Mapping[str, MaskRule]
     retries: int
     first_step: int | None = None
+
+    def begun_at(self, step: int) -> Sampling:
+        """The same from this step on."""
+        return replace(self, table=begun_at(self.table, step), guided=self.guided[step:])

@@ -22,7 +22,7 @@ from seas_runtime.sampling.masks import GOOD, Mask, agreement, threshold_mask
 from seas_runtime.sampling.noise import draw_latents
 from seas_runtime.sampling.pairs import NORMAL, Draw, Pair, draw_pair, start_latent
 from seas_runtime.sampling.recipe import Plan, Sampling
-from seas_runtime.sampling.solver import begun_at, step_table
+from seas_runtime.sampling.solver import step_table
 
 Array = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
@@ -47,30 +47,26 @@ class Model:
 class PromptedUnet:
     """The U-Net with the prompts of n pairs, and with the empty prompt beside each: (sample, timestep) -> noise, and taps if asked.
 
-    Guidance 1 runs the conditional half alone; otherwise both halves are one batch, the conditional first:
-    sample and noise (copies * n, C, h, w), copies 1 or 2. Guidance itself is applied where a step ends, in `guided_update`.
+    A sample of n rows runs the conditional half alone; one of 2n rows, which needs the empty prompt, both halves as one batch,
+    the conditional first. Guidance itself is applied where a step ends, in `guided_update`.
 
     Args:
         backend: what runs it.
         prompts: embeddings (n, L, D) float32.
-        empty: the empty prompt's (L, D) float32.
-        guidance: at least 1.
+        empty: the empty prompt's (L, D) float32; None where no step is guided.
     """
 
-    def __init__(self, backend: Backend, prompts: Array, empty: Array, guidance: float) -> None:
+    def __init__(self, backend: Backend, prompts: Array, empty: Array | None) -> None:
         self.backend = backend
         self.pairs = len(prompts)
-        self.copies = 1 if guidance == 1 else 2
-        self.prompts = prompts
-        if self.copies == 2:
-            self.prompts = np.concatenate((prompts, np.broadcast_to(empty, prompts.shape)))
+        self.prompts = prompts if empty is None else np.concatenate((prompts, np.broadcast_to(empty, prompts.shape)))
 
     def noise(self, sample: Array, timestep: np.int64) -> Array:
-        """Noise of both halves, like `sample` (copies * n, C, h, w) float32."""
+        """Noise of the halves in `sample`, like it: (n or 2n, C, h, w) float32."""
         return self._run(sample, timestep, ("noise",))[0]
 
     def noise_and_taps(self, sample: Array, timestep: np.int64) -> tuple[Array, Array, Array]:
-        """Noise of both halves, and the taps up2 and up3 of the conditional half, of n rows in the manifest's shapes."""
+        """Noise of the halves in `sample`, and the taps up2 and up3 of the conditional half, of n rows in the manifest's shapes."""
         noise, up2, up3 = self._run(sample, timestep, ("noise", "up2", "up3"))
         return noise, up2[: self.pairs], up3[: self.pairs]
 
@@ -78,7 +74,7 @@ class PromptedUnet:
         feeds: dict[str, NDArray[Any]] = {
             "sample": sample,
             "timestep": np.full(len(sample), timestep, np.int64),
-            "prompt": self.prompts,
+            "prompt": self.prompts[: len(sample)],
         }
         return _run(self.backend, "unet", feeds, outputs)
 
@@ -158,9 +154,9 @@ def sample_batch(model: Model, sampling: Sampling, draws: list[Draw], workers: W
     """One attempt at each of the pairs, or of the normal images."""
     conditioning = model.conditioning
     prompts = np.stack([conditioning.normal if draw.defect == NORMAL else conditioning.prompts[draw.defect] for draw in draws])
-    unet = PromptedUnet(model.backend, prompts, conditioning.empty, sampling.guidance)
+    unet = PromptedUnet(model.backend, prompts, conditioning.empty if sampling.guided.any() else None)
     if sampling.first_step is not None and model.photographs is not None:
-        over = replace(sampling, table=begun_at(sampling.table, sampling.first_step))
+        over = sampling.begun_at(sampling.first_step)
         return _over_photographs(model, over, model.photographs, draws, unet, workers)
     if all(draw.defect == NORMAL for draw in draws):
         sampling = replace(sampling, mask_steps=0)  # the branch is not asked
@@ -200,7 +196,15 @@ def _decode(backend: Backend, latents: Array) -> Pixels:
 def _job(unet: PromptedUnet, latents: Array, sampling: Sampling, draws: list[Draw]) -> BatchJob:
     table = step_table(sampling.table, sampling.guidance)
     limits = [NO_MASK if draw.defect == NORMAL else sampling.rules[draw.defect].threshold for draw in draws]
-    return BatchJob(latents, unet.prompts, table, sampling.table.timesteps, sampling.mask_steps, np.array(limits, np.float32))
+    return BatchJob(
+        latents,
+        unet.prompts,
+        table,
+        sampling.table.timesteps,
+        sampling.guided,
+        sampling.mask_steps,
+        np.array(limits, np.float32),
+    )
 
 
 def solve(
@@ -222,21 +226,19 @@ def solve(
     """
     steps = step_table(sampling.table, sampling.guidance)
     masking: list[Callable[[], list[Array]]] = []
-    sample = np.concatenate([latents] * unet.copies)
     before = np.zeros_like(latents)
     for index, (step, timestep) in enumerate(zip(steps, sampling.table.timesteps, strict=True)):
         workers.check()
+        sample = np.concatenate([latents, latents]) if sampling.guided[index] else latents
         if index < len(steps) - sampling.mask_steps:
             noise = unet.noise(sample, timestep)
         else:
             noise, up2, up3 = unet.noise_and_taps(sample, timestep)
             feeds = {"latent": latents, "up2": up2, "up3": up3}
             masking.append(workers.beside(_run, backend, "mask_branch", feeds, ("probability",)))
-        sample, before = guided_update(noise, latents, before, step)
-        latents = sample[: len(latents)]
+        latents, before = guided_update(noise, latents, before, step, copies=1)
         if keep is not None and masking:
             latents = keep(latents, index, [mask()[0] for mask in masking])
-            sample = np.concatenate([latents] * unet.copies)
     return latents, masking
 
 

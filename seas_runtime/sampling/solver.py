@@ -69,6 +69,32 @@ def begun_at(table: Table, step: int) -> Table:
     return Table(table.timesteps[step:], table.alpha[step:], table.sigma[step:], table.a[step:], b, c)
 
 
+def guided_steps(table: Table, guidance: float, interval: tuple[float, float], first: int = 0) -> NDArray[np.bool_]:
+    """The steps (s,) of a whole run that guidance acts on, those with a noise level inside an interval.
+
+    Kynkaanniemi et al., "Applying guidance in a limited interval", 2024. The levels are shares of the schedule, as those of
+    `background.first_step`: 1 is that of the first step, 0 the clean picture.
+
+    Args:
+        table: of a run from its first step on.
+        guidance: 1 is none, so no step is guided.
+        interval: least and greatest share, both inside.
+        first: the step that the run begins at.
+
+    Raises:
+        SettingsError: there is guidance, and no step for it.
+    """
+    shares = table.timesteps / table.timesteps[0]
+    guided: NDArray[np.bool_] = (interval[0] <= shares) & (shares <= interval[1]) & (guidance != 1)
+    if guidance != 1 and not guided[first:].any():
+        found = ":".join(f"{share:g}" for share in interval)
+        raise SettingsError(
+            f"--guidance-interval {found} found, but no step is in it: they are at {shares[-1]:.3f} to {shares[first]:.3f} "
+            "of the schedule; widen it, or give --guidance 1"
+        )
+    return guided
+
+
 def step_table(table: Table, guidance: float) -> NDArray[np.float32]:
     """What `kernels.reference.guided_update` works from, (s, 6) float32: alpha, sigma, a, b, c of each step, and the guidance."""
     steps = len(table.timesteps)

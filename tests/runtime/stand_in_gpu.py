@@ -284,12 +284,12 @@ class TwinKernels:
         at(step, (6,), np.float32)[...] = row
         at(timestep, (rows,), np.int64)[...] = times
 
-    def update(self, stream, *, noise, latents, before, step, next_latents, clean, broken, count, copies):
+    def update(self, stream, *, noise, latents, before, step, next_latents, clean, broken, count, halves, copies):
         shape = (count // (2 * 4 * 4), 2, 4, 4)
-        given = at(noise, (copies * shape[0], *shape[1:]), np.float32)
+        given = at(noise, (halves * shape[0], *shape[1:]), np.float32)
         self.flag(broken, given)
         taken = (at(address, shape, np.float32) for address in (latents, before))
-        results = reference.guided_update(given, *taken, at(step, (6,), np.float32))
+        results = reference.guided_update(given, *taken, at(step, (6,), np.float32), copies)
         for address, values in zip((next_latents, clean), results, strict=True):
             at(address, values.shape, np.float32)[...] = values
 

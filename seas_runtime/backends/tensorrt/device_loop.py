@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from seas_runtime.backends import BatchJob
 from seas_runtime.backends.tensorrt.cuda import explained
 from seas_runtime.backends.tensorrt.graph_engine import Ready
-from seas_runtime.backends.tensorrt.session import Session, memory_of, size_of
-from seas_runtime.bundle.manifest import REQUIRED_GRAPHS, GraphName, Manifest
+from seas_runtime.backends.tensorrt.session import Session, Sized, memory_of, size_of
+from seas_runtime.bundle.manifest import REQUIRED_GRAPHS, Manifest
 from seas_runtime.errors import BackendError
 from seas_runtime.kernels.loader import Kernels, Storage
 
-_COPIES: dict[int, Literal[1, 2]] = {1: 1, 2: 2}
+_COPIES: dict[bool, Literal[1, 2]] = {False: 1, True: 2}
 
 
 def storage_of(manifest: Manifest) -> Storage:
@@ -57,12 +57,12 @@ class Loop:
     def run(self, job: BatchJob) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
         """See `seas_runtime.backends.BatchBackend.sample_batch`."""
         n = len(job.latents)
-        rows: dict[GraphName, int] = {"unet": len(job.prompts), "mask_branch": n, "decoder": n}
-        with self._session.ready(rows, self._memory(job)) as engines:
+        unets: list[Sized] = [("unet", n * copies) for copies in sorted({_COPIES[guided] for guided in job.guided.tolist()})]
+        with self._session.ready([*unets, ("mask_branch", n), ("decoder", n)], self._memory(job)) as engines:
             self._upload(job)
             for index in range(len(job.table)):
-                self._step(job, engines, mask=index - (len(job.table) - job.mask_steps))
-            engines["decoder"].launch()
+                self._step(job, engines, index)
+            engines["decoder", n].launch()
             self._finish(job)
             results = self._session.gpu.download(
                 {
@@ -107,13 +107,15 @@ class Loop:
             if name in ("counter", "broken", "total"):
                 gpu.clear(name, size)
 
-    def _step(self, job: BatchJob, engines: Mapping[GraphName, Ready], *, mask: int) -> None:
-        """One step, and its mask if its number `mask` among those is none below 0.
+    def _step(self, job: BatchJob, engines: Mapping[Sized, Ready], index: int) -> None:
+        """One step, and its mask if it is among the last ones that give masks.
 
-        A mask is of the latents that enter the step, and so comes before they are replaced.
+        A mask is of the latents that enter the step, and so comes before they are replaced. A step without guidance has the
+        engine of n rows, captured in a CUDA graph of its own; in a guided run it leaves both copies of the latents all the same.
         """
         at, stream = self._session.gpu.address, self._session.gpu.stream
-        n, rows = len(job.latents), len(job.prompts)
+        n, halves = len(job.latents), _COPIES[bool(job.guided[index])]
+        mask = index - (len(job.table) - job.mask_steps)
         with explained("starting a step on the GPU"):
             self._kernels.begin_step(
                 stream,
@@ -123,11 +125,11 @@ class Loop:
                 step=at("step"),
                 timestep=at(self._timestep),
                 steps=len(job.table),
-                rows=rows,
+                rows=halves * n,
             )
-        engines["unet"].launch()
+        engines["unet", halves * n].launch()
         if mask >= 0:
-            engines["mask_branch"].launch()
+            engines["mask_branch", n].launch()
         pixels = n * self._height * self._width
         with explained("ending a step on the GPU"):
             for place in (0, 1 + mask) if mask >= 0 else ():
@@ -148,7 +150,8 @@ class Loop:
                 clean=at("before"),
                 broken=at("broken"),
                 count=job.latents.size,
-                copies=_COPIES[rows // n],
+                halves=halves,
+                copies=_COPIES[len(job.prompts) > n],
             )
 
     def _finish(self, job: BatchJob) -> None:
