@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from math import isfinite
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
-from seas_runtime.bundle.manifest import WHOLE, DefectName, FolderName, Interval, Manifest
+from seas_runtime.bundle.manifest import WHOLE, DefectName, FolderName, Interval, Manifest, Student
 from seas_runtime.errors import SettingsError
 from seas_runtime.options import SEED_BELOW, Options
 from seas_runtime.sampling.background import first_step
@@ -73,8 +74,10 @@ class Settings(BaseModel):
         table = solver_table(manifest.schedule, self.steps)
         first = first_step(table, self.strength) if self.background == "real" else None
         rules = {name: self._rule(name) for name in self.defects}
-        guided = guided_steps(table, self.guidance, self.guidance_interval, first or 0)
-        return Sampling(table, self.guidance, guided, self.mask_steps, rules, self.retries, first)
+        guidance = self.guidance if manifest.student is None else 1.0  # a student has it inside
+        guided = guided_steps(table, guidance, self.guidance_interval, first or 0)
+        masks = self.mask_steps if manifest.look is None else 0
+        return Sampling(table, guidance, guided, masks, rules, self.retries, first, manifest.look)
 
     def _rule(self, defect: str) -> MaskRule:
         gate = Gate(_of(self.min_area, defect), self.max_area, _of(self.min_agreement, defect))
@@ -140,6 +143,10 @@ def resolve(manifest: Manifest, backend: str, options: Options) -> Settings:
         raise SettingsError(f"--{wrong[0].replace('_', '-')} {values[wrong[0]]} found, a number expected")
     if values["mask_steps"] > steps:
         raise SettingsError(f"--mask-steps {values['mask_steps']} found, at most the {steps} steps expected")
+    if manifest.look is not None and (values["mask_steps"] != 1 or options.min_agreement):
+        raise SettingsError(
+            "--mask-steps or --min-agreement found, but this bundle's masks are of one look at the finished picture; leave it out"
+        )
     if values["background"] == "real":
         if not manifest.photographs:
             raise SettingsError(
@@ -148,12 +155,26 @@ def resolve(manifest: Manifest, backend: str, options: Options) -> Settings:
             )
     elif values["strength"] != 1:
         raise SettingsError(f"--strength {values['strength']} found without photographs to start from; add --background real")
-    if values["guidance"] == 1 and options.guidance_interval:
+    if manifest.student is not None:
+        _check_student(manifest.student, values, options)
+    elif values["guidance"] == 1 and options.guidance_interval:
         raise SettingsError("--guidance-interval found with guidance 1, which guides no step; leave it out, or give --guidance")
     values |= _masking(manifest, options, defects)
     settings = Settings(product=manifest.product, digest=manifest.digest, backend=backend, **values)
     settings.sampling(manifest)
     return settings
+
+
+def _check_student(student: Student, values: Mapping[str, Any], options: Options) -> None:
+    """Refuse what a student was not trained for."""
+    trained = f"this bundle's U-Net was distilled for {student.steps} steps with guidance {student.guidance:g} inside"
+    if values["guidance"] != student.guidance:
+        raise SettingsError(f"--guidance {values['guidance']:g} found, but {trained}; leave it out")
+    if options.guidance_interval is not None:
+        raise SettingsError(f"--guidance-interval found, but {trained}; leave it out")
+    if student.runs and values["steps"] not in student.runs:
+        known = ", ".join(map(str, student.runs))
+        raise SettingsError(f"--steps {values['steps']} found, but {trained} and knows the timesteps of {known}; take one of these")
 
 
 def _masking(manifest: Manifest, options: Options, defects: tuple[str, ...]) -> dict[str, object]:

@@ -20,7 +20,7 @@ from seas_train.config import Settings, resolve
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 NOT_STATED = "not stated"
-UNFINISHED = {"log.jsonl", "log.jsonl.tmp", "tensorboard", "checkpoint", "checkpoint.next", "checkpoint.previous"}
+UNFINISHED = {"log.jsonl", "log.jsonl.tmp", "tensorboard", "teacher", "checkpoint", "checkpoint.next", "checkpoint.previous"}
 PATH = click.Path(path_type=Path)
 OUT = click.option("--out", type=PATH, required=True, metavar="DIR", help="Where the result goes.")
 LICENCE = click.option("--licence", metavar="TEXT", default=NOT_STATED, help="Licence of the images, kept in the result.")

@@ -1,6 +1,6 @@
 """The run folder: everything a training leaves behind, safetensors and JSON only.
 
-RUN/run.json               `Facts`: product, prompts, settings, split, provenance, finished stages
+RUN/run.json               `Facts`: product, prompts, settings, split, provenance, finished stages; of a student, what it is for
 RUN/unet vae text_encoder tokenizer scheduler    diffusers' layout; the text encoder is the base's, unchanged
 RUN/tokens.safetensors     `rows` (tokens, D): the learned token rows
 RUN/normals.safetensors    `mean`, `std` (P, C, h, w): scaled latent posterior of the normal images
@@ -14,7 +14,7 @@ RUN/checkpoint/            state of an unfinished stage
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -26,11 +26,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from seas_runtime.bundle.manifest import Student
 from seas_runtime.errors import DataError, OutputError
 from seas_runtime.files import write_atomic
 from seas_train import prompts
 from seas_train.config import MaskSettings, TuneSettings
 from seas_train.data.images import png
+from seas_train.distill.settings import DistillSettings
 from seas_train.models import components
 from seas_train.models.components import Components
 from seas_train.models.rmp import RefinedMaskPredictor, RmpConfig
@@ -65,6 +67,7 @@ class Facts(BaseModel):
     prompts: Prompts
     tune: TuneSettings
     masks: MaskSettings | None = None
+    distill: DistillSettings | None = None
     calibration: dict[str, Calibration] = {}
     provenance: dict[str, Any]
     train: tuple[str, ...]
@@ -75,6 +78,11 @@ class Facts(BaseModel):
     def defects(self) -> tuple[str, ...]:
         """Defect types, sorted."""
         return tuple(self.prompts.anomaly)
+
+    @property
+    def student(self) -> Student | None:
+        """What the U-Net was distilled for; None of one that was fine-tuned alone."""
+        return self.distill.student if self.distill is not None else None
 
 
 @dataclass
@@ -87,6 +95,18 @@ class Run:
     normal_mean: Tensor
     normal_std: Tensor
     rmp: RefinedMaskPredictor | None = None
+
+    @property
+    def look(self) -> int | None:
+        """The timestep at which the mask branch sees the finished latent; None where it sees those of the last steps."""
+        masks = self.facts.masks
+        return masks.look_timestep if masks is not None and masks.look == "final" else None
+
+    @torch.no_grad()
+    def prompt(self, defects: Sequence[str | None]) -> Tensor:
+        """Embeddings (n, L, D) of the prompts of defect types; None is the normal prompt."""
+        texts = self.facts.prompts
+        return self.embed([texts.normal if defect is None else texts.anomaly[defect] for defect in defects])
 
     @torch.no_grad()
     def embed(self, texts: list[str]) -> Tensor:

@@ -28,16 +28,18 @@ CONDITIONING = "conditioning.safetensors"
 WEIGHTS = "weights.bin"
 ENGINES = "engines"
 
-GraphName = Literal["unet", "vae_decoder", "mask_head", "decoder", "mask_branch"]
+GraphName = Literal["unet", "vae_decoder", "mask_head", "decoder", "mask_branch", "finish"]
+MaskSource = Literal["steps", "final"]
 Precision = Literal["fp32", "fp16"]
 
-# The tensors of each graph, in order; `unet`, `decoder` and `mask_branch` are what the sampler runs.
+# The tensors of each graph, in order.
 GRAPH_INPUTS: dict[GraphName, tuple[str, ...]] = {
     "unet": ("sample", "timestep", "prompt"),
     "vae_decoder": ("latent",),
     "mask_head": ("up2", "up3", "feature1", "feature2", "feature3"),
     "decoder": ("latent",),
     "mask_branch": ("latent", "up2", "up3"),
+    "finish": ("latent", "up2", "up3"),
 }
 GRAPH_OUTPUTS: dict[GraphName, tuple[str, ...]] = {
     "unet": ("noise", "up2", "up3"),
@@ -45,8 +47,14 @@ GRAPH_OUTPUTS: dict[GraphName, tuple[str, ...]] = {
     "mask_head": ("probability",),
     "decoder": ("image",),
     "mask_branch": ("probability",),
+    "finish": ("image", "probability"),
 }
-REQUIRED_GRAPHS: tuple[GraphName, ...] = ("unet", "decoder", "mask_branch")
+# What the sampler runs: masks of the last steps' latents, or one of the finished picture, whose decoder alone makes normal images.
+SAMPLED: dict[MaskSource, tuple[GraphName, ...]] = {
+    "steps": ("unet", "decoder", "mask_branch"),
+    "final": ("unet", "decoder", "finish"),
+}
+REQUIRED_GRAPHS = SAMPLED["steps"]
 
 
 # Letters, digits and "._+-" only: an engine must find nothing in a name but a name, as ONNX Runtime finds an address of its own
@@ -124,8 +132,14 @@ class Geometry(_Model):
     prompt_width: Size
 
 
-class Schedule(_Model):
-    """The noise schedule of training and how the solver samples it; names are those of diffusers."""
+class Schedule(_Optional):
+    """The noise schedule of training and how the solver samples it; names are those of diffusers.
+
+    `solver`: "consistency" for a student of `Student`, whose every step ends in a clean latent that is noised again; None for
+    DPM-Solver++ (2M).
+    """
+
+    _later: ClassVar[frozenset[str]] = frozenset({"solver"})
 
     beta_start: Annotated[float, Field(gt=0, lt=1)]
     beta_end: Annotated[float, Field(gt=0, lt=1)]
@@ -133,6 +147,36 @@ class Schedule(_Model):
     train_steps: Annotated[int, Field(ge=2, le=100_000)]
     spacing: Literal["linspace"]
     final: Literal["zero", "published"]
+    solver: Literal["dpmpp_2m", "consistency"] | None = None
+
+    @property
+    def consistency(self) -> bool:
+        """Whether it is sampled by a student of consistency distillation."""
+        return self.solver == "consistency"
+
+
+class Student(_Model):
+    """What a distilled U-Net was made for: so many solver steps, with `guidance` inside it, so that it is called once a step.
+
+    A student of the method "consistency" has learned the timesteps of a run of `grid` steps, and so those of every run whose number
+    of steps divides it; one of "guidance" is sampled by any number of steps of the ordinary solver.
+    """
+
+    method: Literal["consistency", "guidance"]
+    steps: Annotated[int, Field(ge=1)]
+    guidance: Annotated[FiniteFloat, Field(ge=1, le=100)]
+    grid: Annotated[int, Field(ge=1)]
+
+    @model_validator(mode="after")
+    def _divides(self) -> Self:
+        if self.grid % self.steps:
+            raise ValueError(f"grid: a multiple of the {self.steps} steps expected, {self.grid} found")
+        return self
+
+    @property
+    def runs(self) -> tuple[int, ...]:
+        """Numbers of steps that it can be sampled by; none for any."""
+        return tuple(n for n in range(1, self.grid + 1) if self.grid % n == 0) if self.method == "consistency" else ()
 
 
 class Start(_Model):
@@ -196,10 +240,11 @@ class Facts(_Optional):
     """What a manifest says before there are graphs.
 
     `photographs` are files of the normal images (PNG, RGB, of the geometry's side), in the conditioning's order, where they are
-    there.
+    there. `mask_source`: "final" for one look at the finished latent, taps from a conditional U-Net call at `mask_timestep`; None
+    for the last steps' latents.
     """
 
-    _later: ClassVar[frozenset[str]] = frozenset({"photographs"})
+    _later: ClassVar[frozenset[str]] = frozenset({"photographs", "mask_source", "mask_timestep", "student"})
 
     product: FolderName
     defects: Annotated[tuple[Defect, ...], Field(min_length=1)]
@@ -210,6 +255,19 @@ class Facts(_Optional):
     defaults: Defaults
     provenance: dict[str, JsonValue]
     photographs: tuple[CorePath, ...] | None = None
+    mask_source: MaskSource | None = None
+    mask_timestep: Annotated[int, Field(ge=0)] | None = None
+    student: Student | None = None
+
+    @property
+    def look(self) -> int | None:
+        """The timestep of the one look at the finished latent; None where masks are those of the last steps."""
+        return self.mask_timestep if self.mask_source == "final" else None
+
+    @property
+    def sampled(self) -> tuple[GraphName, ...]:
+        """The graphs that the sampler runs."""
+        return SAMPLED[self.mask_source or "steps"]
 
     @property
     def defect_names(self) -> tuple[str, ...]:
@@ -225,6 +283,14 @@ class Facts(_Optional):
             raise ValueError("defaults: mask_steps <= steps < train_steps does not hold")
         if self.schedule.beta_start > self.schedule.beta_end:
             raise ValueError("schedule: beta_start is above beta_end")
+        if (self.mask_source == "final") != (self.mask_timestep is not None):
+            raise ValueError("mask_timestep: a timestep with mask_source final, and only there, expected")
+        if self.look is not None and not (self.look < self.schedule.train_steps and self.defaults.mask_steps == 1):
+            raise ValueError("mask_source final: mask_timestep < train_steps and mask_steps 1 expected")
+        if self.schedule.consistency != (self.student is not None and self.student.method == "consistency"):
+            raise ValueError("student: one of method consistency with schedule.solver consistency, and only there, expected")
+        if self.student is not None and self.defaults.guidance != self.student.guidance:
+            raise ValueError("defaults.guidance: that of the student expected")
         return self
 
 
@@ -240,7 +306,7 @@ class Manifest(Facts):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        if missing := [name for name in REQUIRED_GRAPHS if name not in self.graphs]:
+        if missing := [name for name in self.sampled if name not in self.graphs]:
             raise ValueError(f"graphs: {', '.join(missing)} missing")
         named = {CONDITIONING, *(self.photographs or ())}.union(*(graph.files.values() for graph in self.graphs.values()))
         if unlisted := sorted(named - self.files.keys()):

@@ -33,13 +33,13 @@ def begin_step(table: Floats, timesteps: NDArray[np.int64], counter: int, rows: 
 def guided_update(
     noise: NDArray[Storage], latents: NDArray[Storage], before: NDArray[Storage], step: Floats, copies: int | None = None
 ) -> tuple[NDArray[Storage], NDArray[Storage]]:
-    """Guidance and one step of DPM-Solver++ (2M).
+    """Guidance and one step of DPM-Solver++ (2M), or of a solver that adds noise.
 
     Args:
         noise: the U-Net's, (n, C, h, w), or (2n, C, h, w) with the conditional half first, which are guided:
             empty + guidance * (conditional - empty).
         latents: those that enter the step, (n, C, h, w).
-        before: the data prediction of the step before, (n, C, h, w); not used where c is 0.
+        before: the data prediction of the step before, (n, C, h, w), or fresh noise; not used where c is 0.
         step: a row (6,) of `sampling.solver.step_table`.
         copies: how often the leaving latents are repeated, as the U-Net reads them next; None, to the rows of `noise`.
 

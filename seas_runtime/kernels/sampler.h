@@ -66,7 +66,7 @@ SEAS_FUNCTION void share(const Job& job, Long count, Long thread, Long threads) 
 
 // Guidance and one step of DPM-Solver++ (2M). With HALVES 2 `noise` is the conditional half and then the empty one;
 // `next_latents` are written COPIES times, as the U-Net reads them next. They may be in the place of `latents`, and
-// `clean` in that of `before`, which is not read where c is 0.
+// `clean` in that of `before`, which is not read where c is 0. Of a solver that adds noise `before` is that noise.
 template <class T, int HALVES, int COPIES>
 struct Update {
     static constexpr int WIDTH = 16 / sizeof(T);

@@ -45,7 +45,8 @@ class Sampling:
     """How to sample: solver table, guidance (>= 1), last steps that give masks, the rule of each defect type's masks, retries.
 
     guided (s,) are the steps that guidance acts on; at the others the U-Net computes the conditional half alone. With a
-    `first_step`, pictures keep the background of the photograph they start from, at that step's noise level.
+    `first_step`, pictures keep the background of the photograph they start from, at that step's noise level. With a `look`, the
+    mask is that of the finished latents, seen at this timestep, and no step gives one.
     """
 
     table: Table
@@ -55,6 +56,7 @@ class Sampling:
     rules: Mapping[str, MaskRule]
     retries: int
     first_step: int | None = None
+    look: int | None = None
 
     def begun_at(self, step: int) -> Sampling:
         """The same from this step on."""

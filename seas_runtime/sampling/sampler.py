@@ -20,7 +20,7 @@ from seas_runtime.sampling.background import at_latent, blend, edge, grow, paste
 from seas_runtime.sampling.cleaning import clean
 from seas_runtime.sampling.masks import GOOD, Mask, agreement, threshold_mask
 from seas_runtime.sampling.noise import draw_latents
-from seas_runtime.sampling.pairs import NORMAL, Draw, Pair, draw_pair, start_latent
+from seas_runtime.sampling.pairs import NORMAL, Draw, Pair, draw_pair, fresh_noise, start_latent
 from seas_runtime.sampling.recipe import Plan, Sampling
 from seas_runtime.sampling.solver import step_table
 
@@ -69,6 +69,11 @@ class PromptedUnet:
         """Noise of the halves in `sample`, and the taps up2 and up3 of the conditional half, of n rows in the manifest's shapes."""
         noise, up2, up3 = self._run(sample, timestep, ("noise", "up2", "up3"))
         return noise, up2[: self.pairs], up3[: self.pairs]
+
+    def taps(self, latents: Array, timestep: int) -> tuple[Array, Array]:
+        """The taps up2 and up3 of the conditional half for latents (n, C, h, w)."""
+        up2, up3 = self._run(latents, np.int64(timestep), ("up2", "up3"))
+        return up2, up3
 
     def _run(self, sample: Array, timestep: np.int64, outputs: tuple[str, ...]) -> list[Array]:
         feeds: dict[str, NDArray[Any]] = {
@@ -159,14 +164,13 @@ def sample_batch(model: Model, sampling: Sampling, draws: list[Draw], workers: W
         over = sampling.begun_at(sampling.first_step)
         return _over_photographs(model, over, model.photographs, draws, unet, workers)
     if all(draw.defect == NORMAL for draw in draws):
-        sampling = replace(sampling, mask_steps=0)  # the branch is not asked
+        sampling = replace(sampling, mask_steps=0, look=None)  # the branch is not asked
     latents = np.stack([start_latent(draw, conditioning, model.start) for draw in draws])
     if isinstance(model.backend, BatchBackend):
         pixels, masks, steps = model.backend.sample_batch(_job(unet, latents, sampling, draws))
         return [_pair(sampling, *of_pair) for of_pair in zip(draws, pixels, masks, steps.swapaxes(0, 1), strict=True)]
-    latents, masking = solve(model.backend, unet, latents, sampling, workers)
-    pixels = _decode(model.backend, latents)
-    probabilities = [mask()[0] for mask in masking]
+    latents, masking = solve(model.backend, unet, latents, sampling, workers, fresh=_fresh(sampling, draws, latents))
+    pixels, probabilities = _finish(unet, latents, sampling, masking)
     return [_masked(sampling, draw, pixels[i], [p[i, 0] for p in probabilities]) for i, draw in enumerate(draws)]
 
 
@@ -188,9 +192,17 @@ def _pair(sampling: Sampling, draw: Draw, image: Pixels, mask: Mask, steps: NDAr
     return Pair(draw, image, mask, rule.gate.verdict(mask, agreed), agreed)
 
 
-def _decode(backend: Backend, latents: Array) -> Pixels:
-    """Images (n, H, W, 3) uint8 of scaled latents (n, C, h, w)."""
-    return to_pixels(_run(backend, "decoder", {"latent": latents}, ("image",))[0])
+def _finish(
+    unet: PromptedUnet, latents: Array, sampling: Sampling, masking: list[Callable[[], list[Array]]]
+) -> tuple[Pixels, list[Array]]:
+    """Images (n, H, W, 3) of the final latents (n, C, h, w), and probabilities (n, 1, H, W): those of the steps, or of one look."""
+    if sampling.look is None:
+        image = _run(unet.backend, "decoder", {"latent": latents}, ("image",))[0]
+        return to_pixels(image), [mask()[0] for mask in masking]
+    up2, up3 = unet.taps(latents, sampling.look)
+    feeds = {"latent": latents, "up2": up2, "up3": up3}
+    image, probability = _run(unet.backend, "finish", feeds, ("image", "probability"))
+    return to_pixels(image), [probability]
 
 
 def _job(unet: PromptedUnet, latents: Array, sampling: Sampling, draws: list[Draw]) -> BatchJob:
@@ -204,7 +216,15 @@ def _job(unet: PromptedUnet, latents: Array, sampling: Sampling, draws: list[Dra
         sampling.guided,
         sampling.mask_steps,
         np.array(limits, np.float32),
+        sampling.look,
+        _fresh(sampling, draws, latents),
     )
+
+
+def _fresh(sampling: Sampling, draws: list[Draw], latents: Array) -> Array | None:
+    """The noise that the solver adds to latents (n, C, h, w) on the way, where it does."""
+    table = sampling.table
+    return fresh_noise(draws, len(table.timesteps), latents.shape[1:]) if table.renoises else None
 
 
 def solve(
@@ -214,8 +234,9 @@ def solve(
     sampling: Sampling,
     workers: Workers,
     keep: Keep | None = None,
+    fresh: Array | None = None,
 ) -> tuple[Array, list[Callable[[], list[Array]]]]:
-    """DPM-Solver++ (2M) from the start latents (n, C, h, w) to the final ones.
+    """The solver's steps from the start latents (n, C, h, w) to the final ones; `fresh` is the noise that it adds, if it does.
 
     Also gives, as functions to be called for them, the mask probabilities (n, 1, H, W) of the last `mask_steps` steps, each
     from the latent that enters the step and the taps of that step: nothing in the loop waits for them, but for `keep`, which
@@ -236,6 +257,8 @@ def solve(
             noise, up2, up3 = unet.noise_and_taps(sample, timestep)
             feeds = {"latent": latents, "up2": up2, "up3": up3}
             masking.append(workers.beside(_run, backend, "mask_branch", feeds, ("probability",)))
+        if fresh is not None and index < len(fresh):
+            before = fresh[index]
         latents, before = guided_update(noise, latents, before, step, copies=1)
         if keep is not None and masking:
             latents = keep(latents, index, [mask()[0] for mask in masking])
@@ -267,9 +290,12 @@ def _over_photographs(
         grown = [grow(inside(draw, [p[i, 0] for p in probabilities]), width) for i, draw in enumerate(draws)]
         return blend(latents, at_level(step + 1), np.stack([at_latent(mask, side) for mask in grown]))
 
-    latents, masking = solve(model.backend, unet, at_level(0), sampling, workers, keep)
-    pairs, probabilities = [], [mask()[0] for mask in masking]
-    for i, (draw, image) in enumerate(zip(draws, _decode(model.backend, latents), strict=True)):
+    if all(draw.defect == NORMAL for draw in draws):
+        sampling = replace(sampling, look=None)
+    latents, masking = solve(model.backend, unet, at_level(0), sampling, workers, keep, _fresh(sampling, draws, normals))
+    pixels, probabilities = _finish(unet, latents, sampling, masking)
+    pairs = []
+    for i, (draw, image) in enumerate(zip(draws, pixels, strict=True)):
         pair = _masked(sampling, draw, image, [p[i, 0] for p in probabilities])
         amount = soft(patches[draw.index] if draw.defect == NORMAL else pair.mask, width)
         pairs.append(replace(pair, image=paste(image, photographs[draw.normal], amount)))

@@ -30,11 +30,12 @@ from tests.runtime.engine_sets import CONTENTS, ROWS, description, write_set
 from tests.runtime.strict import Strict, check_call
 
 DEVICE = Gpu("sm120", "NVIDIA GeForce RTX 5090")
-SCRATCH = {"unet": (1000, 4000), "decoder": (300, 600), "mask_branch": (200, 500)}  # bytes, by profile
+SCRATCH = {"unet": (1000, 4000), "decoder": (300, 600), "mask_branch": (200, 500), "finish": (400, 900)}  # bytes, by profile
 ARITHMETIC = {
     "unet": (small_bundle.unet, ("sample", "timestep", "prompt"), ("noise", "up2", "up3")),
     "decoder": (small_bundle.decoder, ("latent",), ("image",)),
     "mask_branch": (small_bundle.mask_branch, ("latent", "up2", "up3"), ("probability",)),
+    "finish": (small_bundle.finish, ("latent", "up2", "up3"), ("image", "probability")),
 }
 SHAPES = {
     "sample": small_bundle.LATENT,

@@ -45,6 +45,11 @@ class Session:
         }
         self._ready: dict[Sized, Ready] = {}
 
+    @property
+    def names(self) -> tuple[GraphName, ...]:
+        """The graphs that there are engines of."""
+        return tuple(self._engines)
+
     def graph(self, name: GraphName) -> Graph:
         """The tensors of a graph."""
         return self._engines[name].graph
