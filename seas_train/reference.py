@@ -9,7 +9,7 @@ import torch
 from diffusers import DDPMScheduler, DPMSolverMultistepScheduler
 from torch import Tensor
 
-from seas_runtime.errors import SettingsError
+from seas_runtime.errors import DataError, SettingsError
 from seas_runtime.sampling.defaults import PAPER
 from seas_runtime.sampling.solver import boundary
 from seas_train import run_folder
@@ -174,9 +174,11 @@ def look(run: Run, latents: Tensor, prompt: Tensor) -> Look:
     """What the mask branch makes of finished latents (n, C, h, w), scaled, under prompts (n, L, D).
 
     Raises:
-        DataError: the run has no mask branch.
+        DataError: the run has no mask branch, or one that sees the latents of the last steps.
     """
     rmp, model = run_folder.require_masks(run), run.model
+    if run.look is None:
+        raise DataError(f"{run.folder}: its mask branch sees the last steps, not the finished picture; train it with --look final")
     timestep = torch.full((len(latents),), run.look, device=latents.device)
     with taps.decoder_taps(model.unet) as tap:
         model.unet(latents, timestep, prompt)

@@ -26,7 +26,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from seas_runtime.bundle.manifest import Student
+from seas_runtime.bundle.student import Student
 from seas_runtime.errors import DataError, OutputError
 from seas_runtime.files import write_atomic
 from seas_train import prompts

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -21,6 +19,7 @@ from pydantic import (
 )
 
 from seas_runtime.bundle.names import defect_name, folder_name
+from seas_runtime.bundle.student import Student
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -155,30 +154,6 @@ class Schedule(_Optional):
         return self.solver == "consistency"
 
 
-class Student(_Model):
-    """What a distilled U-Net was made for: so many solver steps, with `guidance` inside it, so that it is called once a step.
-
-    A student of the method "consistency" has learned the timesteps of a run of `grid` steps, and so those of every run whose number
-    of steps divides it; one of "guidance" is sampled by any number of steps of the ordinary solver.
-    """
-
-    method: Literal["consistency", "guidance"]
-    steps: Annotated[int, Field(ge=1)]
-    guidance: Annotated[FiniteFloat, Field(ge=1, le=100)]
-    grid: Annotated[int, Field(ge=1)]
-
-    @model_validator(mode="after")
-    def _divides(self) -> Self:
-        if self.grid % self.steps:
-            raise ValueError(f"grid: a multiple of the {self.steps} steps expected, {self.grid} found")
-        return self
-
-    @property
-    def runs(self) -> tuple[int, ...]:
-        """Numbers of steps that it can be sampled by; none for any."""
-        return tuple(n for n in range(1, self.grid + 1) if self.grid % n == 0) if self.method == "consistency" else ()
-
-
 class Start(_Model):
     """start latent = signal * z + noise * eps, z the scaled latent of a normal image, eps ~ N(0, 1)."""
 
@@ -295,7 +270,7 @@ class Facts(_Optional):
 
 
 class Manifest(Facts):
-    """`manifest.json`, format 1. `files` has every core file except the manifest; see `canonical_digest`."""
+    """`manifest.json`, format 1. `files` has every core file except the manifest; see `digest.canonical_digest`."""
 
     format: Literal[1]
     graphs: dict[GraphName, Graph]
@@ -336,22 +311,3 @@ def _check_tensors(graphs: Mapping[GraphName, Graph], geometry: Geometry) -> Non
                     raise ValueError(f"graphs.{name}.{spec.name}: shape {spec.shape}, but {known[spec.name]} expected")
                 if (spec.dtype == "int64") != (spec.name == "timestep"):
                     raise ValueError(f"graphs.{name}.{spec.name}: dtype {spec.dtype} does not fit")
-
-
-def canonical_digest(manifest: Mapping[str, Any]) -> str:
-    """Sha256 (hex) of the manifest without its key `digest`, as canonical JSON.
-
-    Canonical: keys sorted, separators "," and ":", ASCII, no NaN or infinity.
-
-    Raises:
-        ValueError: a value that JSON cannot hold.
-    """
-    content = {key: value for key, value in manifest.items() if key != "digest"}
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-    return hashlib.sha256(text.encode("ascii")).hexdigest()
-
-
-def stored_form(manifest: Mapping[str, Any]) -> bytes:
-    """The one way a manifest lies on the disk, so that any byte changed is seen."""
-    text = json.dumps(manifest, sort_keys=True, indent=1, ensure_ascii=True, allow_nan=False)
-    return text.encode("ascii") + b"\n"

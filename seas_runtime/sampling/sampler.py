@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,14 +12,15 @@ from numpy.typing import NDArray
 from seas_runtime.backends import Backend, BatchBackend, BatchJob
 from seas_runtime.backends.workers import Workers
 from seas_runtime.bundle.conditioning import Conditioning
-from seas_runtime.bundle.manifest import GraphName, Start
-from seas_runtime.errors import BackendError, DeviceMemoryError
+from seas_runtime.bundle.manifest import Start
+from seas_runtime.errors import DeviceMemoryError
 from seas_runtime.kernels.reference import guided_update, to_pixels
 from seas_runtime.sampling.background import at_latent, blend, edge, grow, paste, patch, soft
 from seas_runtime.sampling.cleaning import clean
 from seas_runtime.sampling.masks import GOOD, Mask, agreement, threshold_mask
 from seas_runtime.sampling.noise import draw_latents
 from seas_runtime.sampling.pairs import NORMAL, Draw, Pair, draw_pair, fresh_noise, start_latent
+from seas_runtime.sampling.prompted import PromptedUnet, run_graph
 from seas_runtime.sampling.recipe import Plan, Sampling
 from seas_runtime.sampling.solver import step_table
 
@@ -42,46 +42,6 @@ class Model:
     conditioning: Conditioning
     start: Start
     photographs: Pixels | None = None
-
-
-class PromptedUnet:
-    """The U-Net with the prompts of n pairs, and with the empty prompt beside each: (sample, timestep) -> noise, and taps if asked.
-
-    A sample of n rows runs the conditional half alone; one of 2n rows, which needs the empty prompt, both halves as one batch,
-    the conditional first. Guidance itself is applied where a step ends, in `guided_update`.
-
-    Args:
-        backend: what runs it.
-        prompts: embeddings (n, L, D) float32.
-        empty: the empty prompt's (L, D) float32; None where no step is guided.
-    """
-
-    def __init__(self, backend: Backend, prompts: Array, empty: Array | None) -> None:
-        self.backend = backend
-        self.pairs = len(prompts)
-        self.prompts = prompts if empty is None else np.concatenate((prompts, np.broadcast_to(empty, prompts.shape)))
-
-    def noise(self, sample: Array, timestep: np.int64) -> Array:
-        """Noise of the halves in `sample`, like it: (n or 2n, C, h, w) float32."""
-        return self._run(sample, timestep, ("noise",))[0]
-
-    def noise_and_taps(self, sample: Array, timestep: np.int64) -> tuple[Array, Array, Array]:
-        """Noise of the halves in `sample`, and the taps up2 and up3 of the conditional half, of n rows in the manifest's shapes."""
-        noise, up2, up3 = self._run(sample, timestep, ("noise", "up2", "up3"))
-        return noise, up2[: self.pairs], up3[: self.pairs]
-
-    def taps(self, latents: Array, timestep: int) -> tuple[Array, Array]:
-        """The taps up2 and up3 of the conditional half for latents (n, C, h, w)."""
-        up2, up3 = self._run(latents, np.int64(timestep), ("up2", "up3"))
-        return up2, up3
-
-    def _run(self, sample: Array, timestep: np.int64, outputs: tuple[str, ...]) -> list[Array]:
-        feeds: dict[str, NDArray[Any]] = {
-            "sample": sample,
-            "timestep": np.full(len(sample), timestep, np.int64),
-            "prompt": self.prompts[: len(sample)],
-        }
-        return _run(self.backend, "unet", feeds, outputs)
 
 
 def generate(
@@ -197,11 +157,11 @@ def _finish(
 ) -> tuple[Pixels, list[Array]]:
     """Images (n, H, W, 3) of the final latents (n, C, h, w), and probabilities (n, 1, H, W): those of the steps, or of one look."""
     if sampling.look is None:
-        image = _run(unet.backend, "decoder", {"latent": latents}, ("image",))[0]
+        image = run_graph(unet.backend, "decoder", {"latent": latents}, ("image",))[0]
         return to_pixels(image), [mask()[0] for mask in masking]
     up2, up3 = unet.taps(latents, sampling.look)
     feeds = {"latent": latents, "up2": up2, "up3": up3}
-    image, probability = _run(unet.backend, "finish", feeds, ("image", "probability"))
+    image, probability = run_graph(unet.backend, "finish", feeds, ("image", "probability"))
     return to_pixels(image), [probability]
 
 
@@ -256,7 +216,7 @@ def solve(
         else:
             noise, up2, up3 = unet.noise_and_taps(sample, timestep)
             feeds = {"latent": latents, "up2": up2, "up3": up3}
-            masking.append(workers.beside(_run, backend, "mask_branch", feeds, ("probability",)))
+            masking.append(workers.beside(run_graph, backend, "mask_branch", feeds, ("probability",)))
         if fresh is not None and index < len(fresh):
             before = fresh[index]
         latents, before = guided_update(noise, latents, before, step, copies=1)
@@ -300,11 +260,3 @@ def _over_photographs(
         amount = soft(patches[draw.index] if draw.defect == NORMAL else pair.mask, width)
         pairs.append(replace(pair, image=paste(image, photographs[draw.normal], amount)))
     return pairs
-
-
-def _run(backend: Backend, graph: GraphName, feeds: dict[str, NDArray[Any]], outputs: tuple[str, ...]) -> list[Array]:
-    results = backend.run(graph, feeds, outputs)
-    for name in outputs:
-        if not np.isfinite(results[name]).all():
-            raise BackendError(f"{graph} on backend {backend.name} gave NaN or infinity in {name!r}; try --backend cpu")
-    return [results[name] for name in outputs]

@@ -43,16 +43,20 @@ def of_images(run: Run, anomalies: ImageSet | None) -> Pool:
         run: the teacher, whose VAE encodes them.
         anomalies: its training anomalies, or None.
     """
-    mean, std, prompts = [run.normal_mean], [run.normal_std], [torch.zeros(len(run.normal_mean), dtype=torch.int64)]
-    numbers = {defect: 1 + number for number, defect in enumerate(run.facts.defects)}
+    parts = [normals_of(run), *(_anomalies(run, anomalies) if anomalies is not None else ())]
+    return Pool(*(torch.cat(part) for part in zip(*((p.mean, p.std, p.prompts) for p in parts), strict=True)))
+
+
+def normals_of(run: Run) -> Pool:
+    """Latents of the run's normal images, which its sampling starts from."""
+    return Pool(run.normal_mean, run.normal_std, torch.zeros(len(run.normal_mean), dtype=torch.int64))
+
+
+def _anomalies(run: Run, anomalies: ImageSet) -> Iterator[Pool]:
     views = range(8 if run.facts.tune.augment else 1)
-    for index in range(len(anomalies) if anomalies else 0):
-        image, _ = anomalies[index]
-        moments = components.encode_each(run.model.vae, (view(image, symmetry) for symmetry in views))
-        mean.append(moments[0])
-        std.append(moments[1])
-        prompts.append(torch.full((len(views),), numbers[str(anomalies.records[index].defect)]))
-    return Pool(torch.cat(mean), torch.cat(std), torch.cat(prompts))
+    for index, record in enumerate(anomalies.records):
+        moments = components.encode_each(run.model.vae, (view(anomalies[index][0], symmetry) for symmetry in views))
+        yield Pool(*moments, torch.full((len(views),), 1 + run.facts.defects.index(str(record.defect))))
 
 
 def generated(run: Run, out: Path, settings: DistillSettings, hidden: bool) -> Pool:

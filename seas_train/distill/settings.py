@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from seas_runtime.bundle.manifest import Student
+from seas_runtime.bundle.student import Student
 from seas_runtime.sampling.defaults import PAPER
 from seas_train.config import FineSettings
 

@@ -223,11 +223,11 @@ def _stage(
     """What `train` runs."""
     names, weights = list(learner.learning), nn.ParameterList(learner.learning.values())
     average = loop.Average(weights, settings.ema)
-    normals = Pool(run.normal_mean, run.normal_std, torch.zeros(len(run.normal_mean), dtype=torch.int64))
+    normals = latents.normals_of(run)
     start, levels = (run.facts.tune.signal, run.facts.tune.noise), learner.levels.to(torch.device("cpu"))
 
     def losses_of(batch: Batch) -> loop.Losses:
-        return losses(learner, dict(zip(names, average.module, strict=True)), batch, settings)
+        return losses(learner, dict(zip(names, average.module.parameters(), strict=True)), batch, settings)
 
     return loop.Stage(
         out,

@@ -26,7 +26,8 @@ from seas_runtime.backends.tensorrt.engine_set import (
     read_engines,
 )
 from seas_runtime.backends.tensorrt.library import Library, Variant, load
-from seas_runtime.bundle.manifest import ENGINES, Graph, GraphName, Precision, stored_form
+from seas_runtime.bundle.digest import stored_form
+from seas_runtime.bundle.manifest import ENGINES, Graph, GraphName, Precision
 from seas_runtime.bundle.reader import Bundle, read_bundle
 from seas_runtime.bundle.verified import verify_again
 from seas_runtime.device import current_gpu

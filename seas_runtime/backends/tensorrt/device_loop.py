@@ -61,7 +61,7 @@ class Loop:
         sizes: set[Sized] = {("unet", n * _COPIES[guided]) for guided in job.guided.tolist()}
         sizes |= {("decoder", n)} if job.look is None else {("unet", n)}
         sizes |= {(self._masks, n)} if job.masks else set()
-        with self._session.ready(sorted(sizes), self._memory(job)) as engines:
+        with self._session.ready(sorted(sizes, reverse=True), self._memory(job)) as engines:
             self._upload(job)
             for index in range(len(job.table)):
                 self._step(job, engines, index)
