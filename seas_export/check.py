@@ -33,18 +33,22 @@ def check(run: Run, path: Path, progress: Callable[[str], None]) -> list[Row]:
     if manifest.half is not None:
         to_onnx.round_to_half([run.model.unet, run.model.vae, run_folder.require_masks(run)])
     progress("reference")
+    steps = list(cases.trajectory(run, wrappers(run), settings_of(manifest)))
+    files: parity.Files = {name: dict(graph.files) for name, graph in manifest.graphs.items()}
+    progress("parity")
+    return list(parity.compare(steps, path, files, manifest.defaults.threshold))
+
+
+def settings_of(manifest: Manifest) -> SampleSettings:
+    """A bundle's own sampling defaults, for the reference sampler."""
     defaults = manifest.defaults
-    settings = SampleSettings(
+    return SampleSettings(
         defaults.steps,
         defaults.guidance,
         defaults.mask_steps,
         manifest.schedule.final,
         defaults.guidance_interval or WHOLE,
     )
-    steps = list(cases.trajectory(run, wrappers(run), settings))
-    files: parity.Files = {name: dict(graph.files) for name, graph in manifest.graphs.items()}
-    progress("parity")
-    return list(parity.compare(steps, path, files, defaults.threshold))
 
 
 def _require_same(run: Run, manifest: Manifest, path: Path) -> None:

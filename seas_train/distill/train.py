@@ -189,6 +189,8 @@ def train(folder: Path, product: Product | None, out: Path, settings: DistillSet
         TrainError, OutputError, SettingsError: see the parts.
     """
     machine = compute.machine(settings)
+    if settings.unet == "lora":
+        lora.require()  # before hours of work hang on it
     run = run_folder.load(folder)
     if run.facts.distill is not None:
         raise DataError(f"{folder}: is a student already, so it has no guidance to be distilled; give the run it was made from")
@@ -202,7 +204,10 @@ def train(folder: Path, product: Product | None, out: Path, settings: DistillSet
     for network in run.model.networks.values():
         network.to(machine.device)
     out.mkdir(parents=True, exist_ok=True)
-    pools = latents.of_images(run, anomalies), latents.generated(run, out, settings, not (machine.main and sys.stderr.isatty()))
+    if machine.main:  # of several processes one generates, and all read
+        latents.generated(run, out, settings, hidden=not sys.stderr.isatty())
+    machine.wait()
+    pools = latents.of_images(run, anomalies), latents.generated(run, out, settings, hidden=True)
     learner = prepare(run, settings)
     loop.run(_stage(learner, run, pools, out, task, settings, machine))
     if machine.main:
