@@ -21,11 +21,12 @@ import seas_runtime
 from benchmarks import common
 from benchmarks.export_sd14 import parity_table
 from benchmarks.quality.metrics.segmentation import overlaps
+from seas_export.check import settings_of
 from seas_export.to_onnx import round_to_half
 from seas_runtime import Options, Pair
 from seas_runtime.bundle.reader import Bundle, read_bundle
 from seas_runtime.sampling.noise import POSTERIOR, START
-from seas_runtime.sampling.pairs import draw_pair
+from seas_runtime.sampling.pairs import draw_pair, fresh_noise
 from seas_runtime.settings import recipe
 from seas_train import reference, run_folder
 from seas_train.run_folder import Run
@@ -46,9 +47,10 @@ def of_pytorch(trained: Run, bundle: Bundle, options: Options) -> tuple[NDArray[
     drawn = [draw_pair(plan, i, 0, len(conditioning.mean)) for i in range(plan.count)]
     mean, std = (np.stack([part[pair.normal] for pair in drawn]) for part in (conditioning.mean, conditioning.std))
     posterior, noise = (np.stack([pair.stream.normals(key, mean.shape[1:]) for pair in drawn]) for key in (POSTERIOR, START))
-    settings = reference.SampleSettings(defaults.steps, defaults.guidance, defaults.mask_steps, bundle.manifest.schedule.final)
+    fresh = torch.from_numpy(fresh_noise(drawn, defaults.steps, mean.shape[1:]))
+    settings = settings_of(bundle.manifest)
     defects = [pair.defect for pair in drawn]
-    found = reference.sample(trained, defects, torch.from_numpy(mean + std * posterior), torch.from_numpy(noise), settings)
+    found = reference.sample(trained, defects, torch.from_numpy(mean + std * posterior), torch.from_numpy(noise), settings, fresh)
     images = ((found.images.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
     return images, (found.probability[:, 0] >= defaults.threshold).numpy()
 

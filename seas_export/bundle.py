@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -16,11 +16,13 @@ from seas_export import cases, conditioning, fp16_ranges, parity, to_onnx
 from seas_export import fp16 as half
 from seas_export.cases import Case
 from seas_export.graphs import Wrapper, wrappers
-from seas_runtime.bundle.manifest import Defaults, Facts, Graph, GraphName, HalfPrecision, Manifest
+from seas_runtime.bundle.manifest import WHOLE, Defaults, Facts, Graph, GraphName, HalfPrecision, Manifest
 from seas_runtime.bundle.reader import write_manifest
-from seas_runtime.errors import DataError, OutputError
+from seas_runtime.errors import DataError, OutputError, SettingsError
+from seas_runtime.sampling.defaults import PAPER
 from seas_runtime.staging import replaced, settle
-from seas_train import run_folder
+from seas_train import reference, run_folder
+from seas_train.reference import SampleSettings
 from seas_train.run_folder import Run
 
 MEASURED: tuple[GraphName, ...] = ("unet", "vae_decoder", "mask_head")
@@ -111,7 +113,7 @@ def _fill(run: Run, facts: Facts, folder: Path, settings: ExportSettings, progre
 def _write_half(folder: Path, files: parity.Files, quick: list[Case], progress: Callable[[str], None]) -> HalfPrecision:
     """Write every graph's fp16 form, fp32 kept where the magnitudes met ask for it; adds to `files`.
 
-    `decoder` and `mask_branch` are made of the same modules as the other three graphs, so these alone are measured.
+    The other graphs are made of the same modules as the three of `MEASURED`, so these alone are measured.
     """
     progress("ranges")
     magnitudes: dict[GraphName, dict[str, float]] = {}
@@ -142,13 +144,38 @@ def _graphs(found: dict[GraphName, Wrapper], files: parity.Files) -> dict[GraphN
     return graphs
 
 
+def defaults_of(run: Run, asked: Mapping[str, Any]) -> Defaults:
+    """What a bundle samples with where nobody says it: what was asked for, else as a student was made for, else the paper's.
+
+    Args:
+        run: to be exported.
+        asked: fields of `Defaults`, None where nothing was.
+
+    Raises:
+        SettingsError: a student was not made for it, or more mask steps than steps.
+    """
+    usual = reference.usual(run)
+    known = {
+        "steps": usual.steps,
+        "guidance": usual.guidance,
+        "threshold": PAPER.threshold,
+        "mask_steps": usual.mask_steps if run.look is None else 1,
+    }
+    found = {**known, **{name: value for name, value in asked.items() if value is not None}}
+    steps, mask_steps = found["steps"], found["mask_steps"]
+    if mask_steps > steps:
+        raise SettingsError(f"--mask-steps {mask_steps} is more than --steps {steps}; choose at most as many")
+    reference.fits(run, SampleSettings(steps, found["guidance"], interval=found.get("guidance_interval", WHOLE)))
+    return Defaults.model_validate(found)
+
+
 def _facts(run: Run, settings: ExportSettings) -> Facts:
     """What the manifest says of the run, checked before hours of work hang on it.
 
     Raises:
         DataError: a name or number that a bundle cannot have.
     """
-    facts, model = run.facts, run.model
+    facts, model, student = run.facts, run.model, run.facts.student
     noise = model.scheduler.config
     prompt = run.embed([""])
     known = {name: calibration.model_dump() for name, calibration in facts.calibration.items()}
@@ -173,18 +200,23 @@ def _facts(run: Run, settings: ExportSettings) -> Facts:
             "train_steps": noise.num_train_timesteps,
             "spacing": "linspace",
             "final": settings.final,
+            "solver": "consistency" if student is not None and student.method == "consistency" else None,
         },
         "photographs": photographs,
         "composites": settings.composites or None,
         "fitting": {"fit": facts.fit, "photograph": facts.photograph} if facts.photograph else None,
         "places": [place.model_dump() for place in facts.places] or None,
+        "mask_source": None if run.look is None else "final",
+        "mask_timestep": run.look,
+        "student": student,
         "start": {"signal": facts.tune.signal, "noise": facts.tune.noise},
-        "defaults": settings.defaults,
+        "defaults": settings.defaults if run.look is None else settings.defaults.model_copy(update={"mask_steps": 1}),
         "provenance": {
             **facts.provenance,
             "weights": "float16" if settings.half else "float32",
             "tune": facts.tune.model_dump(mode="json"),
             "masks": facts.masks.model_dump(mode="json") if facts.masks else None,
+            **({"distill": facts.distill.model_dump(mode="json")} if facts.distill else {}),
             "anomalies": len(facts.train),
             "normals": len(facts.normals),
             "versions": {name: version(name) for name in PACKAGES},

@@ -58,22 +58,28 @@ def quick(run: Run, wrappers: Wrappers) -> Iterator[Case]:
 def trajectory(run: Run, wrappers: Wrappers, settings: SampleSettings) -> Iterator[Case]:
     """Every step of a whole run of the reference sampler, one pair of each defect type.
 
-    The U-Net is asked at every step, the mask graphs at the steps that vote, the image decoders at the end.
+    The U-Net is asked at every step, the mask graphs at the steps that vote, the image decoders at the end. One look is one more.
     """
     generator = torch.Generator().manual_seed(1)
     defects = list(run.facts.defects)
     normal = run.normal_mean[torch.arange(len(defects)) % len(run.normal_mean)]
     noise = torch.randn(normal.shape, generator=generator)
-    for step in reference.trajectory(run, defects, normal, noise, settings):
-        n = len(step.entering)
-        both = torch.cat([step.entering, step.entering])
-        unet = {"sample": both, "timestep": step.timestep.expand(2 * n).clone(), "prompt": step.prompt}
+    fresh = torch.randn(settings.steps - 1, *normal.shape, generator=generator)
+    for step in reference.trajectory(run, defects, normal, noise, settings, fresh):
+        n, rows = len(step.entering), len(step.prompt)
+        sample = torch.cat([step.entering] * (rows // n))
+        unet = {"sample": sample, "timestep": step.timestep.expand(rows).clone(), "prompt": step.prompt}
         name = f"step {step.index + 1} (t={int(step.timestep)})"
-        if step.index < settings.steps - settings.mask_steps:
+        if run.look is not None or step.index < settings.steps - settings.mask_steps:
             yield Case(name, {"unet": unet}, {"unet": wrappers["unet"].run(unet)})
         else:
             yield _case(name, wrappers, unet, step.entering, {"up2": step.up2, "up3": step.up3})
-        final = step.leaving
+        final, prompt = step.leaving, step.prompt[:n]
+    if run.look is not None:
+        unet = {"sample": final, "timestep": torch.full((n,), run.look), "prompt": prompt}
+        seen = reference.look(run, final, prompt)
+        yield _case(f"look (t={run.look})", wrappers, unet, final, {"up2": seen.up2, "up3": seen.up3})
+        return
     latent = {"latent": final}
     decoded = wrappers["vae_decoder"].run(latent)
     yield Case(
@@ -84,13 +90,15 @@ def trajectory(run: Run, wrappers: Wrappers, settings: SampleSettings) -> Iterat
 
 
 def _case(name: str, wrappers: Wrappers, unet: Tensors, latent: Tensor, tap: Tensors | None = None) -> Case:
-    """All five graphs; `decoder` and `mask_branch` must give what the three graphs give that they are made of."""
+    """All five graphs; `decoder` and `mask_branch` or `finish` must give what the three graphs give that they are made of."""
     predicted = wrappers["unet"].run(unet)
     if tap is None:
         tap = {key: predicted[key] for key in ("up2", "up3")}
     decoded = wrappers["vae_decoder"].run({"latent": latent})
     features = {key: value for key, value in decoded.items() if key != "image"}
     mask = wrappers["mask_head"].run({**tap, **features})
+    image = {"image": decoded["image"]}
+    last: dict[GraphName, Tensors] = {"finish": image | mask} if "finish" in wrappers else {"mask_branch": mask}
     return Case(
         name,
         {
@@ -98,13 +106,13 @@ def _case(name: str, wrappers: Wrappers, unet: Tensors, latent: Tensor, tap: Ten
             "vae_decoder": {"latent": latent},
             "mask_head": {**tap, **features},
             "decoder": {"latent": latent},
-            "mask_branch": {"latent": latent, **tap},
+            **{name: {"latent": latent, **tap} for name in last},
         },
         {
             "unet": predicted,
             "vae_decoder": decoded,
             "mask_head": mask,
-            "decoder": {"image": decoded["image"]},
-            "mask_branch": mask,
+            "decoder": image,
+            **last,
         },
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from seas_export import cases, parity, to_onnx
 from seas_export.graphs import wrappers
 from seas_export.parity import Row
-from seas_runtime.bundle.manifest import Manifest
+from seas_runtime.bundle.manifest import WHOLE, Manifest
 from seas_runtime.bundle.reader import read_bundle
 from seas_runtime.errors import BundleError
 from seas_train import run_folder
@@ -33,12 +33,22 @@ def check(run: Run, path: Path, progress: Callable[[str], None]) -> list[Row]:
     if manifest.half is not None:
         to_onnx.round_to_half([run.model.unet, run.model.vae, run_folder.require_masks(run)])
     progress("reference")
-    defaults = manifest.defaults
-    settings = SampleSettings(defaults.steps, defaults.guidance, defaults.mask_steps, manifest.schedule.final)
-    steps = list(cases.trajectory(run, wrappers(run), settings))
+    steps = list(cases.trajectory(run, wrappers(run), settings_of(manifest)))
     files: parity.Files = {name: dict(graph.files) for name, graph in manifest.graphs.items()}
     progress("parity")
-    return list(parity.compare(steps, path, files, defaults.threshold))
+    return list(parity.compare(steps, path, files, manifest.defaults.threshold))
+
+
+def settings_of(manifest: Manifest) -> SampleSettings:
+    """A bundle's own sampling defaults, for the reference sampler."""
+    defaults = manifest.defaults
+    return SampleSettings(
+        defaults.steps,
+        defaults.guidance,
+        defaults.mask_steps,
+        manifest.schedule.final,
+        defaults.guidance_interval or WHOLE,
+    )
 
 
 def _require_same(run: Run, manifest: Manifest, path: Path) -> None:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from seas_runtime.bundle.manifest import MAX_COMPOSITES, Defaults
+from seas_runtime.bundle.manifest import MAX_COMPOSITES
 from seas_runtime.commands import Command
 from seas_runtime.errors import INTERRUPTED, BackendError, SettingsError
+from seas_runtime.options import interval_of
 from seas_runtime.sampling.defaults import PAPER
 
 if TYPE_CHECKING:
@@ -48,18 +49,26 @@ Exit codes: 0 done, 2 usage, 3 bad run or failed parity, 4 engine builder not us
     "--fp16/--fp32", "half", default=False,
     help="Store the weights in half precision and add graphs that compute in it; CPU graphs compute in fp32 either way.",
 )  # fmt: skip
-@click.option("--steps", type=click.IntRange(1, 999), default=PAPER.steps, help="Default solver steps of the bundle.")
 @click.option(
-    "--guidance", type=click.FloatRange(1, 100), default=PAPER.guidance,
+    "--steps", type=click.IntRange(1, 999), show_default=f"{PAPER.steps}, or what a student was distilled for",
+    help="Default solver steps of the bundle.",
+)  # fmt: skip
+@click.option(
+    "--guidance", type=click.FloatRange(1, 100), show_default=f"{PAPER.guidance:g}, or what a student has inside",
     help="Default guidance scale of the bundle: 8 for MVTec AD, 5 for MVTec 3D AD, 2 for VisA.",
+)  # fmt: skip
+@click.option(
+    "--guidance-interval", type=interval_of, metavar="A:B", show_default="all of it",
+    help="Default part of the noise schedule that is guided: 0 the clean picture, 1 the first step.",
 )  # fmt: skip
 @click.option(
     "--threshold", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=PAPER.threshold,
     help="Default mask threshold.",
 )  # fmt: skip
 @click.option(
-    "--mask-steps", type=click.IntRange(1), default=PAPER.mask_steps, help="Default number of last steps that vote on the mask."
-)
+    "--mask-steps", type=click.IntRange(1), show_default=f"{PAPER.mask_steps}",
+    help="Default number of last steps that vote on the mask.",
+)  # fmt: skip
 @click.option(
     "--final", type=click.Choice(["zero", "published"]), show_default="zero; published for a published checkpoint",
     help="Where the solver ends: sigma 0, or t = 0.",
@@ -106,7 +115,7 @@ def main(
     licence: str | None,
     engines: Literal["rtx", "tensorrt"] | None,
     gpu: str,
-    **defaults: float,
+    **defaults: Any,
 ) -> None:
     """Export the run folder RUN as a bundle of ONNX graphs for seas-gen.
 
@@ -116,11 +125,8 @@ def main(
     """
     if (out is None) == (bundle is None):
         raise SettingsError("found both or neither of --out and --parity; give --out to export, --parity to check a bundle")
-    if wrong := [name for name, value in defaults.items() if not isfinite(value)]:
+    if wrong := [name for name, value in defaults.items() if isinstance(value, float) and not isfinite(value)]:
         raise SettingsError(f"--{wrong[0]} {defaults[wrong[0]]} found, a number expected")
-    steps, mask_steps = defaults["steps"], defaults["mask_steps"]
-    if mask_steps > steps:
-        raise SettingsError(f"--mask-steps {mask_steps} is more than --steps {steps}; choose at most as many")
     gpus = [name for name in gpu.split(",") if name.strip()]
     if engines is None and gpus:
         raise SettingsError(f"--gpu {gpu} found without --engines; add --engines rtx")
@@ -142,7 +148,7 @@ def main(
                     final,
                     origin,
                     half=half,
-                    defaults=Defaults.model_validate(defaults),
+                    defaults=defaults,
                     photographs=photographs,
                     composites=composites,
                 )
@@ -167,15 +173,15 @@ def _load(path: Path, origin: dict[str, Any], progress: Callable[[str], None]) -
     return run_folder.load(path), False
 
 
-def _export(path: Path, out: Path, final: str | None, origin: dict[str, Any], **settings: Any) -> None:
-    from seas_export.bundle import ExportSettings, export, require_free
+def _export(path: Path, out: Path, final: str | None, origin: dict[str, Any], *, defaults: dict[str, Any], **settings: Any) -> None:
+    from seas_export.bundle import ExportSettings, defaults_of, export, require_free
 
     began = time.monotonic()
     require_free(out)
     progress = _progress()
     run, published = _load(path, origin, progress)
     final = final or ("published" if published else "zero")
-    manifest = export(run, out, ExportSettings(final=final, **settings), progress)
+    manifest = export(run, out, ExportSettings(final=final, defaults=defaults_of(run, defaults), **settings), progress)
     size = sum(entry.bytes for entry in manifest.files.values())
     pictures = sum(manifest.files[name].bytes for name in manifest.photographs or ())
     told = f" ({len(manifest.photographs)} photographs {pictures / 1e6:.1f} MB)" if manifest.photographs else ""

@@ -27,9 +27,9 @@ def composites(run: Run, count: int) -> dict[str, Tensor]:
     """Scaled latents (count, C, h, w) of each type: number k is normal image k mod P with a training anomaly placed on it.
 
     Raises:
-        DataError: the run has no pictures, see `run_folder.load_pictures`.
+        DataError: the run has no pictures, see `run_folder.require_pictures`.
     """
-    normals, anomalies = run_folder.load_pictures(run)
+    normals, anomalies = run_folder.require_pictures(run)
     found = {}
     for defect, pairs in anomalies.items():
         placed = placing.composites(normals, pairs, count, run.facts.tune.augment, run.facts.tune.seed)

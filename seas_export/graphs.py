@@ -1,4 +1,4 @@
-"""Trace-only wrappers: the unmodified modules, seen as the five graphs of a bundle.
+"""Trace-only wrappers: the unmodified modules, seen as the graphs of a bundle.
 
 Names and order of every graph's tensors stand in one table, `seas_runtime.bundle.manifest.GRAPH_INPUTS` and `GRAPH_OUTPUTS`; the
 wrappers' signatures follow it, and `Wrapper.specs` reads the shapes off one forward pass.
@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+from diffusers import AutoencoderKL
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -47,10 +48,7 @@ class VaeDecoder(nn.Module):
 
     def forward(self, latent: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Scaled latents (n, C, h, w) -> image (n, 3, H, W), feature1, feature2, feature3."""
-        features = taps.decode_features(self.vae, latent)
-        decoder = self.vae.decoder
-        last = decoder.up_blocks[3](features[2])
-        return decoder.conv_out(decoder.conv_act(decoder.conv_norm_out(last))), *features
+        return decoded(self.vae, latent)
 
 
 class MaskHead(nn.Module):
@@ -90,6 +88,28 @@ class MaskBranch(nn.Module):
         return self.rmp(up2, up3, *taps.decode_features(self.vae, latent))
 
 
+class Finish(nn.Module):
+    """One look at the finished latent: picture and mask of a single decode."""
+
+    def __init__(self, model: Components, rmp: RefinedMaskPredictor) -> None:
+        super().__init__()
+        self.vae = model.vae
+        self.rmp = rmp
+
+    def forward(self, latent: Tensor, up2: Tensor, up3: Tensor) -> tuple[Tensor, Tensor]:
+        """Scaled latents and taps -> image (n, 3, H, W), about [-1, 1], and probability (n, 1, H, W)."""
+        image, *features = decoded(self.vae, latent)
+        return image, self.rmp(up2, up3, *features)
+
+
+def decoded(vae: AutoencoderKL, latent: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Image and the features of the first three up-blocks, of scaled latents."""
+    features = taps.decode_features(vae, latent)
+    decoder = vae.decoder
+    last = decoder.up_blocks[3](features[2])
+    return decoder.conv_out(decoder.conv_act(decoder.conv_norm_out(last))), *features
+
+
 @dataclass(frozen=True)
 class Wrapper:
     """One graph: its module and example inputs of batch 2."""
@@ -124,7 +144,7 @@ def _specs(tensors: Tensors) -> tuple[TensorSpec, ...]:
 
 
 def wrappers(run: Run) -> dict[GraphName, Wrapper]:
-    """The five graphs of a run, with random example inputs.
+    """The five graphs of a run, with random example inputs; the last is `mask_branch`, or `finish` for one look at the end.
 
     Raises:
         DataError: the run has no mask branch.
@@ -142,10 +162,15 @@ def wrappers(run: Run) -> dict[GraphName, Wrapper]:
         return {name: torch.randn(shapes[name].shape, generator=generator) for name in names}
 
     tap, features = random("up2", "up3"), random("feature1", "feature2", "feature3")
+    last = (
+        Wrapper("mask_branch", MaskBranch(model, rmp), {"latent": sample, **tap})
+        if run.look is None
+        else Wrapper("finish", Finish(model, rmp), {"latent": sample, **tap})
+    )
     return {
         "unet": unet,
         "vae_decoder": decoder,
         "mask_head": Wrapper("mask_head", MaskHead(rmp), {**tap, **features}),
         "decoder": Wrapper("decoder", Decoder(model), {"latent": sample}),
-        "mask_branch": Wrapper("mask_branch", MaskBranch(model, rmp), {"latent": sample, **tap}),
+        last.name: last,
     }

@@ -111,6 +111,7 @@ class Generator:
         batch: int = 4,
         steps: int | None = None,
         guidance: float | None = None,
+        guidance_interval: tuple[float, float] | None = None,
         threshold: float | None = None,
         mask_steps: int | None = None,
         clean: int = 0,
@@ -137,6 +138,7 @@ class Generator:
             batch: pairs made together.
             steps: of the solver.
             guidance: weight of the defect's prompt; 1 is none and twice as fast.
+            guidance_interval: least and greatest noise level that is guided, as shares of the schedule: (0, 1) is all of it.
             threshold: mask probability above which a pixel is anomalous.
             mask_steps: last steps whose masks are averaged.
             clean: pieces of a mask, and holes in it, of fewer pixels are removed and filled.
@@ -160,6 +162,7 @@ class Generator:
             batch=batch,
             steps=steps,
             guidance=guidance,
+            guidance_interval=guidance_interval,
             threshold=threshold,
             mask_steps=mask_steps,
             clean=clean,
@@ -183,6 +186,7 @@ class Generator:
         batch: int = 4,
         steps: int | None = None,
         guidance: float | None = None,
+        guidance_interval: tuple[float, float] | None = None,
         background: str = "generated",
         strength: float | None = None,
         shape: str | None = None,
@@ -201,6 +205,7 @@ class Generator:
             batch=batch,
             steps=steps,
             guidance=guidance,
+            guidance_interval=guidance_interval,
             background=background,
             strength=strength,
             shape=shape,

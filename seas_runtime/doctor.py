@@ -34,6 +34,9 @@ def describe_bundle(bundle: Bundle) -> Iterator[str]:
     yield f"schedule    {_pairs(manifest.schedule.model_dump())}"
     yield f"start       {_pairs(start.model_dump())}"
     yield f"defaults    {_pairs(defaults.model_dump())}"
+    if manifest.student is not None:
+        yield f"student     {_pairs(manifest.student.model_dump())}"
+    yield f"masks       {'of the last steps' if manifest.look is None else f'of the finished picture, at timestep {manifest.look}'}"
     for name, graph in manifest.graphs.items():
         yield f"graph       {name}: {', '.join(sorted(graph.files))}"
     for found in find_engines(bundle):

@@ -42,6 +42,21 @@ def shard_of(value: Any) -> tuple[int, int]:
     return part, parts
 
 
+def interval_of(value: Any) -> tuple[float, float]:
+    """A part of the noise schedule: "A:B", or (A, B) as it is.
+
+    Raises:
+        click.BadParameter: it is neither, or empty, or not inside 0 to 1.
+    """
+    try:
+        low, high = map(float, value.split(":") if isinstance(value, str) else value)
+    except (TypeError, ValueError):
+        low = high = -1.0
+    if not 0 <= low < high <= 1:
+        raise click.BadParameter(f"{value!r} found, A:B with 0 <= A < B <= 1 expected, as in 0.1:0.8")
+    return low, high
+
+
 def _option(default: Any, kind: Callable[[Any], Any], text: str, **more: Any) -> Any:
     return field(default=default, metadata={"type": kind, "help": text, **more})
 
@@ -76,6 +91,14 @@ class Options:
         "Weight of the defect's prompt; 1 is none and twice as fast.",
         metavar="X",
         show_default=FROM_BUNDLE,
+    )
+    guidance_interval: tuple[float, float] | None = _option(
+        None,
+        interval_of,
+        "Guide only where the noise level is in this part of the schedule, 0 the clean picture, 1 the first step; "
+        "a step outside takes half the time.",
+        metavar="A:B",
+        show_default="from the bundle, else 0:1",
     )
     threshold: float | None = _option(
         None,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from math import isfinite
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
-from seas_runtime.bundle.manifest import DefectName, FolderName, Manifest, Place
+from seas_runtime.bundle.manifest import WHOLE, DefectName, FolderName, Interval, Manifest, Place
+from seas_runtime.bundle.student import Student
 from seas_runtime.errors import SettingsError
 from seas_runtime.options import SEED_BELOW, Options
 from seas_runtime.sampling.background import first_step
@@ -16,7 +18,7 @@ from seas_runtime.sampling.frame import Frame, frame_of, placed
 from seas_runtime.sampling.masks import Gate, MaskRule
 from seas_runtime.sampling.pairs import NORMAL, NORMALS_FROM
 from seas_runtime.sampling.recipe import Plan, Sampling
-from seas_runtime.sampling.solver import solver_table
+from seas_runtime.sampling.solver import guided_steps, solver_table
 
 COMPOSITE_STRENGTH = 0.6
 """Of pairs that start from a composite, where the command line says nothing."""
@@ -46,6 +48,7 @@ class Settings(BaseModel):
     shard: tuple[int, int]
     steps: Annotated[int, Field(ge=1)]
     guidance: Annotated[FiniteFloat, Field(ge=1)]
+    guidance_interval: Interval = WHOLE
     threshold: Probability | dict[DefectName, Probability]  # one for each type where they differ
     mask_steps: Annotated[int, Field(ge=1)]
     clean: Annotated[int, Field(ge=0)] = 0
@@ -79,8 +82,20 @@ class Settings(BaseModel):
         real, composite = self.background == "real", self.init == "composite"
         first = first_step(table, self.strength) if real or composite else None
         rules = {name: self._rule(name) for name in self.defects}
-        frame = self.frame(manifest)
-        return Sampling(table, self.guidance, self.mask_steps, rules, self.retries, first, composite, real, frame)
+        guidance = self.guidance if manifest.student is None else 1.0  # a student has it inside
+        return Sampling(
+            table,
+            guidance,
+            guided_steps(table, guidance, self.guidance_interval, first or 0),
+            self.mask_steps if manifest.look is None else 0,
+            rules,
+            self.retries,
+            first_step=first,
+            composites=composite,
+            keeps_background=real,
+            frame=self.frame(manifest),
+            look=manifest.look,
+        )
 
     def frame(self, manifest: Manifest) -> Frame | None:
         """What of the network's square is written; None for all of it."""
@@ -134,7 +149,8 @@ def resolve(manifest: Manifest, backend: str, options: Options) -> Settings:
 
     Raises:
         SettingsError: an unknown type, both or none of the counts, steps that the schedule does not have, mask steps above the
-            steps, a real background of a bundle without photographs, composites of one without them, a strength without either.
+            steps, a real background of a bundle without photographs, composites of one without them, a strength without either,
+            a guidance interval without a step in it, or what a student was not trained for.
     """
     known = manifest.defect_names
     if unknown := [name for name in options.defects if name not in known]:
@@ -156,9 +172,31 @@ def resolve(manifest: Manifest, backend: str, options: Options) -> Settings:
         raise SettingsError(f"--{wrong[0].replace('_', '-')} {values[wrong[0]]} found, a number expected")
     if values["mask_steps"] > steps:
         raise SettingsError(f"--mask-steps {values['mask_steps']} found, at most the {steps} steps expected")
+    if manifest.look is not None and (values["mask_steps"] != 1 or options.min_agreement):
+        raise SettingsError(
+            "--mask-steps or --min-agreement found, but this bundle's masks are of one look at the finished picture; leave it out"
+        )
     values["strength"] = _strength(manifest, steps, options)
+    if manifest.student is not None:
+        _check_student(manifest.student, values, options)
+    elif values["guidance"] == 1 and options.guidance_interval:
+        raise SettingsError("--guidance-interval found with guidance 1, which guides no step; leave it out, or give --guidance")
     values |= _masking(manifest, options, defects) | {"shape": _shape(manifest, options)}
-    return Settings(product=manifest.product, digest=manifest.digest, backend=backend, **values)
+    settings = Settings(product=manifest.product, digest=manifest.digest, backend=backend, **values)
+    settings.sampling(manifest)
+    return settings
+
+
+def _check_student(student: Student, values: Mapping[str, Any], options: Options) -> None:
+    """Refuse what a student was not trained for."""
+    trained = f"this bundle's U-Net was distilled for {student.steps} steps with guidance {student.guidance:g} inside"
+    if values["guidance"] != student.guidance:
+        raise SettingsError(f"--guidance {values['guidance']:g} found, but {trained}; leave it out")
+    if options.guidance_interval is not None:
+        raise SettingsError(f"--guidance-interval found, but {trained}; leave it out")
+    if student.runs and values["steps"] not in student.runs:
+        known = ", ".join(map(str, student.runs))
+        raise SettingsError(f"--steps {values['steps']} found, but {trained} and knows the timesteps of {known}; take one of these")
 
 
 def _strength(manifest: Manifest, steps: int, options: Options) -> float:

@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from seas_train import reference
 from seas_train.data.dataset import ImageSet, step_generator
 from seas_train.models import components, taps
 from seas_train.reference import SampleSettings, solver
@@ -41,7 +42,7 @@ def calibrate(
         anomalies: the training anomalies, with their masks.
         criterion: "iou": the threshold whose masks overlap best with the true ones, in the mean; "area": the one whose median
             area is that of the true ones.
-        settings: the sampler whose last steps' levels are used; None for the paper's.
+        settings: the sampler whose last steps' levels are used; None for the run's own.
 
     Raises:
         DataError: the run has no mask branch.
@@ -51,20 +52,25 @@ def calibrate(
         _, mask = anomalies[index]
         for copy in range(DRAWS):
             generator = step_generator(run.facts.tune.seed, index * DRAWS + copy)
-            steps = probabilities(run, anomalies, index, settings or SampleSettings(), generator)
+            steps = probabilities(run, anomalies, index, settings or reference.usual(run), generator)
             found[str(anomalies.records[index].defect)].append((steps, mask[0] > 0))
     return {defect: _of_type(pairs, criterion) for defect, pairs in found.items()}
 
 
 def probabilities(run: Run, anomalies: ImageSet, index: int, settings: SampleSettings, generator: torch.Generator) -> Tensor:
-    """Anomaly probabilities (mask_steps, H, W) of one training anomaly, noised as the sampler's last steps find a latent."""
+    """Anomaly probabilities (mask_steps, H, W) of one training anomaly, noised as the sampler's last steps find a latent.
+
+    A branch that sees the finished latent gives one of the anomaly as it is.
+    """
     rmp, model = require_masks(run), run.model
     mean, std = components.encode_moments(model.vae, anomalies[index][0][None])
     posterior, noise = torch.randn(2, *mean.shape, generator=generator).to(mean.device)
+    prompt = run.embed([run.facts.prompts.anomaly[str(anomalies.records[index].defect)]])
+    if run.look is not None:
+        return reference.look(run, mean + std * posterior, prompt).probability[:, 0].cpu()
     timesteps = solver(run, settings).timesteps[-settings.mask_steps :].to(mean.device)
     latents = (mean + std * posterior).expand(len(timesteps), -1, -1, -1)
     noisy = model.scheduler.add_noise(latents, noise.expand_as(latents), timesteps)
-    prompt = run.embed([run.facts.prompts.anomaly[str(anomalies.records[index].defect)]])
     with taps.decoder_taps(model.unet) as tap:
         model.unet(noisy, timesteps, prompt.expand(len(timesteps), -1, -1))
     features = taps.vae_features(model.vae, noisy, rmp.config.features)
@@ -75,7 +81,7 @@ def _of_type(pairs: Sequence[tuple[Tensor, Tensor]], criterion: Criterion) -> Ca
     means, masks = (torch.stack(part) for part in ([steps.mean(dim=0) for steps, _ in pairs], [mask for _, mask in pairs]))
     threshold = _CHOICES[criterion](means, masks)
     marked = [steps > threshold for steps, _ in pairs]
-    agreements = [agreement(steps) for steps in marked if steps.any()]  # empty masks teach nothing of it
+    agreements = [agreement(steps) for steps in marked if len(steps) > 1 and steps.any()]  # of others there is none to learn
     return Calibration(
         threshold=round(threshold, 2),
         agreement=round(float(torch.stack(agreements).quantile(DISAGREE)), 3) if agreements else 0.0,

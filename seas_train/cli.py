@@ -12,10 +12,12 @@ import click
 from seas_runtime.commands import Ending
 from seas_runtime.errors import SettingsError
 from seas_runtime.files import write_atomic
+from seas_runtime.options import interval_of
 from seas_runtime.sampling.defaults import PAPER
 from seas_runtime.terminal import shown
-from seas_train.config import BaseSettings, MaskSettings, TuneSettings
+from seas_train.config import BaseSettings, MaskSettings, Settings, TuneSettings
 from seas_train.data.cli import check, demo_data
+from seas_train.distill.settings import DistillSettings
 from seas_train.folders import data_source
 from seas_train.options import ESTIMATE, LICENCE, NOT_STATED, OUT, REVISION, hush, say, settings_options, stopwatch, tell
 from seas_train.output import held, one_voice, output, read_json, require_same, tidy
@@ -174,14 +176,50 @@ def masks(run: Path, source: Source, *, estimate: bool, settings: MaskSettings) 
     return None
 
 
+@main.command(epilog="Example: seas-train distill out/run data/tile --out out/fast --steps 4 --preset demo")
+@click.argument("run", type=PATH)
+@data_source
+@OUT
+@settings_options(DistillSettings, only=set(DistillSettings.model_fields) - {"cache_latents"})
+def distill(run: Path, source: Source, out: Path, settings: DistillSettings) -> None:
+    """Distil the U-Net of a fine-tuned RUN into a student of few steps, with the guidance inside, as a run of its own.
+
+    With the DATA that RUN was tuned on the student learns from its training anomalies too. Train its mask branch next:
+    seas-train masks OUT DATA --look final.
+    """
+    hush()
+    from seas_train import run_folder
+    from seas_train.distill.train import train
+
+    if (out / "run.json").is_file():
+        made = run_folder.load_facts(out)
+        saved = {**(made.distill.model_dump(mode="json") if made.distill else {}), "teacher": made.provenance.get("teacher")}
+        require_same(out, saved, _asked(settings, {"teacher": run.resolve().name}))
+        tidy(out, "distill")
+        return click.echo(f"already done: the student {out}")
+    run_folder.load_facts(run)
+    product = _product(source) if source.data is not None or source.folders else None
+    with output(out, "distill", (out / "run.json").is_file), stopwatch(f"distilled {run} into {out}"):
+        train(run, product, out, settings)
+    return None
+
+
 @main.command(epilog="Example: seas-train sample out/run --out out/samples --count 16 --defect crack")
 @click.argument("run", type=PATH)
 @OUT
 @click.option("--count", type=click.IntRange(1), default=8, metavar="N", help="Pairs; types take turns.")
 @click.option("--defect", "defects", multiple=True, metavar="NAME", show_default="all", help="A type; may be repeated.")
 @click.option("--seed", type=click.IntRange(0), default=0, metavar="N", help="Pair i depends on (seed, i), as in seas-gen.")
-@click.option("--steps", type=click.IntRange(1, 999), default=PAPER.steps, metavar="N", help="Solver steps.")
-@click.option("--guidance", type=click.FloatRange(1, 100), default=PAPER.guidance, metavar="X", help="Prompt weight.")
+@click.option("--steps", type=click.IntRange(1, 999), metavar="N", show_default="25, or a student's", help="Solver steps.")
+@click.option("--guidance", type=click.FloatRange(1, 100), metavar="X", show_default="8, or a student's", help="Prompt weight.")
+@click.option(
+    "--guidance-interval",
+    "interval",
+    type=interval_of,
+    default="0:1",
+    metavar="A:B",
+    help="The part of the noise schedule that is guided, 0 the clean picture, 1 the first step.",
+)
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
@@ -196,18 +234,21 @@ def sample(run: Path, out: Path, defects: tuple[str, ...], **given: Any) -> None
     Writes OUT/DEFECT/000000.png and 000000_mask.png, and OUT/sheet.png.
     """
     hush()
-    from seas_train import run_folder, samples
+    from seas_train import reference, run_folder, samples
     from seas_train.reference import SampleSettings
 
     tuned = run_folder.load(run)
     run_folder.require_masks(tuned)
     types = _chosen(defects, tuned.facts.defects)
-    asked = {"run": str(run), "defects": list(types), **given}
+    usual = reference.usual(tuned)
+    steps, guidance = given.pop("steps") or usual.steps, given.pop("guidance") or usual.guidance
+    interval = given.pop("interval")
+    asked = {"run": str(run), "defects": list(types), "steps": steps, "guidance": guidance, "interval": list(interval), **given}
     record = out / "sample.json"
     if record.is_file():
-        require_same(out, read_json(record), asked)
-    steps, guidance = given.pop("steps"), given.pop("guidance")
-    settings = SampleSettings(steps, guidance, mask_steps=min(PAPER.mask_steps, steps))
+        require_same(out, {"interval": [0.0, 1.0], **read_json(record)}, asked)
+    settings = SampleSettings(steps, guidance, min(PAPER.mask_steps, steps), interval=interval)
+    reference.fits(tuned, settings)
     with output(out, "sample"), stopwatch(f"sampled {given['count']} pairs into {out}"):
         out.mkdir(parents=True, exist_ok=True)
         write_atomic(record, json.dumps(asked, indent=2) + "\n")
@@ -237,5 +278,5 @@ def _base_licence(base: str) -> str:
     return str(read_json(path)["provenance"].get("licence", NOT_STATED)) if path.is_file() else NOT_STATED
 
 
-def _asked(settings: BaseSettings | TuneSettings | MaskSettings, more: Mapping[str, Any]) -> dict[str, Any]:
+def _asked(settings: Settings, more: Mapping[str, Any]) -> dict[str, Any]:
     return {**settings.model_dump(mode="json"), **more}

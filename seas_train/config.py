@@ -242,6 +242,11 @@ class MaskSettings(FineSettings):
     lr: float = Field(5e-4, gt=0, description="Learning rate.")
     gamma: float = Field(2.0, ge=0, description="Focusing exponent of the focal loss.")
     max_timestep: int = Field(1000, ge=1, le=1000, description="Timesteps are drawn below this one.")
+    look: Literal["steps", "final"] = Field(
+        "steps",
+        description="What the masks are of: the latents of the sampler's last steps (the paper), or the finished one, seen once.",
+    )
+    look_timestep: int = Field(20, ge=0, le=999, description="Timestep at which the U-Net looks at the finished latent.")
     calibrate: Literal["off", "iou", "area"] = Field(
         "iou",
         description="Threshold and limits of each type from the training anomalies: best overlap, equal area, or off (the paper).",

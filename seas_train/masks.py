@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
 from seas_runtime.errors import DataError, SettingsError
-from seas_train import run_folder
+from seas_train import reference, run_folder
 from seas_train.calibrate import calibrate
 from seas_train.config import MaskSettings
 from seas_train.data import fitting, layouts
@@ -56,19 +56,22 @@ class Seen:
 
 @torch.no_grad()
 def features(frozen: Run, batch: Batch, drawn: Draws, settings: MaskSettings, encode: Encoder | None = None) -> Seen:
-    """Run the frozen networks at a random timestep."""
+    """Run the frozen networks at a random timestep, or, for one look at the finished picture, on the latents as they are."""
     model, a, n = frozen.model, len(batch.defects), len(batch.images)
+    final = settings.look == "final"
     # z_t, the latents with noise
     mean, std = (encode or Encoder(model.vae))(batch.images, batch.views)
     drawn = drawn.to(mean.device)
-    noisy = model.scheduler.add_noise(mean + std * drawn.posterior, drawn.noise, drawn.timesteps)
+    clean = mean + std * drawn.posterior
+    timesteps = torch.full_like(drawn.timesteps, settings.look_timestep) if final else drawn.timesteps
+    noisy = clean if final else model.scheduler.add_noise(clean, drawn.noise, timesteps)
     # eps_theta, and the U-Net's taps on the way
     prompts = frozen.facts.prompts
     prompt = frozen.embed([*(prompts.anomaly[d] for d in batch.defects), *[prompts.normal] * (n - a)])
     with taps.decoder_taps(model.unet) as tap:
-        predicted = model.unet(noisy, drawn.timesteps, prompt).sample
+        predicted = model.unet(noisy, timesteps, prompt).sample
     # z_(t-1), and the VAE's features of it
-    entering = previous_latents(model.scheduler, noisy, at_least_single(predicted), drawn.timesteps)
+    entering = clean if final else previous_latents(model.scheduler, noisy, at_least_single(predicted), timesteps)
     with torch.autocast(entering.device.type, enabled=False):
         vae_features = taps.vae_features(model.vae, entering[:a], settings.features)
     return Seen(tap.up2, tap.up3, tap.more(settings.taps), vae_features)
@@ -142,7 +145,7 @@ def train(folder: Path, product: Product, settings: MaskSettings) -> None:
     frozen, known = begun.frozen, dict[str, Calibration]()
     if settings.calibrate != "off":
         known = calibrate(dataclasses.replace(frozen, rmp=begun.rmp), begun.anomalies, settings.calibrate)
-    run_folder.save_masks(folder, frozen.facts.model_copy(update={"masks": settings, "calibration": known}), begun.rmp)
+    run_folder.save_masks(folder, frozen.facts.model_copy(update={"calibration": known}), begun.rmp)
     kept.clear(folder)
 
 
@@ -163,9 +166,9 @@ def begin(frozen: Run, product: Product, settings: MaskSettings) -> Begun:
         DataError: as `train`.
     """
     machine = compute.machine(settings)
+    frozen = dataclasses.replace(frozen, facts=frozen.facts.model_copy(update={"masks": settings}))
     side, facts = frozen.model.image_size, frozen.facts
-    by_name = {r.image.relative_to(product.root).as_posix(): r for r in (*product.anomalies, *product.normals)}
-    anomalies, normals = (_find(names, by_name, product) for names in (facts.train, facts.normals))
+    anomalies, normals = (find_records(names, product) for names in (facts.train, facts.normals))
     layouts.require_batch(anomalies, settings.anomaly_batch, "anomaly")
     layouts.require_batch(normals, settings.normal_batch, "normal")
     task = {
@@ -193,11 +196,13 @@ def _stage(
     """What `train` runs."""
     model, counts = frozen.model, (settings.anomaly_batch, settings.normal_batch)
     encode = Encoder(model.vae, settings.cache_latents)
+    own = reference.last_timesteps(frozen)
 
     def batch_of(index: int) -> Drawn:
         generator = step_generator(settings.seed, index)
         batch = sample_batch(*images, counts, settings.augment, generator, machine.rank, machine.processes)
-        return batch, batches.draws(batch, model.latent_shape, settings.max_timestep, generator)
+        drawn = batches.draws(batch, model.latent_shape, len(own) or settings.max_timestep, generator)
+        return batch, dataclasses.replace(drawn, timesteps=own[drawn.timesteps]) if len(own) else drawn
 
     def picture(drawn: Drawn) -> Image.Image:
         return _predicted(rmp, frozen, *drawn, settings)
@@ -228,7 +233,13 @@ def _predicted(rmp: RefinedMaskPredictor, frozen: Run, batch: Batch, drawn: Draw
     return tensorboard.mask_sheet(batch.images[:a], batch.masks, rmp(seen.up2[:a], seen.up3[:a], *seen.features, more=more))
 
 
-def _find(names: tuple[str, ...], records: dict[str, Record], product: Product) -> list[Record]:
+def find_records(names: tuple[str, ...], product: Product) -> list[Record]:
+    """The images of a data set that a run names.
+
+    Raises:
+        DataError: one is not in it.
+    """
+    records = {r.image.relative_to(product.root).as_posix(): r for r in (*product.anomalies, *product.normals)}
     missing = [name for name in names if name not in records]
     if missing:
         raise DataError(f"{product.root}: has no {missing[0]}, which the run was tuned on; give the run's own data set")

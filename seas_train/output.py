@@ -19,7 +19,7 @@ from seas_train.training import kept
 
 MARK = "unfinished.json"
 """Says which command an unfinished folder belongs to, from its first moment on."""
-_ALONE = {"log.jsonl", "tensorboard", kept.CURRENT, kept.NEXT, kept.PREVIOUS, MARK, LOCK}
+_ALONE = {"log.jsonl", "tensorboard", "teacher", kept.CURRENT, kept.NEXT, kept.PREVIOUS, MARK, LOCK}
 
 
 def require_same(where: Path, saved: Mapping[str, Any], asked: Mapping[str, Any]) -> None:

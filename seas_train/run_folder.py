@@ -1,6 +1,6 @@
 """The run folder: everything a training leaves behind, safetensors and JSON only.
 
-RUN/run.json               `Facts`: product, prompts, settings, split, provenance, finished stages
+RUN/run.json               `Facts`: product, prompts, settings, split, provenance, finished stages; of a student, what it is for
 RUN/unet vae text_encoder tokenizer scheduler    diffusers' layout; the text encoder is the base's, unchanged
 RUN/tokens.safetensors     `rows` (tokens, D): the learned token rows
 RUN/normals.safetensors    `mean`, `std` (P, C, h, w): scaled latent posterior of the normal images
@@ -29,6 +29,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from seas_runtime.bundle.manifest import Place
+from seas_runtime.bundle.student import Student
 from seas_runtime.errors import DataError, OutputError
 from seas_runtime.files import require_plain, write_atomic
 from seas_runtime.fit import Fit, Size
@@ -37,6 +38,7 @@ from seas_train import prompts
 from seas_train.config import MaskSettings, TuneSettings
 from seas_train.data.dataset import load_image, load_mask
 from seas_train.data.images import png
+from seas_train.distill.settings import DistillSettings
 from seas_train.models import components
 from seas_train.models.components import Components
 from seas_train.models.rmp import RefinedMaskPredictor, RmpConfig
@@ -78,6 +80,7 @@ class Facts(BaseModel):
     prompts: Prompts
     tune: TuneSettings
     masks: MaskSettings | None = None
+    distill: DistillSettings | None = None
     calibration: dict[str, Calibration] = {}
     provenance: dict[str, Any]
     train: tuple[str, ...]
@@ -92,6 +95,11 @@ class Facts(BaseModel):
         """Defect types, sorted."""
         return tuple(self.prompts.anomaly)
 
+    @property
+    def student(self) -> Student | None:
+        """What the U-Net was distilled for; None of one that was fine-tuned alone."""
+        return self.distill.student if self.distill is not None else None
+
 
 @dataclass
 class Run:
@@ -103,6 +111,18 @@ class Run:
     normal_mean: Tensor
     normal_std: Tensor
     rmp: RefinedMaskPredictor | None = None
+
+    @property
+    def look(self) -> int | None:
+        """The timestep at which the mask branch sees the finished latent; None where it sees those of the last steps."""
+        masks = self.facts.masks
+        return masks.look_timestep if masks is not None and masks.look == "final" else None
+
+    @torch.no_grad()
+    def prompt(self, defects: Sequence[str | None]) -> Tensor:
+        """Embeddings (n, L, D) of the prompts of defect types; None is the normal prompt."""
+        texts = self.facts.prompts
+        return self.embed([texts.normal if defect is None else texts.anomaly[defect] for defect in defects])
 
     @torch.no_grad()
     def embed(self, texts: list[str]) -> Tensor:
@@ -213,23 +233,35 @@ def require_photographs(run: Run) -> list[Path]:
     return files
 
 
-def load_pictures(run: Run) -> tuple[list[Tensor], dict[str, list[Anomaly]]]:
-    """The normal images (3, H, W) in [-1, 1], in the order of their latents, and the training anomalies of each type.
+def pictures(run: Run) -> tuple[list[Tensor], dict[str, list[Anomaly]]]:
+    """Normal images (3, H, W) in [-1, 1] and the training anomalies of each type, as far as the run has them.
+
+    Raises:
+        DataError: one cannot be read.
+    """
+    side = run.model.image_size
+    normals = [load_image(file, side) for file in sorted((run.folder / PHOTOGRAPHS).glob("*.png"))]
+    anomalies = {}
+    for defect in run.facts.defects:
+        masks = sorted((run.folder / ANOMALIES / defect).glob("*_mask.png"))
+        images = [mask.with_name(f"{mask.stem.removesuffix('_mask')}.png") for mask in masks]
+        if masks:
+            anomalies[defect] = [(load_image(i, side), load_mask(m, side)) for i, m in zip(images, masks, strict=True)]
+    return normals, anomalies
+
+
+def require_pictures(run: Run) -> tuple[list[Tensor], dict[str, list[Anomaly]]]:
+    """As `pictures`, all of them.
 
     Raises:
         DataError: some are missing, as they are in a run of an earlier version, or cannot be read.
     """
-    side = run.model.image_size
-    normals = [load_image(file, side) for file in require_photographs(run)]
-    found = {}
-    for defect in run.facts.defects:
-        folder = run.folder / ANOMALIES / defect
-        masks = sorted(folder.glob("*_mask.png"))
-        if not masks:
-            raise DataError(f"{folder}: found no training anomalies; tune the run again, or export it without composites")
-        images = [folder / f"{mask.stem.removesuffix('_mask')}.png" for mask in masks]
-        found[defect] = [(load_image(image, side), load_mask(mask, side)) for image, mask in zip(images, masks, strict=True)]
-    return normals, found
+    require_photographs(run)
+    normals, anomalies = pictures(run)
+    if missing := [defect for defect in run.facts.defects if defect not in anomalies]:
+        folder = run.folder / ANOMALIES / missing[0]
+        raise DataError(f"{folder}: found no training anomalies; tune the run again, or export it without composites")
+    return normals, anomalies
 
 
 def require_masks(run: Run) -> RefinedMaskPredictor:

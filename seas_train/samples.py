@@ -12,7 +12,7 @@ from torch import Tensor
 
 from seas_runtime.dataset import sheet
 from seas_runtime.files import inside, write_atomic
-from seas_runtime.sampling.noise import Stream, draw_latents, draw_normal
+from seas_runtime.sampling.noise import RENOISE, Stream, draw_latents, draw_normal
 from seas_train import reference
 from seas_train.data.images import png
 from seas_train.reference import SampleSettings
@@ -34,13 +34,17 @@ class Order:
 
 @dataclass(frozen=True)
 class Draw:
-    """What a pair is made of: its defect type, its normal image's number, that image's scaled latent and noise (C, h, w)."""
+    """What a pair is made of: its defect type, its normal image's number, that image's scaled latent and noise (C, h, w).
+
+    `stream` gives what later steps add.
+    """
 
     index: int
     defect: str
     normal: int
     latent: Tensor
     noise: Tensor
+    stream: Stream
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,9 @@ def pairs(run: Run, order: Order, settings: SampleSettings) -> Iterator[Pair]:
     for first in range(0, order.count, order.batch):
         drawn = [draw(run, order, index) for index in range(first, min(first + order.batch, order.count))]
         normal, noise = (torch.stack(part) for part in zip(*((d.latent, d.noise) for d in drawn), strict=True))
-        made = reference.sample(run, [d.defect for d in drawn], normal, noise, settings)
+        again = (settings.steps - 1, *normal.shape[1:])
+        fresh = torch.stack([torch.from_numpy(d.stream.normals(RENOISE, again)) for d in drawn], dim=1)
+        made = reference.sample(run, [d.defect for d in drawn], normal, noise, settings, fresh)
         pixels = ((made.images.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
         levels = ((made.probability[:, 0] > order.threshold).byte() * 255).numpy()
         for d, picture, mask in zip(drawn, pixels, levels, strict=True):
@@ -89,7 +95,7 @@ def draw(run: Run, order: Order, index: int) -> Draw:
     stream = Stream(order.seed, index)
     normal = draw_normal(stream, len(run.normal_mean))
     latent, noise = draw_latents(stream, run.normal_mean[normal].numpy(), run.normal_std[normal].numpy())
-    return Draw(index, order.defects[index % len(order.defects)], normal, torch.from_numpy(latent), torch.from_numpy(noise))
+    return Draw(index, order.defects[index % len(order.defects)], normal, torch.from_numpy(latent), torch.from_numpy(noise), stream)
 
 
 def _save(image: Image.Image, path: Path) -> None:

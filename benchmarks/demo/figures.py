@@ -55,7 +55,7 @@ def measure(judge: Oracle, generated: Pieces, fresh: Pieces, whole: Pieces, few:
             "type by type": _by_type(judge, pieces, judge.types(labels[name]) == pieces.types),
             "area": float(pieces.masks.mean()),
             "nearest": near,
-            "diversity": _by_type(judge, pieces, _spread(layers, pieces)),
+            "diversity": _by_type(judge, pieces, spread(layers, pieces)),
             "fidelity": frechet_distance(_untouched(features[name][LEVEL], pieces.masks), _cells(clean[LEVEL])),
         }
     closest_real = min(table["real"]["nearest"])
@@ -70,8 +70,8 @@ def nearest(layers: Layers, pieces: Pieces, known: Layers, few: Pieces) -> list[
     return [float(value) for value in every.min(axis=1)]
 
 
-def _spread(layers: Layers, pieces: Pieces) -> Floats:
-    """Mean perceptual distance (n,) of each piece to the others of its type."""
+def spread(layers: Layers, pieces: Pieces) -> Floats:
+    """Mean perceptual distance (n,) of each embedded piece to the others of its type, of which there must be some."""
     result = np.zeros(len(pieces.types))
     for kind in np.unique(pieces.types):
         chosen = np.flatnonzero(pieces.types == kind)

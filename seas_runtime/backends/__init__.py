@@ -56,16 +56,26 @@ class BatchJob:
 
     latents (n, C, h, w) float32, those the sampler starts from; prompts (n, length, width) float32, or (2n, length,
     width) with the empty prompt second where there is guidance; table (s, 6) float32, see
-    `sampling.solver.step_table`; timesteps (s,) int64; mask_steps, the last steps that give masks;
-    thresholds (n,) float32, of each pair's mean probability.
+    `sampling.solver.step_table`; timesteps (s,) int64; guided (s,), the steps with guidance, whose U-Net has 2n rows;
+    mask_steps, the last steps that give masks; thresholds (n,) float32, of each pair's mean probability; look, the timestep of
+    one look at the final latents, in place of the last steps'; fresh (s - 1, n, C, h, w) float32, the noise that each step but
+    the last adds, where the solver is one that does.
     """
 
     latents: NDArray[np.float32]
     prompts: NDArray[np.float32]
     table: NDArray[np.float32]
     timesteps: NDArray[np.int64]
+    guided: NDArray[np.bool_]
     mask_steps: int
     thresholds: NDArray[np.float32]
+    look: int | None = None
+    fresh: NDArray[np.float32] | None = None
+
+    @property
+    def masks(self) -> int:
+        """How many masks of a pair are averaged."""
+        return self.mask_steps if self.look is None else 1
 
 
 @runtime_checkable
@@ -75,7 +85,8 @@ class BatchBackend(Backend, Protocol):
     def sample_batch(self, job: BatchJob) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
         """What the sampler's own loop gives with this backend.
 
-        Images (n, H, W, 3); masks (n, H, W) of 0 and 255; the masks (s, n, H, W) of each of the last s steps by itself.
+        Images (n, H, W, 3); masks (n, H, W) of 0 and 255; the masks (s, n, H, W) of each of the last s steps, or of the one look,
+        by itself.
 
         Raises:
             BackendError: the engine refuses or fails, or numbers are not finite.

@@ -19,7 +19,7 @@ from seas_runtime.errors import BackendError
 
 # Which graphs gain by MNN: benchmarks/results/cpu_engines.json. What runs the U-Net: latency_sd14.json. A table and no race at
 # start-up: the same machine must give the same bytes.
-ON_MNN: tuple[GraphName, ...] = ("decoder", "mask_branch")
+ON_MNN: tuple[GraphName, ...] = ("decoder", "mask_branch", "finish")
 REST: tuple[GraphName, ...] = ("unet",)
 _REST_ON: Mapping[str, tuple[Callable[[], object], Callable[[Bundle, CoreSplit], Backend]]] = {
     "openvino+mnn": (load_openvino, lambda bundle, split: OpenvinoBackend(bundle, split, REST)),
@@ -57,8 +57,9 @@ class MixedBackend:
         load_mnn()  # before anything large is loaded
         load()
         self.name, self.workers, self._split = name, split.workers, split
-        rest, mnn = open_rest(bundle, split), MnnBackend(bundle, split, ON_MNN)
-        self._engines: dict[GraphName, Backend] = {**dict.fromkeys(REST, rest), **dict.fromkeys(ON_MNN, mnn)}
+        self._on_mnn = tuple(graph for graph in bundle.manifest.sampled if graph in ON_MNN)
+        rest, mnn = open_rest(bundle, split), MnnBackend(bundle, split, self._on_mnn)
+        self._engines: dict[GraphName, Backend] = {**dict.fromkeys(REST, rest), **dict.fromkeys(self._on_mnn, mnn)}
 
     def run(self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]) -> dict[str, NDArray[np.float32]]:
         """Run one graph on its engine, n rows, see `Backend.run`."""
@@ -72,7 +73,7 @@ class MixedBackend:
             "engine": " and ".join(dict.fromkeys(engine.values())),
             "precision": "fp32",
             "device": "CPU",
-            "graphs": f"{', '.join(REST)} on {engine[REST[0]]}; {', '.join(ON_MNN)} on {engine[ON_MNN[0]]}, "
+            "graphs": f"{', '.join(REST)} on {engine[REST[0]]}; {', '.join(self._on_mnn)} on {engine[self._on_mnn[0]]}, "
             "whose Winograd convolutions are faster there",
             **self._split.facts(),
         }

@@ -20,7 +20,7 @@ from seas_runtime.backends.mnn_convert import model_file
 from seas_runtime.backends.ort import OrtBackend
 from seas_runtime.backends.registry import BACKENDS
 from seas_runtime.backends.workers import CoreSplit, borrowed, split_cores, usable_cores
-from seas_runtime.bundle.manifest import REQUIRED_GRAPHS, Graph, GraphName, TensorSpec
+from seas_runtime.bundle.manifest import Graph, GraphName, TensorSpec
 from seas_runtime.bundle.reader import Bundle
 from seas_runtime.errors import BackendError
 
@@ -72,11 +72,11 @@ class MnnBackend:
 
     name = "mnn"
 
-    def __init__(self, bundle: Bundle, split: CoreSplit, graphs: Sequence[GraphName] = REQUIRED_GRAPHS) -> None:
+    def __init__(self, bundle: Bundle, split: CoreSplit, graphs: Sequence[GraphName] = ()) -> None:
         load_mnn()
         self._version = version("MNN")
         self._split, self.workers = split, split.workers
-        self._sessions = {graph: self._open(bundle, graph) for graph in graphs}
+        self._sessions = {graph: self._open(bundle, graph) for graph in graphs or bundle.manifest.sampled}
 
     def run(self, graph: GraphName, feeds: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]) -> dict[str, NDArray[np.float32]]:
         """Run one graph on n rows, see `Backend.run`; all its outputs are computed, `outputs` are copied out."""

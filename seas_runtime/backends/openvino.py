@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from seas_runtime.backends.registry import BACKENDS
 from seas_runtime.backends.results import checked
 from seas_runtime.backends.workers import CoreSplit, borrowed, split_cores
-from seas_runtime.bundle.manifest import REQUIRED_GRAPHS, GraphName
+from seas_runtime.bundle.manifest import GraphName
 from seas_runtime.bundle.reader import Bundle
 from seas_runtime.bundle.verified import verify_again
 from seas_runtime.errors import BackendError
@@ -74,14 +74,13 @@ class OpenvinoBackend:
         BundleError: the bundle has changed since it was read.
     """
 
-    def __init__(
-        self, bundle: Bundle, split: CoreSplit, graphs: Sequence[GraphName] = REQUIRED_GRAPHS, name: str = "openvino"
-    ) -> None:
+    def __init__(self, bundle: Bundle, split: CoreSplit, graphs: Sequence[GraphName] = (), name: str = "openvino") -> None:
         self.name, self._precision = name, PRECISIONS[name]
         self._openvino = load_openvino()
         # A table that the first call makes; two workers whose first calls meet wait for each other for ever (2026.4).
         self._openvino.Type.f32.to_dtype()
         self._split, self.workers = split, split.workers
+        graphs = graphs or bundle.manifest.sampled
         self._graphs = {graph: bundle.manifest.graphs[graph] for graph in graphs}
         core = self._openvino.Core()
         if not _computes(core, self._precision):

@@ -14,7 +14,7 @@ from seas_runtime.backends import Backend
 from seas_runtime.backends.registry import BACKENDS
 from seas_runtime.backends.results import checked
 from seas_runtime.backends.workers import CoreSplit, split_cores
-from seas_runtime.bundle.manifest import REQUIRED_GRAPHS, Graph, GraphName, Precision
+from seas_runtime.bundle.manifest import Graph, GraphName, Precision
 from seas_runtime.bundle.reader import Bundle
 from seas_runtime.bundle.verified import Weights
 from seas_runtime.device import NO_GPU, current_gpu
@@ -80,7 +80,7 @@ class OrtBackend:
         bundle: a verified bundle.
         name: the provider, a key of `PROVIDERS`.
         split: how a CPU is used.
-        graphs: those to open; the others cannot be run.
+        graphs: those to open, none for all that the sampler runs; the others cannot be run.
 
     Raises:
         BackendError: engine or provider missing, a graph that does not load or whose tensors are not the
@@ -88,7 +88,7 @@ class OrtBackend:
         BundleError: the weights have changed since the bundle was read.
     """
 
-    def __init__(self, bundle: Bundle, name: str, split: CoreSplit, graphs: Sequence[GraphName] = REQUIRED_GRAPHS) -> None:
+    def __init__(self, bundle: Bundle, name: str, split: CoreSplit, graphs: Sequence[GraphName] = ()) -> None:
         self.name, self.workers = name, split.workers
         self._split = split
         self._ort = load_onnxruntime()
@@ -97,6 +97,7 @@ class OrtBackend:
         if name == "cuda" and hasattr(self._ort, "preload_dlls"):
             self._ort.preload_dlls()  # finds CUDA libraries that pip installed
         self._failures = _exceptions()
+        graphs = graphs or bundle.manifest.sampled
         self._graphs = {graph: bundle.manifest.graphs[graph] for graph in graphs}
         self._precisions: dict[GraphName, Precision] = {
             name: "fp16" if self.name == "cuda" and "fp16" in graph.files else "fp32" for name, graph in self._graphs.items()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -21,6 +19,7 @@ from pydantic import (
 )
 
 from seas_runtime.bundle.names import defect_name, folder_name
+from seas_runtime.bundle.student import Student
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -29,16 +28,18 @@ MAX_COMPOSITES = 10_000  # of a type
 WEIGHTS = "weights.bin"
 ENGINES = "engines"
 
-GraphName = Literal["unet", "vae_decoder", "mask_head", "decoder", "mask_branch"]
+GraphName = Literal["unet", "vae_decoder", "mask_head", "decoder", "mask_branch", "finish"]
+MaskSource = Literal["steps", "final"]
 Precision = Literal["fp32", "fp16"]
 
-# The tensors of each graph, in order; `unet`, `decoder` and `mask_branch` are what the sampler runs.
+# The tensors of each graph, in order.
 GRAPH_INPUTS: dict[GraphName, tuple[str, ...]] = {
     "unet": ("sample", "timestep", "prompt"),
     "vae_decoder": ("latent",),
     "mask_head": ("up2", "up3", "feature1", "feature2", "feature3"),
     "decoder": ("latent",),
     "mask_branch": ("latent", "up2", "up3"),
+    "finish": ("latent", "up2", "up3"),
 }
 GRAPH_OUTPUTS: dict[GraphName, tuple[str, ...]] = {
     "unet": ("noise", "up2", "up3"),
@@ -46,8 +47,14 @@ GRAPH_OUTPUTS: dict[GraphName, tuple[str, ...]] = {
     "mask_head": ("probability",),
     "decoder": ("image",),
     "mask_branch": ("probability",),
+    "finish": ("image", "probability"),
 }
-REQUIRED_GRAPHS: tuple[GraphName, ...] = ("unet", "decoder", "mask_branch")
+# What the sampler runs: masks of the last steps' latents, or one of the finished picture, whose decoder alone makes normal images.
+SAMPLED: dict[MaskSource, tuple[GraphName, ...]] = {
+    "steps": ("unet", "decoder", "mask_branch"),
+    "final": ("unet", "decoder", "finish"),
+}
+REQUIRED_GRAPHS = SAMPLED["steps"]
 
 
 # Letters, digits and "._+-" only: an engine must find nothing in a name but a name, as ONNX Runtime finds an address of its own
@@ -70,6 +77,14 @@ def core_name(path: str) -> str:
     return path
 
 
+def _not_empty(interval: tuple[float, float]) -> tuple[float, float]:
+    if not 0 <= interval[0] < interval[1] <= 1:
+        raise ValueError(f"an interval within 0 to 1 expected, {interval} found")
+    return interval
+
+
+Interval = Annotated[tuple[float, float], AfterValidator(_not_empty)]
+WHOLE = (0.0, 1.0)
 FolderName = Annotated[str, AfterValidator(folder_name)]
 DefectName = Annotated[str, AfterValidator(defect_name)]
 CorePath = Annotated[str, AfterValidator(core_name)]
@@ -118,8 +133,14 @@ class Geometry(_Model):
     prompt_width: Size
 
 
-class Schedule(_Model):
-    """The noise schedule of training and how the solver samples it; names are those of diffusers."""
+class Schedule(_Optional):
+    """The noise schedule of training and how the solver samples it; names are those of diffusers.
+
+    `solver`: "consistency" for a student of `Student`, whose every step ends in a clean latent that is noised again; None for
+    DPM-Solver++ (2M).
+    """
+
+    _later: ClassVar[frozenset[str]] = frozenset({"solver"})
 
     beta_start: Annotated[float, Field(gt=0, lt=1)]
     beta_end: Annotated[float, Field(gt=0, lt=1)]
@@ -127,6 +148,12 @@ class Schedule(_Model):
     train_steps: Annotated[int, Field(ge=2, le=100_000)]
     spacing: Literal["linspace"]
     final: Literal["zero", "published"]
+    solver: Literal["dpmpp_2m", "consistency"] | None = None
+
+    @property
+    def consistency(self) -> bool:
+        """Whether it is sampled by a student of consistency distillation."""
+        return self.solver == "consistency"
 
 
 class Start(_Model):
@@ -136,13 +163,19 @@ class Start(_Model):
     noise: Annotated[FiniteFloat, Field(gt=0)]
 
 
-class Defaults(_Model):
-    """Sampling settings where the command line says nothing."""
+class Defaults(_Optional):
+    """Sampling settings where the command line says nothing.
+
+    guidance_interval: the part of the schedule that is guided, see `sampling.solver.guided_steps`; None for all of it.
+    """
+
+    _later: ClassVar[frozenset[str]] = frozenset({"guidance_interval"})
 
     steps: Annotated[int, Field(ge=1)]
     guidance: Annotated[FiniteFloat, Field(ge=1, le=100)]
     threshold: Annotated[float, Field(gt=0, lt=1)]
     mask_steps: Annotated[int, Field(ge=1)]
+    guidance_interval: Interval | None = None
 
 
 class TensorSpec(_Model):
@@ -204,10 +237,13 @@ class Facts(_Optional):
 
     `fitting` and `places` (in the conditioning's order) say how pictures come from photographs. `photographs` are
     files of the normal images (PNG, RGB, of the geometry's side), in the conditioning's order, where they are there;
-    `composites` is how many the conditioning has of each type, see `Conditioning`.
+    `composites` is how many the conditioning has of each type, see `Conditioning`. `mask_source`: "final" for one look at the
+    finished latent, taps from a conditional U-Net call at `mask_timestep`; None for the last steps' latents.
     """
 
-    _later: ClassVar[frozenset[str]] = frozenset({"photographs", "fitting", "places", "composites"})
+    _later: ClassVar[frozenset[str]] = frozenset(
+        {"photographs", "fitting", "places", "composites", "mask_source", "mask_timestep", "student"}
+    )
 
     product: FolderName
     defects: Annotated[tuple[Defect, ...], Field(min_length=1)]
@@ -221,6 +257,19 @@ class Facts(_Optional):
     composites: Annotated[int, Field(ge=1, le=MAX_COMPOSITES)] | None = None
     fitting: Fitting | None = None
     places: tuple[Place, ...] | None = None
+    mask_source: MaskSource | None = None
+    mask_timestep: Annotated[int, Field(ge=0)] | None = None
+    student: Student | None = None
+
+    @property
+    def look(self) -> int | None:
+        """The timestep of the one look at the finished latent; None where masks are those of the last steps."""
+        return self.mask_timestep if self.mask_source == "final" else None
+
+    @property
+    def sampled(self) -> tuple[GraphName, ...]:
+        """The graphs that the sampler runs."""
+        return SAMPLED[self.mask_source or "steps"]
 
     @property
     def defect_names(self) -> tuple[str, ...]:
@@ -236,11 +285,19 @@ class Facts(_Optional):
             raise ValueError("defaults: mask_steps <= steps < train_steps does not hold")
         if self.schedule.beta_start > self.schedule.beta_end:
             raise ValueError("schedule: beta_start is above beta_end")
+        if (self.mask_source == "final") != (self.mask_timestep is not None):
+            raise ValueError("mask_timestep: a timestep with mask_source final, and only there, expected")
+        if self.look is not None and not (self.look < self.schedule.train_steps and self.defaults.mask_steps == 1):
+            raise ValueError("mask_source final: mask_timestep < train_steps and mask_steps 1 expected")
+        if self.schedule.consistency != (self.student is not None and self.student.method == "consistency"):
+            raise ValueError("student: one of method consistency with schedule.solver consistency, and only there, expected")
+        if self.student is not None and self.defaults.guidance != self.student.guidance:
+            raise ValueError("defaults.guidance: that of the student expected")
         return self
 
 
 class Manifest(Facts):
-    """`manifest.json`, format 1. `files` has every core file except the manifest; see `canonical_digest`."""
+    """`manifest.json`, format 1. `files` has every core file except the manifest; see `digest.canonical_digest`."""
 
     format: Literal[1]
     graphs: dict[GraphName, Graph]
@@ -251,7 +308,7 @@ class Manifest(Facts):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        if missing := [name for name in REQUIRED_GRAPHS if name not in self.graphs]:
+        if missing := [name for name in self.sampled if name not in self.graphs]:
             raise ValueError(f"graphs: {', '.join(missing)} missing")
         named = {CONDITIONING, *(self.photographs or ())}.union(*(graph.files.values() for graph in self.graphs.values()))
         if unlisted := sorted(named - self.files.keys()):
@@ -281,22 +338,3 @@ def _check_tensors(graphs: Mapping[GraphName, Graph], geometry: Geometry) -> Non
                     raise ValueError(f"graphs.{name}.{spec.name}: shape {spec.shape}, but {known[spec.name]} expected")
                 if (spec.dtype == "int64") != (spec.name == "timestep"):
                     raise ValueError(f"graphs.{name}.{spec.name}: dtype {spec.dtype} does not fit")
-
-
-def canonical_digest(manifest: Mapping[str, Any]) -> str:
-    """Sha256 (hex) of the manifest without its key `digest`, as canonical JSON.
-
-    Canonical: keys sorted, separators "," and ":", ASCII, no NaN or infinity.
-
-    Raises:
-        ValueError: a value that JSON cannot hold.
-    """
-    content = {key: value for key, value in manifest.items() if key != "digest"}
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-    return hashlib.sha256(text.encode("ascii")).hexdigest()
-
-
-def stored_form(manifest: Mapping[str, Any]) -> bytes:
-    """The one way a manifest lies on the disk, so that any byte changed is seen."""
-    text = json.dumps(manifest, sort_keys=True, indent=1, ensure_ascii=True, allow_nan=False)
-    return text.encode("ascii") + b"\n"

@@ -28,6 +28,7 @@ Storage = Literal["float32", "float16"]
 SOURCE = Path(__file__).with_name("sampler.cu")
 HINT = install(*CUDA)
 
+UPDATES = ((1, 1), (2, 2), (1, 2))  # halves of the noise, copies of the latents that leave
 _TYPES: dict[Storage, str] = {"float32": "float", "float16": "Half"}
 _WIDTHS: dict[Storage, int] = {"float32": 4, "float16": 8}  # elements of a 16-byte access, WIDTH of sampler.h
 _BLOCK = 256
@@ -71,8 +72,7 @@ def kernel_names(storage: Storage) -> tuple[str, ...]:
     element = _TYPES[storage]
     return (
         "begin_step",
-        f"update<{element}, 1>",
-        f"update<{element}, 2>",
+        *(f"update<{element}, {halves}, {copies}>" for halves, copies in UPDATES),
         f"to_pixels<{element}>",
         f"accumulate<{element}>",
         "threshold",
@@ -101,10 +101,10 @@ class Kernels:
     """
 
     def __init__(self, code: ObjectCode, storage: Storage) -> None:
-        begin_step, update, guided_update, to_pixels, accumulate, threshold = map(code.get_kernel, kernel_names(storage))
+        begin_step, *updates, to_pixels, accumulate, threshold = map(code.get_kernel, kernel_names(storage))
         self._width = _WIDTHS[storage]
         self._begin_step, self._to_pixels, self._accumulate = begin_step, to_pixels, accumulate
-        self._update = {1: update, 2: guided_update}
+        self._update = dict(zip(UPDATES, updates, strict=True))
         self._threshold = threshold
 
     def begin_step(
@@ -138,14 +138,17 @@ class Kernels:
         clean: Memory,
         broken: Memory,
         count: int,
+        halves: Literal[1, 2],
         copies: Literal[1, 2],
     ) -> None:
-        """End of a step, see `reference.guided_update`; `count` = n * C * h * w, copies 2 with guidance.
+        """End of a step, see `reference.guided_update`; `count` = n * C * h * w, halves 2 with guidance.
+
+        A step without guidance whose latents a guided one reads next leaves 2 copies of them.
 
         `next_latents` may be the memory of `latents`, and `clean` that of `before`.
         """
         arguments = (noise, latents, before, step, next_latents, clean, broken, np.int64(count))
-        _launch(stream, self._update[copies], self._blocks(count), _BLOCK, arguments)
+        _launch(stream, self._update[halves, copies], self._blocks(count), _BLOCK, arguments)
 
     def to_pixels(self, stream: Queue, *, images: Memory, pixels: Memory, broken: Memory, n: int, plane: int) -> None:
         """Images (n, 3, plane) -> pixels (n, plane, 3) uint8, plane = H * W; n at most 65535."""

@@ -31,32 +31,32 @@ def begin_step(table: Floats, timesteps: NDArray[np.int64], counter: int, rows: 
 
 
 def guided_update(
-    noise: NDArray[Storage], latents: NDArray[Storage], before: NDArray[Storage], step: Floats
+    noise: NDArray[Storage], latents: NDArray[Storage], before: NDArray[Storage], step: Floats, copies: int | None = None
 ) -> tuple[NDArray[Storage], NDArray[Storage]]:
-    """Guidance and one step of DPM-Solver++ (2M).
+    """Guidance and one step of DPM-Solver++ (2M), or of a solver that adds noise.
 
     Args:
         noise: the U-Net's, (n, C, h, w), or (2n, C, h, w) with the conditional half first, which are guided:
             empty + guidance * (conditional - empty).
         latents: those that enter the step, (n, C, h, w).
-        before: the data prediction of the step before, (n, C, h, w); not used where c is 0.
+        before: the data prediction of the step before, (n, C, h, w), or fresh noise; not used where c is 0.
         step: a row (6,) of `sampling.solver.step_table`.
+        copies: how often the leaving latents are repeated, as the U-Net reads them next; None, to the rows of `noise`.
 
     Returns:
-        The latents that leave the step, repeated to the rows of `noise` as the U-Net reads them next, and the
-        step's data prediction (n, C, h, w).
+        The latents that leave the step, (copies * n, C, h, w), and the step's data prediction (n, C, h, w).
     """
     alpha, sigma, a, b, c, guidance = step
-    n, copies = len(latents), len(noise) // len(latents)
+    n, halves = len(latents), len(noise) // len(latents)
     x, guided = _float32(latents), _float32(noise[:n])
-    if copies == 2:
+    if halves == 2:
         empty = _float32(noise[n:])
         guided = empty + guidance * (guided - empty)
     clean = (x - sigma * guided) / alpha
     x = a * x + b * clean
     if c != 0:
         x += c * _float32(before)
-    return np.concatenate([x.astype(latents.dtype)] * copies), clean.astype(latents.dtype)
+    return np.concatenate([x.astype(latents.dtype)] * (copies or halves)), clean.astype(latents.dtype)
 
 
 def to_pixels(images: NDArray[Storage]) -> NDArray[np.uint8]:

@@ -14,10 +14,10 @@ __global__ void begin_step(const Step* table, const Long* timesteps, int steps, 
     begin(table, timesteps, steps, counter, step, timestep, rows);
 }
 
-template <class T, int COPIES>
+template <class T, int HALVES, int COPIES>
 __global__ void update(const T* noise, const T* latents, const T* before, const Step* step, T* next_latents,
                        T* clean, int* broken, Long count) {
-    const Update<T, COPIES> job{noise, latents, before, *step, next_latents, clean, broken, count};
+    const Update<T, HALVES, COPIES> job{noise, latents, before, *step, next_latents, clean, broken, count};
     share(job, count, THREAD, THREADS);
 }
 

@@ -64,10 +64,10 @@ SEAS_FUNCTION void share(const Job& job, Long count, Long thread, Long threads) 
     for (Long i = packs * Job::WIDTH + thread; i < count; i += threads) job.template at<1>(i);
 }
 
-// Guidance and one step of DPM-Solver++ (2M). With COPIES 2 `noise` is the conditional half and then the empty one,
-// and `next_latents` are written twice, as the U-Net reads them. They may be in the place of `latents`, and `clean`
-// in that of `before`, which is not read where c is 0.
-template <class T, int COPIES>
+// Guidance and one step of DPM-Solver++ (2M). With HALVES 2 `noise` is the conditional half and then the empty one;
+// `next_latents` are written COPIES times, as the U-Net reads them next. They may be in the place of `latents`, and
+// `clean` in that of `before`, which is not read where c is 0. Of a solver that adds noise `before` is that noise.
+template <class T, int HALVES, int COPIES>
 struct Update {
     static constexpr int WIDTH = 16 / sizeof(T);
     const T *noise, *latents, *before;
@@ -78,20 +78,21 @@ struct Update {
 
     SEAS_FUNCTION bool aligned() const {
         return fits<WIDTH>(noise) && fits<WIDTH>(latents) && fits<WIDTH>(before) &&
-               fits<WIDTH>(next_latents) && fits<WIDTH>(clean) && (COPIES == 1 || count % WIDTH == 0);
+               fits<WIDTH>(next_latents) && fits<WIDTH>(clean) &&
+               (HALVES * COPIES == 1 || count % WIDTH == 0);
     }
 
     template <int N>
     SEAS_FUNCTION void at(Long i) const {
         const Pack<T, N> conditional = load<N>(noise + i), entering = load<N>(latents + i);
         Pack<T, N> empty{}, last{}, leaving, prediction;
-        if (COPIES == 2) empty = load<N>(noise + count + i);
+        if (HALVES == 2) empty = load<N>(noise + count + i);
         if (step.c != 0.0f) last = load<N>(before + i);
         bool good = true;
         for (int k = 0; k < N; ++k) {
             float guided = conditional.lane[k];
             good = good && finite(guided);
-            if (COPIES == 2) {
+            if (HALVES == 2) {
                 const float other = empty.lane[k];
                 good = good && finite(other);
                 guided = other + step.guidance * (guided - other);

@@ -1,7 +1,7 @@
 """Keeping the background: outside the mask a pair's picture is the photograph it started from, inside it the generated one.
 
-The start is the photograph's latent at a noise level that keeps its layout; in the last steps, which give masks, latents outside
-the grown mask are those of the photograph; at the end both pictures are joined with a soft edge.
+The start is the photograph's latent at a noise level that keeps its layout; in the last steps, where they give masks, latents
+outside the grown mask are those of the photograph; at the end both pictures are joined with a soft edge.
 """
 
 from __future__ import annotations

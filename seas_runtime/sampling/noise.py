@@ -18,7 +18,7 @@ from seas_runtime.errors import SettingsError
 WORD = 1 << 64
 
 # The counter's top word keeps the draws of one pair apart, whatever their order and length.
-NORMAL_IMAGE, POSTERIOR, START, PATCH, COMPOSITE = 0, 1, 2, 3, 4
+NORMAL_IMAGE, POSTERIOR, START, PATCH, COMPOSITE, RENOISE = 0, 1, 2, 3, 4, 5
 
 
 @dataclass(frozen=True)

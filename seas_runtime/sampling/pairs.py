@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from seas_runtime.bundle.conditioning import Conditioning
 from seas_runtime.bundle.manifest import Start
 from seas_runtime.sampling.frame import Frame
 from seas_runtime.sampling.masks import GOOD, Mask, area, bounding_box
-from seas_runtime.sampling.noise import Stream, draw_composite, draw_latents, draw_normal
+from seas_runtime.sampling.noise import RENOISE, Stream, draw_composite, draw_latents, draw_normal
 from seas_runtime.sampling.recipe import Plan
 
 NORMAL = "good"
@@ -105,6 +106,11 @@ def draw_pair(plan: Plan, index: int, attempt: int, normals: int, composites: in
         number = draw_composite(stream, composites)
         return Draw(index, defect, number % normals, stream, number)
     return Draw(index, defect, draw_normal(stream, normals), stream)
+
+
+def fresh_noise(draws: Sequence[Draw], steps: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """The noise (s - 1, n, *shape) float32 that each step but the last of s adds, by each pair's own stream (`RENOISE`)."""
+    return np.stack([draw.stream.normals(RENOISE, (steps - 1, *shape)) for draw in draws], axis=1)
 
 
 def start_latent(draw: Draw, conditioning: Conditioning, start: Start) -> NDArray[np.float32]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from seas_runtime.sampling.frame import Frame
 from seas_runtime.sampling.masks import MaskRule
-from seas_runtime.sampling.solver import Table
+from seas_runtime.sampling.solver import Table, begun_at
 
 
 @dataclass(frozen=True)
@@ -42,12 +45,15 @@ class Plan:
 class Sampling:
     """How to sample: solver table, guidance (>= 1), last steps that give masks, the rule of each defect type's masks, retries.
 
-    With a `first_step`, a pair starts at that step's noise level; from a composite, if `composites`. With `keeps_background` it
-    keeps the background of the photograph it starts from. With a `frame`, pictures are brought to the shape of a photograph.
+    guided (s,) are the steps that guidance acts on; at the others the U-Net computes the conditional half alone. With a
+    `first_step`, a pair starts at that step's noise level; from a composite, if `composites`. With `keeps_background` it keeps the
+    background of the photograph it starts from. With a `frame`, pictures are brought to the shape of a photograph. With a `look`,
+    the mask is that of the finished latents, seen at this timestep, and no step gives one.
     """
 
     table: Table
     guidance: float
+    guided: NDArray[np.bool_]
     mask_steps: int
     rules: Mapping[str, MaskRule]
     retries: int
@@ -55,3 +61,8 @@ class Sampling:
     composites: bool = False
     keeps_background: bool = False
     frame: Frame | None = None
+    look: int | None = None
+
+    def begun_at(self, step: int) -> Sampling:
+        """The same from this step on."""
+        return replace(self, table=begun_at(self.table, step), guided=self.guided[step:])

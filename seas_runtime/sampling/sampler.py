@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,15 +12,16 @@ from numpy.typing import NDArray
 from seas_runtime.backends import Backend, BatchBackend, BatchJob
 from seas_runtime.backends.workers import Workers
 from seas_runtime.bundle.conditioning import Conditioning
-from seas_runtime.bundle.manifest import GraphName, Start
-from seas_runtime.errors import BackendError, DeviceMemoryError
+from seas_runtime.bundle.manifest import Start
+from seas_runtime.errors import DeviceMemoryError
 from seas_runtime.kernels.reference import guided_update, to_pixels
 from seas_runtime.sampling.background import at_latent, blend, edge, grow, paste, patch, soft
 from seas_runtime.sampling.cleaning import clean
 from seas_runtime.sampling.masks import GOOD, Mask, agreement, threshold_mask
-from seas_runtime.sampling.pairs import NORMAL, Draw, Pair, draw_pair, framed, init_latents, start_latent
+from seas_runtime.sampling.pairs import NORMAL, Draw, Pair, draw_pair, framed, fresh_noise, init_latents, start_latent
+from seas_runtime.sampling.prompted import PromptedUnet, run_graph
 from seas_runtime.sampling.recipe import Plan, Sampling
-from seas_runtime.sampling.solver import Table, begun_at, step_table
+from seas_runtime.sampling.solver import Table, step_table
 
 Array = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
@@ -41,45 +41,6 @@ class Model:
     conditioning: Conditioning
     start: Start
     photographs: Pixels | None = None
-
-
-class PromptedUnet:
-    """The U-Net with the prompts of n pairs, and with the empty prompt beside each: (sample, timestep) -> noise, and taps if asked.
-
-    Guidance 1 runs the conditional half alone; otherwise both halves are one batch, the conditional first:
-    sample and noise (copies * n, C, h, w), copies 1 or 2. Guidance itself is applied where a step ends, in `guided_update`.
-
-    Args:
-        backend: what runs it.
-        prompts: embeddings (n, L, D) float32.
-        empty: the empty prompt's (L, D) float32.
-        guidance: at least 1.
-    """
-
-    def __init__(self, backend: Backend, prompts: Array, empty: Array, guidance: float) -> None:
-        self.backend = backend
-        self.pairs = len(prompts)
-        self.copies = 1 if guidance == 1 else 2
-        self.prompts = prompts
-        if self.copies == 2:
-            self.prompts = np.concatenate((prompts, np.broadcast_to(empty, prompts.shape)))
-
-    def noise(self, sample: Array, timestep: np.int64) -> Array:
-        """Noise of both halves, like `sample` (copies * n, C, h, w) float32."""
-        return self._run(sample, timestep, ("noise",))[0]
-
-    def noise_and_taps(self, sample: Array, timestep: np.int64) -> tuple[Array, Array, Array]:
-        """Noise of both halves, and the taps up2 and up3 of the conditional half, of n rows in the manifest's shapes."""
-        noise, up2, up3 = self._run(sample, timestep, ("noise", "up2", "up3"))
-        return noise, up2[: self.pairs], up3[: self.pairs]
-
-    def _run(self, sample: Array, timestep: np.int64, outputs: tuple[str, ...]) -> list[Array]:
-        feeds: dict[str, NDArray[Any]] = {
-            "sample": sample,
-            "timestep": np.full(len(sample), timestep, np.int64),
-            "prompt": self.prompts,
-        }
-        return _run(self.backend, "unet", feeds, outputs)
 
 
 def generate(
@@ -162,20 +123,19 @@ def sample_batch(model: Model, sampling: Sampling, draws: list[Draw], workers: W
     """One attempt at each of the pairs, or of the normal images."""
     conditioning = model.conditioning
     prompts = np.stack([conditioning.normal if draw.defect == NORMAL else conditioning.prompts[draw.defect] for draw in draws])
-    unet = PromptedUnet(model.backend, prompts, conditioning.empty, sampling.guidance)
+    unet = PromptedUnet(model.backend, prompts, conditioning.empty if sampling.guided.any() else None)
     if sampling.first_step is not None:
-        sampling = replace(sampling, table=begun_at(sampling.table, sampling.first_step))
+        sampling = sampling.begun_at(sampling.first_step)
     if sampling.keeps_background and model.photographs is not None:
         return _over_photographs(model, sampling, model.photographs, draws, unet, workers)
     if all(draw.defect == NORMAL for draw in draws):
-        sampling = replace(sampling, mask_steps=0)  # the branch is not asked
+        sampling = replace(sampling, mask_steps=0, look=None)  # the branch is not asked
     latents = np.stack([_start(draw, model, sampling) for draw in draws])
     if isinstance(model.backend, BatchBackend):
         pixels, masks, steps = model.backend.sample_batch(_job(unet, latents, sampling, draws))
         return [_pair(sampling, *of_pair) for of_pair in zip(draws, pixels, masks, steps.swapaxes(0, 1), strict=True)]
-    latents, masking = solve(model.backend, unet, latents, sampling, workers)
-    pixels = _decode(model.backend, latents)
-    probabilities = [mask()[0] for mask in masking]
+    latents, masking = solve(model.backend, unet, latents, sampling, workers, fresh=_fresh(sampling, draws, latents))
+    pixels, probabilities = _finish(unet, latents, sampling, masking)
     return [_masked(sampling, draw, pixels[i], [p[i, 0] for p in probabilities]) for i, draw in enumerate(draws)]
 
 
@@ -210,15 +170,39 @@ def _pair(sampling: Sampling, draw: Draw, image: Pixels, mask: Mask, steps: NDAr
     return Pair(draw, image, mask, rule.gate.verdict(mask, agreed), agreed)
 
 
-def _decode(backend: Backend, latents: Array) -> Pixels:
-    """Images (n, H, W, 3) uint8 of scaled latents (n, C, h, w)."""
-    return to_pixels(_run(backend, "decoder", {"latent": latents}, ("image",))[0])
+def _finish(
+    unet: PromptedUnet, latents: Array, sampling: Sampling, masking: list[Callable[[], list[Array]]]
+) -> tuple[Pixels, list[Array]]:
+    """Images (n, H, W, 3) of the final latents (n, C, h, w), and probabilities (n, 1, H, W): those of the steps, or of one look."""
+    if sampling.look is None:
+        image = run_graph(unet.backend, "decoder", {"latent": latents}, ("image",))[0]
+        return to_pixels(image), [mask()[0] for mask in masking]
+    up2, up3 = unet.taps(latents, sampling.look)
+    feeds = {"latent": latents, "up2": up2, "up3": up3}
+    image, probability = run_graph(unet.backend, "finish", feeds, ("image", "probability"))
+    return to_pixels(image), [probability]
 
 
 def _job(unet: PromptedUnet, latents: Array, sampling: Sampling, draws: list[Draw]) -> BatchJob:
     table = step_table(sampling.table, sampling.guidance)
     limits = [NO_MASK if draw.defect == NORMAL else sampling.rules[draw.defect].threshold for draw in draws]
-    return BatchJob(latents, unet.prompts, table, sampling.table.timesteps, sampling.mask_steps, np.array(limits, np.float32))
+    return BatchJob(
+        latents,
+        unet.prompts,
+        table,
+        sampling.table.timesteps,
+        sampling.guided,
+        sampling.mask_steps,
+        np.array(limits, np.float32),
+        sampling.look,
+        _fresh(sampling, draws, latents),
+    )
+
+
+def _fresh(sampling: Sampling, draws: list[Draw], latents: Array) -> Array | None:
+    """The noise that the solver adds to latents (n, C, h, w) on the way, where it does."""
+    table = sampling.table
+    return fresh_noise(draws, len(table.timesteps), latents.shape[1:]) if table.renoises else None
 
 
 def solve(
@@ -228,8 +212,9 @@ def solve(
     sampling: Sampling,
     workers: Workers,
     keep: Keep | None = None,
+    fresh: Array | None = None,
 ) -> tuple[Array, list[Callable[[], list[Array]]]]:
-    """DPM-Solver++ (2M) from the start latents (n, C, h, w) to the final ones.
+    """The solver's steps from the start latents (n, C, h, w) to the final ones; `fresh` is the noise that it adds, if it does.
 
     Also gives, as functions to be called for them, the mask probabilities (n, 1, H, W) of the last `mask_steps` steps, each
     from the latent that enters the step and the taps of that step: nothing in the loop waits for them, but for `keep`, which
@@ -240,21 +225,21 @@ def solve(
     """
     steps = step_table(sampling.table, sampling.guidance)
     masking: list[Callable[[], list[Array]]] = []
-    sample = np.concatenate([latents] * unet.copies)
     before = np.zeros_like(latents)
     for index, (step, timestep) in enumerate(zip(steps, sampling.table.timesteps, strict=True)):
         workers.check()
+        sample = np.concatenate([latents, latents]) if sampling.guided[index] else latents
         if index < len(steps) - sampling.mask_steps:
             noise = unet.noise(sample, timestep)
         else:
             noise, up2, up3 = unet.noise_and_taps(sample, timestep)
             feeds = {"latent": latents, "up2": up2, "up3": up3}
-            masking.append(workers.beside(_run, backend, "mask_branch", feeds, ("probability",)))
-        sample, before = guided_update(noise, latents, before, step)
-        latents = sample[: len(latents)]
+            masking.append(workers.beside(run_graph, backend, "mask_branch", feeds, ("probability",)))
+        if fresh is not None and index < len(fresh):
+            before = fresh[index]
+        latents, before = guided_update(noise, latents, before, step, copies=1)
         if keep is not None and masking:
             latents = keep(latents, index, [mask()[0] for mask in masking])
-            sample = np.concatenate([latents] * unet.copies)
     return latents, masking
 
 
@@ -277,18 +262,14 @@ def _over_photographs(
         grown = [grow(inside(draw, [p[i, 0] for p in probabilities]), width) for i, draw in enumerate(draws)]
         return blend(latents, _at_level(table, step + 1, normals, noise), np.stack([at_latent(mask, side) for mask in grown]))
 
-    latents, masking = solve(model.backend, unet, _at_level(table, 0, begun, noise), sampling, workers, keep)
-    pairs, probabilities = [], [mask()[0] for mask in masking]
-    for i, (draw, image) in enumerate(zip(draws, _decode(model.backend, latents), strict=True)):
+    if all(draw.defect == NORMAL for draw in draws):
+        sampling = replace(sampling, look=None)
+    start, fresh = _at_level(table, 0, begun, noise), _fresh(sampling, draws, normals)
+    latents, masking = solve(model.backend, unet, start, sampling, workers, keep, fresh)
+    pixels, probabilities = _finish(unet, latents, sampling, masking)
+    pairs = []
+    for i, (draw, image) in enumerate(zip(draws, pixels, strict=True)):
         pair = _masked(sampling, draw, image, [p[i, 0] for p in probabilities])
         amount = soft(patches[draw.index] if draw.defect == NORMAL else pair.mask, width)
         pairs.append(replace(pair, image=paste(image, photographs[draw.normal], amount)))
     return pairs
-
-
-def _run(backend: Backend, graph: GraphName, feeds: dict[str, NDArray[Any]], outputs: tuple[str, ...]) -> list[Array]:
-    results = backend.run(graph, feeds, outputs)
-    for name in outputs:
-        if not np.isfinite(results[name]).all():
-            raise BackendError(f"{graph} on backend {backend.name} gave NaN or infinity in {name!r}; try --backend cpu")
-    return [results[name] for name in outputs]

@@ -1,7 +1,7 @@
-"""DPM-Solver++ (2M) as a table of numbers (Lu et al., "DPM-Solver++", 2022, algorithm 2).
+"""Solvers as tables of numbers: DPM-Solver++ (2M) (Lu et al. 2022, algorithm 2) and multistep consistency sampling.
 
-The loop on the host and the one on the GPU read tables alone, so another solver that takes a step from x, x0 and the x0 before is
-another function from a schedule and a number of steps to a `Table`.
+The loop on the host and the one on the GPU read tables alone, so another solver that takes a step from x, x0 and the x0 before, or
+fresh noise, is another function from a schedule and a number of steps to a `Table`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from seas_runtime.bundle.manifest import Schedule
 from seas_runtime.errors import SettingsError
 
+TIMESTEP_SCALING, SIGMA_DATA = 10.0, 0.5
 FIRST_ORDER_END_BELOW = 15  # shorter runs end with a first-order step, as diffusers' lower_order_final
 
 Floats = NDArray[np.float64]
@@ -23,7 +24,8 @@ Floats = NDArray[np.float64]
 class Table:
     """What each of s steps needs; a latent at step i is alpha[i] * x0 + sigma[i] * noise.
 
-    x0 = (x - sigma[i] * noise) / alpha[i];  next x = a[i] * x + b[i] * x0 + c[i] * (x0 of the step before).
+    x0 = (x - sigma[i] * noise) / alpha[i];  next x = a[i] * x + b[i] * x0 + c[i] * (x0 of the step before, or, if the table
+    `renoises`, fresh standard normal noise).
     """
 
     timesteps: NDArray[np.int64]  # (s,), falling
@@ -32,13 +34,25 @@ class Table:
     a: Floats  # (s,)
     b: Floats  # (s,)
     c: Floats  # (s,), 0 where the step is of first order
+    renoises: bool = False
+
+
+def boundary(timesteps: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """c_skip and c_out of a consistency function f = c_skip * x + c_out * x0 at timesteps, which is x where a run ends.
+
+    Luo et al., "Latent consistency models", 2023, with their scaling of timesteps by 10 and sigma_data 0.5.
+    """
+    scaled = TIMESTEP_SCALING * np.asarray(timesteps, np.float64)
+    total = scaled**2 + SIGMA_DATA**2
+    return SIGMA_DATA**2 / total, scaled / np.sqrt(total)
 
 
 def solver_table(schedule: Schedule, steps: int) -> Table:
     """The table of a run of `steps` steps, "linspace" timesteps, midpoint second-order steps.
 
-    The first step is of first order; so is the last where it ends at sigma 0 (`final: zero`) or the run is
-    short.
+    The first step is of first order; so is the last where it ends at sigma 0 (`final: zero`) or the run is short. Of a schedule
+    whose solver is consistency sampling (Song et al. 2023, algorithm 1) each step goes to f and from there, by fresh noise, to the
+    next level; the last one ends at f.
 
     Raises:
         SettingsError: steps below 1, or so many that timesteps would repeat.
@@ -52,6 +66,10 @@ def solver_table(schedule: Schedule, steps: int) -> Table:
     alpha, sigma = np.sqrt(alpha_bar), np.sqrt(1.0 - alpha_bar)
     with np.errstate(divide="ignore"):
         log_snr = np.log(alpha) - np.log(sigma)  # lambda; infinite at sigma 0
+    if schedule.consistency:
+        skip, out = boundary(timesteps)
+        onward = np.append(alpha[1:-1], 1.0)
+        return Table(timesteps, alpha, sigma, onward * skip, onward * out, np.append(sigma[1:-1], 0.0), renoises=True)
     a = sigma[1:] / sigma[:-1]
     b = alpha[1:] - a * alpha[:-1]  # = -alpha_t * (exp(-h) - 1)
     c = np.zeros(steps)
@@ -65,8 +83,35 @@ def solver_table(schedule: Schedule, steps: int) -> Table:
 def begun_at(table: Table, step: int) -> Table:
     """The table of a run that begins at a step of another; its first step is of first order, since no x0 comes before it."""
     b, c = table.b[step:].copy(), table.c[step:].copy()
-    b[0], c[0] = b[0] + c[0], 0.0
-    return Table(table.timesteps[step:], table.alpha[step:], table.sigma[step:], table.a[step:], b, c)
+    if not table.renoises:
+        b[0], c[0] = b[0] + c[0], 0.0
+    return Table(table.timesteps[step:], table.alpha[step:], table.sigma[step:], table.a[step:], b, c, table.renoises)
+
+
+def guided_steps(table: Table, guidance: float, interval: tuple[float, float], first: int = 0) -> NDArray[np.bool_]:
+    """The steps (s,) of a whole run that guidance acts on, those with a noise level inside an interval.
+
+    Kynkaanniemi et al., "Applying guidance in a limited interval", 2024. The levels are shares of the schedule, as those of
+    `background.first_step`: 1 is that of the first step, 0 the clean picture.
+
+    Args:
+        table: of a run from its first step on.
+        guidance: 1 is none, so no step is guided.
+        interval: least and greatest share, both inside.
+        first: the step that the run begins at.
+
+    Raises:
+        SettingsError: there is guidance, and no step for it.
+    """
+    shares = table.timesteps / table.timesteps[0]
+    guided: NDArray[np.bool_] = (interval[0] <= shares) & (shares <= interval[1]) & (guidance != 1)
+    if guidance != 1 and not guided[first:].any():
+        found = ":".join(f"{share:g}" for share in interval)
+        raise SettingsError(
+            f"--guidance-interval {found} found, but no step is in it: they are at {shares[-1]:.3f} to {shares[first]:.3f} "
+            "of the schedule; widen it, or give --guidance 1"
+        )
+    return guided
 
 
 def step_table(table: Table, guidance: float) -> NDArray[np.float32]:

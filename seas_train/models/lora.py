@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from diffusers import UNet2DConditionModel
 
@@ -10,8 +12,8 @@ from seas_runtime.errors import SettingsError
 PROJECTIONS = ["to_q", "to_k", "to_v", "to_out.0"]
 
 
-def attach(unet: UNet2DConditionModel, rank: int, seed: int) -> None:
-    """Put adapters on every attention projection; they alone learn and change nothing yet.
+def require() -> Any:
+    """The class `peft.LoraConfig`.
 
     Raises:
         SettingsError: peft is not installed.
@@ -20,9 +22,19 @@ def attach(unet: UNet2DConditionModel, rank: int, seed: int) -> None:
         from peft import LoraConfig  # noqa: PLC0415 - optional
     except ImportError as error:
         raise SettingsError('unet lora needs peft, which is not installed; run pip install ".[lora]"') from error
+    return LoraConfig
+
+
+def attach(unet: UNet2DConditionModel, rank: int, seed: int) -> None:
+    """Put adapters on every attention projection; they alone learn and change nothing yet.
+
+    Raises:
+        SettingsError: peft is not installed.
+    """
+    config = require()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        unet.add_adapter(LoraConfig(r=rank, lora_alpha=rank, target_modules=PROJECTIONS))
+        unet.add_adapter(config(r=rank, lora_alpha=rank, target_modules=PROJECTIONS))
 
 
 def merge(unet: UNet2DConditionModel) -> None:

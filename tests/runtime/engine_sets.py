@@ -4,11 +4,12 @@ import hashlib
 import json
 
 VERSION = "1.7.1.116"
-CONTENTS = {"unet": b"u" * 700, "decoder": b"decodes", "mask_branch": b"\0\1\2"}
+CONTENTS = {"unet": b"u" * 700, "decoder": b"decodes", "mask_branch": b"\0\1\2", "finish": b"both"}
 ROWS = {
     "unet": ((1, 2, 2), (3, 8, 8)),
     "decoder": ((1, 1, 1), (2, 4, 4)),
     "mask_branch": ((1, 1, 1), (2, 4, 4)),
+    "finish": ((1, 1, 1), (2, 4, 4)),
 }
 
 
@@ -23,6 +24,7 @@ def description(bundle):
             "settings": {"strongly_typed": True, "refit": False, "tf32": False, "timing_cache": False},
         }
         for name, data in CONTENTS.items()
+        if name in bundle.manifest.sampled
     }
     return {
         "format": 1,
@@ -39,7 +41,7 @@ def description(bundle):
 def write_set(bundle, facts, name=f"rtx-{VERSION}"):
     folder = bundle.path / "engines" / name
     folder.mkdir(parents=True)
-    for graph, data in CONTENTS.items():
-        (folder / f"{graph}.engine").write_bytes(data)
+    for graph in bundle.manifest.sampled:
+        (folder / f"{graph}.engine").write_bytes(CONTENTS[graph])
     (folder / "engines.json").write_text(json.dumps(facts))
     return folder

@@ -43,6 +43,10 @@ def mask_branch(latent, up2, up3):
     return (1 / (1 + np.exp(-logits))).repeat(2, axis=2).repeat(2, axis=3)
 
 
+def finish(latent, up2, up3):
+    return decoder(latent), mask_branch(latent, up2, up3)
+
+
 class Weights:
     """Initializers that all lie in `weights.bin`."""
 
@@ -128,6 +132,51 @@ def write_graphs(folder):
         [ints("channel", 1), ints("inner", 1, 2, 3), floats("scales", 1, 1, 2, 2)],
     )
     (folder / "weights.bin").write_bytes(weights.data)
+
+
+def write_finish(folder):
+    """The graph of one look, in place of that of the steps."""
+    node = helper.make_node
+    (folder / "mask_branch.onnx").unlink()
+    save_graph(
+        folder / "finish.onnx",
+        [
+            node("Conv", ["latent", "rgb"], ["picture"]),
+            node("Add", ["latent", "up3"], ["sum"]),
+            node("ReduceMean", ["sum", "channel"], ["grey"]),
+            node("ReduceMean", ["up2", "inner"], ["level"]),
+            node("Add", ["grey", "level"], ["logits"]),
+            node("Sigmoid", ["logits"], ["small"]),
+            *(
+                node("Resize", [small, "", "scales"], [big], mode="nearest", nearest_mode="floor",
+                     coordinate_transformation_mode="asymmetric")
+                for small, big in (("picture", "image"), ("small", "probability"))
+            ),
+        ],
+        [("latent", LATENT), ("up2", UP2), ("up3", UP3)],
+        [("image", PICTURE), ("probability", PROBABILITY)],
+        [
+            helper.make_tensor("rgb", TensorProto.FLOAT, (3, CHANNELS, 1, 1), RGB.ravel()),
+            ints("channel", 1), ints("inner", 1, 2, 3), floats("scales", 1, 1, 2, 2),
+        ],
+    )  # fmt: skip
+
+
+def seal_final(folder, timestep=7, **fields):
+    """Seal a bundle whose masks are of one look at the finished picture."""
+    known = manifest_fields()
+    graphs = known["graphs"] | {
+        "finish": {
+            "files": {"fp32": "finish.onnx"},
+            "inputs": known["graphs"]["mask_branch"]["inputs"],
+            "outputs": tensors(("image", PICTURE), ("probability", PROBABILITY)),
+        }
+    }
+    del graphs["mask_branch"]
+    if (folder / "mask_branch.onnx").exists():
+        write_finish(folder)
+    words = {"graphs": graphs, "mask_source": "final", "mask_timestep": timestep, "defaults": known["defaults"] | {"mask_steps": 1}}
+    return seal(folder, **(words | fields))
 
 
 def tensors(*named):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from seas_runtime.bundle.manifest import canonical_digest
+from seas_runtime.bundle.digest import canonical_digest
 from seas_runtime.bundle.reader import read_bundle
 from seas_runtime.errors import BundleError
 

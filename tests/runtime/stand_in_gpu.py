@@ -30,11 +30,12 @@ from tests.runtime.engine_sets import CONTENTS, ROWS, description, write_set
 from tests.runtime.strict import Strict, check_call
 
 DEVICE = Gpu("sm120", "NVIDIA GeForce RTX 5090")
-SCRATCH = {"unet": (1000, 4000), "decoder": (300, 600), "mask_branch": (200, 500)}  # bytes, by profile
+SCRATCH = {"unet": (1000, 4000), "decoder": (300, 600), "mask_branch": (200, 500), "finish": (400, 900)}  # bytes, by profile
 ARITHMETIC = {
     "unet": (small_bundle.unet, ("sample", "timestep", "prompt"), ("noise", "up2", "up3")),
     "decoder": (small_bundle.decoder, ("latent",), ("image",)),
     "mask_branch": (small_bundle.mask_branch, ("latent", "up2", "up3"), ("probability",)),
+    "finish": (small_bundle.finish, ("latent", "up2", "up3"), ("image", "probability")),
 }
 SHAPES = {
     "sample": small_bundle.LATENT,
@@ -284,12 +285,12 @@ class TwinKernels:
         at(step, (6,), np.float32)[...] = row
         at(timestep, (rows,), np.int64)[...] = times
 
-    def update(self, stream, *, noise, latents, before, step, next_latents, clean, broken, count, copies):
+    def update(self, stream, *, noise, latents, before, step, next_latents, clean, broken, count, halves, copies):
         shape = (count // (2 * 4 * 4), 2, 4, 4)
-        given = at(noise, (copies * shape[0], *shape[1:]), np.float32)
+        given = at(noise, (halves * shape[0], *shape[1:]), np.float32)
         self.flag(broken, given)
         taken = (at(address, shape, np.float32) for address in (latents, before))
-        results = reference.guided_update(given, *taken, at(step, (6,), np.float32))
+        results = reference.guided_update(given, *taken, at(step, (6,), np.float32), copies)
         for address, values in zip((next_latents, clean), results, strict=True):
             at(address, values.shape, np.float32)[...] = values
 

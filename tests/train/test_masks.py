@@ -134,6 +134,21 @@ def test_widths_that_the_heads_do_not_divide(frozen):
         masks.config_for(frozen, MaskSettings(up2_width=8, up3_width=8, heads=5))
 
 
+def test_steps_outside_the_interval_compute_the_prompted_half_alone(frozen, product, monkeypatch):
+    rows, whole = [], frozen.model.unet.forward
+    monkeypatch.setattr(frozen.model.unet, "forward", lambda x, *a, **k: rows.append(len(x)) or whole(x, *a, **k))
+    noise = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    words = (frozen, list(product.defects[:2]), frozen.normal_mean[:2], noise)
+    settings = reference.SampleSettings(steps=4, guidance=3.0, interval=(0.4, 0.8))  # at 1, 0.75, 0.5 and 0.25
+    steps = list(reference.trajectory(*words, settings))
+    assert rows == [2, 4, 4, 2] == [len(step.prompt) for step in steps]
+    with torch.no_grad():
+        alone = frozen.model.unet(steps[3].entering, steps[3].timestep.expand(2), steps[3].prompt).sample
+    level = frozen.model.scheduler.alphas_cumprod[int(steps[3].timestep)]
+    clean = (steps[3].entering - (1 - level).sqrt() * alone) / level.sqrt()
+    torch.testing.assert_close(steps[3].leaving, clean, rtol=1e-3, atol=1e-4)  # the last step ends at sigma 0
+
+
 def test_the_sampler_makes_images_and_probabilities(frozen, product):
     noise = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     settings = reference.SampleSettings(steps=4, mask_steps=2)

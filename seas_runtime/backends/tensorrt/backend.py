@@ -105,10 +105,10 @@ class TrtBackend:
         gpu, specs = self._session.gpu, self._session.graph(graph)
         rows = len(feeds[specs.inputs[0].name])
         asked = [spec for spec in specs.outputs if spec.name in outputs]
-        with self._session.ready({graph: rows}) as engines:
+        with self._session.ready([(graph, rows)]) as engines:
             for spec in specs.inputs:
                 gpu.upload(memory_of(spec), np.ascontiguousarray(feeds[spec.name], spec.dtype))
-            engines[graph].launch()
+            engines[graph, rows].launch()
             results = gpu.download({memory_of(spec): (shape_of(spec, rows), np.dtype(spec.dtype)) for spec in asked})
         return {spec.name: results[memory_of(spec)].astype(np.float32, copy=False) for spec in asked}
 

@@ -26,7 +26,8 @@ from seas_runtime.backends.tensorrt.engine_set import (
     read_engines,
 )
 from seas_runtime.backends.tensorrt.library import Library, Variant, load
-from seas_runtime.bundle.manifest import ENGINES, REQUIRED_GRAPHS, Graph, GraphName, Precision, stored_form
+from seas_runtime.bundle.digest import stored_form
+from seas_runtime.bundle.manifest import ENGINES, Graph, GraphName, Precision
 from seas_runtime.bundle.reader import Bundle, read_bundle
 from seas_runtime.bundle.verified import verify_again
 from seas_runtime.device import current_gpu
@@ -59,7 +60,7 @@ def build(
     *,
     replace: bool = False,
 ) -> EngineSet:
-    """Build the engines of a bundle's unet, decoder and mask_branch into its `engines/<variant>-<version>/`.
+    """Build the engines of the graphs that a bundle's sampler runs into its `engines/<variant>-<version>/`.
 
     A graph that the bundle has in fp16 is built from that, else from fp32. Nothing is left behind by a build
     that fails or is interrupted.
@@ -200,7 +201,7 @@ class _Job:
             device=self.target.device,
             core=self.bundle.manifest.digest,
             batches=self.batches,
-            graphs={name: self._engine(name, folder) for name in REQUIRED_GRAPHS},
+            graphs={name: self._engine(name, folder) for name in self.bundle.manifest.sampled},
         )
 
     def _engine(self, name: GraphName, folder: Path) -> Engine:

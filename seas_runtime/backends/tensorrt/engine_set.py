@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from seas_runtime.backends.tensorrt.library import Variant
-from seas_runtime.bundle.manifest import ENGINES, REQUIRED_GRAPHS, FileEntry, GraphName, Precision
+from seas_runtime.bundle.manifest import ENGINES, REQUIRED_GRAPHS, SAMPLED, FileEntry, GraphName, Precision
 from seas_runtime.bundle.reader import Bundle
 from seas_runtime.errors import BackendError, BundleError
 from seas_runtime.files import LOCK, TEMPORARY_SUFFIX
@@ -90,7 +90,7 @@ class EngineFacts(_Model):
 
     @model_validator(mode="after")
     def _consistent(self) -> EngineFacts:
-        if set(self.graphs) != set(REQUIRED_GRAPHS):
+        if set(self.graphs) not in map(set, SAMPLED.values()):
             raise ValueError(f"graphs: {sorted(self.graphs)} found, {sorted(REQUIRED_GRAPHS)} expected")
         for graph, engine in self.graphs.items():
             if engine.file != f"{graph}.engine":
@@ -187,6 +187,8 @@ def _read(bundle: Bundle, folder: Path) -> EngineSet:
                 f"{folder}: engines of another bundle (digest {facts.core[:12]}... found, "
                 f"{bundle.manifest.digest[:12]}... expected); build them again"
             )
+        if set(facts.graphs) != set(bundle.manifest.sampled):
+            raise BundleError(f"{folder}: engines of {', '.join(facts.graphs)}, but the bundle runs others; build them again")
         _verify(folder, files - {DESCRIPTION}, facts)
     except OSError as error:
         raise BundleError(f"{folder}: {error.strerror or error}; check its permissions") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 
 import numpy as np
@@ -16,6 +16,7 @@ from seas_runtime.bundle.manifest import Graph, GraphName, TensorSpec
 from seas_runtime.bundle.reader import Bundle
 from seas_runtime.errors import DeviceMemoryError
 
+Sized = tuple[GraphName, int]  # a graph and its number of rows
 _SCRATCH = "scratch"
 
 
@@ -42,18 +43,23 @@ class Session:
             name: GraphEngine(library, runtime, name, graphs[name], entry, engines.file(name), self._cache)
             for name, entry in engines.facts.graphs.items()
         }
-        self._ready: dict[tuple[GraphName, int], Ready] = {}
+        self._ready: dict[Sized, Ready] = {}
+
+    @property
+    def names(self) -> tuple[GraphName, ...]:
+        """The graphs that there are engines of."""
+        return tuple(self._engines)
 
     def graph(self, name: GraphName) -> Graph:
         """The tensors of a graph."""
         return self._engines[name].graph
 
     @contextmanager
-    def ready(self, rows: Mapping[GraphName, int], more: Mapping[str, int] | None = None) -> Iterator[dict[GraphName, Ready]]:
+    def ready(self, sizes: Collection[Sized], more: Mapping[str, int] | None = None) -> Iterator[dict[Sized, Ready]]:
         """Engines ready for their numbers of rows, for the time of a block.
 
         Args:
-            rows: of each graph that will run in the block.
+            sizes: each graph that will run in the block, with a number of rows.
             more: device memory beside that of the tensors, bytes by name.
 
         Raises:
@@ -61,8 +67,8 @@ class Session:
             DeviceMemoryError: here or in the block; all memory is given back then, so that fewer rows find room.
         """
         try:
-            self._reserve(rows, more or {})
-            engines = {name: self._prepare(name, number) for name, number in rows.items()}
+            self._reserve(sizes, more or {})
+            engines = {(name, rows): self._prepare(name, rows) for name, rows in sizes}
             new = any(not engine.warm for engine in engines.values())
             yield engines
         except DeviceMemoryError:
@@ -72,17 +78,17 @@ class Session:
         if new and self._cache is not None:
             self._cache.save()
 
-    def _reserve(self, rows: Mapping[GraphName, int], more: Mapping[str, int]) -> None:
-        sizes = dict(more)
-        for name, number in rows.items():
+    def _reserve(self, sizes: Collection[Sized], more: Mapping[str, int]) -> None:
+        memory = dict(more)
+        for name, rows in sizes:
             engine = self._engines[name]
-            needs = {memory_of(spec): size_of(spec, number) for spec in _tensors(engine.graph)}
-            needs[_SCRATCH] = max(1, engine.scratch(engine.entry.profile(number)))
-            sizes |= {key: max(size, sizes.get(key, 0)) for key, size in needs.items()}
-        if not self.gpu.holds(sizes):
+            needs = {memory_of(spec): size_of(spec, rows) for spec in _tensors(engine.graph)}
+            needs[_SCRATCH] = max(1, engine.scratch(engine.entry.profile(rows)))
+            memory |= {key: max(size, memory.get(key, 0)) for key, size in needs.items()}
+        if not self.gpu.holds(memory):
             self.gpu.sync()
             self._ready.clear()  # they know addresses that will no longer be right
-            self.gpu.reserve(sizes)
+            self.gpu.reserve(memory)
 
     def _prepare(self, name: GraphName, rows: int) -> Ready:
         if (name, rows) not in self._ready:

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from seas_runtime.bundle.manifest import Manifest, stored_form
+from seas_runtime.bundle.digest import stored_form
+from seas_runtime.bundle.manifest import Manifest
 from seas_runtime.bundle.reader import read_bundle, write_manifest
 from seas_runtime.errors import BundleError
 from tests.runtime.small_bundle import DEFECTS, conditioning, manifest_fields, seal, write_parts

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
-from seas_runtime.bundle.manifest import canonical_digest
+from seas_runtime.bundle.digest import canonical_digest
 from seas_runtime.bundle.reader import read_bundle, write_manifest
 from tests.runtime.small_bundle import DEFECTS, conditioning, manifest_fields
 from tests.runtime.spoiled import refused, spoil_manifest

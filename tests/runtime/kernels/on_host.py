@@ -18,10 +18,12 @@ template <class Job> void run(const Job& job, Long count, Long threads) {
 }
 
 #define KERNELS(T, NAME)                                                                                           \\
-    ENTRY update_##NAME(int copies, const T* noise, const T* latents, const T* before, const Step* step, T* next,  \\
+    ENTRY update_##NAME(int halves, int copies, const T* noise, const T* latents, const T* before, const Step* step, T* next,  \\
                         T* clean, int* broken, Long count, Long threads) {                                         \\
-        if (copies == 1) run(Update<T, 1>{noise, latents, before, *step, next, clean, broken, count}, count, threads); \\
-        if (copies == 2) run(Update<T, 2>{noise, latents, before, *step, next, clean, broken, count}, count, threads); \\
+        const auto go = [=](auto job) { run(job, count, threads); };                                               \\
+        if (copies == 1) go(Update<T, 1, 1>{noise, latents, before, *step, next, clean, broken, count});           \\
+        else if (halves == 1) go(Update<T, 1, 2>{noise, latents, before, *step, next, clean, broken, count});      \\
+        else go(Update<T, 2, 2>{noise, latents, before, *step, next, clean, broken, count});                       \\
     }                                                                                                              \\
     ENTRY to_pixels_##NAME(const T* image, Byte* pixels, int* broken, Long plane, Long threads) {                  \\
         run(ToPixels<T>{image, pixels, broken, plane}, plane, threads);                                            \\
@@ -100,17 +102,19 @@ class Host:
         self.call("begin_step", np.ascontiguousarray(table), timesteps, len(table), place, step, timestep, rows)
         return step, timestep, int(place[0])
 
-    def update(self, noise, latents, before, step, offsets=(0,), threads=3, in_place=False):
-        arrays, broken, copies = Arrays(offsets), np.zeros(1, np.int32), len(noise) // len(latents)
+    def update(self, noise, latents, before, step, offsets=(0,), threads=3, in_place=False, copies=None):
+        arrays, broken, halves = Arrays(offsets), np.zeros(1, np.int32), len(noise) // len(latents)
+        copies = copies or halves
         if in_place:
             leaving, clean = arrays.like(np.concatenate([latents] * copies)), arrays.like(before)
             entering, last = leaving, clean
         else:
-            leaving, clean = arrays.empty(noise.shape, noise.dtype), arrays.empty(latents.shape, noise.dtype)
+            rows = (copies * len(latents), *latents.shape[1:])
+            leaving, clean = arrays.empty(rows, noise.dtype), arrays.empty(latents.shape, noise.dtype)
             entering, last = arrays.like(latents), arrays.like(before)
         name = f"update_{noise.dtype}"
         parts = (arrays.like(noise), entering, last, np.ascontiguousarray(step), leaving, clean, broken)
-        self.call(name, copies, *parts, latents.size, threads)
+        self.call(name, halves, copies, *parts, latents.size, threads)
         arrays.check()
         return leaving, clean, bool(broken[0])
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from seas_runtime.kernels import reference
-from seas_runtime.kernels.loader import load_kernels
+from seas_runtime.kernels.loader import UPDATES, load_kernels
 from tests.runtime.kernels.cases import DTYPES, same_bits, table_of
 
 
@@ -54,13 +54,13 @@ def kernels(there, dtype):
     return load_kernels(np.dtype(dtype).name)
 
 
-@pytest.mark.parametrize("copies", [1, 2])
+@pytest.mark.parametrize(("halves", "copies"), UPDATES)
 @pytest.mark.parametrize("side", [5, 16])
-def test_a_captured_step_serves_a_whole_run(there, kernels, dtype, n, copies, side):
+def test_a_captured_step_serves_a_whole_run(there, kernels, dtype, n, halves, copies, side):
     """begin_step and update in one CUDA graph, launched once a step, in place as a backend does it."""
     (table, timesteps), rng = table_of(6, 4.0), np.random.default_rng(n)
     latents = rng.normal(size=(n, 4, side, side)).astype(dtype)
-    noise = rng.normal(size=(copies * n, 4, side, side)).astype(dtype)
+    noise = rng.normal(size=(halves * n, 4, side, side)).astype(dtype)
     sample, before = np.concatenate([latents] * copies), np.full_like(latents, np.nan)
     row, timestep, flag = table[0], np.zeros(copies * n, np.int64), np.zeros(1, np.int32)
     on = {
@@ -75,14 +75,15 @@ def test_a_captured_step_serves_a_whole_run(there, kernels, dtype, n, copies, si
     kernels.begin_step(builder, **begin, steps=6, rows=copies * n)
     kernels.update(
         builder, noise=on["noise"], latents=on["sample"], before=on["clean"], step=on["step"],
-        next_latents=on["sample"], clean=on["clean"], broken=on["broken"], count=latents.size, copies=copies,
+        next_latents=on["sample"], clean=on["clean"], broken=on["broken"], count=latents.size,
+        halves=halves, copies=copies,
     )  # fmt: skip
     graph = builder.end_building().complete()
     counter = 0
     for _ in range(6):
         graph.launch(there.stream)
         row, timestep, counter = reference.begin_step(table, timesteps, counter, copies * n)
-        sample, before = reference.guided_update(noise, sample[:n], before, row)
+        sample, before = reference.guided_update(noise, sample[:n], before, row, copies)
         same_bits(there.get(on["sample"], sample), sample)
         same_bits(there.get(on["clean"], before), before)
         assert there.get(on["timestep"], timestep).tolist() == timestep.tolist()

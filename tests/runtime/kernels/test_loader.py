@@ -71,7 +71,7 @@ def parameters_in_cpp():
 
 SIZES = {
     "begin_step": {"steps": 25, "rows": 6},
-    "update": {"count": 3 * 4 * 64 * 64, "copies": 2},
+    "update": {"count": 3 * 4 * 64 * 64, "halves": 2, "copies": 2},
     "to_pixels": {"n": 3, "plane": 512 * 512},
     "accumulate": {"count": 3 * 512 * 512},
     "threshold": {"count": 3 * 512 * 512, "steps": 3, "limit": 0.2},
@@ -130,7 +130,7 @@ def test_a_launch_is_what_the_kernel_declares(launched, storage, name):
     assert kernel in loader.kernel_names(storage)
     assert re.match(r"\w+", kernel)[0] == name
     assert "<" not in kernel or {"float32": "<float", "float16": "<Half"}[storage] in kernel
-    assert name != "update" or kernel.endswith(", 2>")
+    assert name != "update" or kernel.endswith(", 2, 2>")
     types = {"int": np.int32, "Long": np.int64, "float": np.float32}
     assert len(call["kernel_args"]) == len(declared)
     for argument, (key, kind) in zip(call["kernel_args"], declared.items(), strict=True):
@@ -147,8 +147,9 @@ def test_a_launch_is_what_the_kernel_declares(launched, storage, name):
 def test_without_guidance_the_other_update_runs_and_huge_grids_are_cut(launched):
     kernels = loader.Kernels(object_code(), "float32")
     words = ["noise", "latents", "before", "step", "next_latents", "clean", "broken"]
-    kernels.update(Mock(), **dict.fromkeys(words, 0), count=10**9, copies=1)
-    assert launched[0]["kernel"] == "update<float, 1>"
+    kernels.update(Mock(), **dict.fromkeys(words, 0), count=10**9, halves=1, copies=1)
+    kernels.update(Mock(), **dict.fromkeys(words, 0), count=10**9, halves=1, copies=2)
+    assert [call["kernel"] for call in launched] == ["update<float, 1, 1>", "update<float, 1, 2>"]
     assert launched[0]["config"].grid == (65536, 1, 1)
 
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seas_runtime.kernels import reference
+from seas_runtime.kernels.loader import UPDATES
 from seas_runtime.sampling.masks import threshold_mask
 from tests.runtime.kernels import on_host
 from tests.runtime.kernels.cases import BITS, DTYPES, same_bits, table_of
@@ -112,15 +113,16 @@ PLACES = {
 
 
 @settings(deadline=None)
-@given(**PLACES, copies=st.sampled_from([1, 2]), in_place=st.booleans(), real=st.booleans())
-def test_update_in_cpp(host, seed, dtype, count, offsets, threads, wild, copies, in_place, real):
-    rng = np.random.default_rng(seed)
-    noise = any_values(rng, (copies, count), dtype, wild)
+@given(**PLACES, form=st.sampled_from(UPDATES), in_place=st.booleans(), real=st.booleans())
+def test_update_in_cpp(host, seed, dtype, count, offsets, threads, wild, form, in_place, real):
+    rng, (halves, copies) = np.random.default_rng(seed), form
+    noise = any_values(rng, (halves, count), dtype, wild)
     latents, before = (any_values(rng, (1, count), dtype, wild) for _ in range(2))
     step = table_of(6, 5.0)[0][rng.integers(6)] if real else any_values(rng, 6, np.float32, 0.3)
     with np.errstate(all="ignore"):
-        expected = reference.guided_update(noise, latents, before, step)
-    leaving, clean, broken = host.update(noise, latents, before, step, offsets, threads, in_place)
+        expected = reference.guided_update(noise, latents, before, step, copies)
+    assert len(expected[0]) == copies
+    leaving, clean, broken = host.update(noise, latents, before, step, offsets, threads, in_place, copies)
     same_bits(leaving, expected[0])
     same_bits(clean, expected[1])
     assert broken == (not np.isfinite(noise).all())

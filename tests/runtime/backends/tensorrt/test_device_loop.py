@@ -48,14 +48,19 @@ def same_pictures(folder, other):
     assert max(np.abs(ours[name] - theirs[name]).max() for name in ours) <= 1
 
 
-@pytest.mark.parametrize(("guidance", "mask_steps"), [(2.5, 3), (1.0, 1), (4.0, 6)])
-def test_both_loops_give_the_same_bits(plan, machine, monkeypatch, guidance, mask_steps):
+@pytest.mark.parametrize(
+    ("guidance", "interval", "mask_steps"),
+    [(2.5, None, 3), (1.0, None, 1), (4.0, None, 6), (2.5, (0.4, 0.7), 3), (3.0, (0.2, 0.4), 6)],
+)
+def test_both_loops_give_the_same_bits(plan, machine, monkeypatch, guidance, interval, mask_steps):
     bundle = read_bundle(plan)
     made = []
     for _ in range(2):
         rtx = seas_runtime.open(bundle, "rtx")
         assert isinstance(rtx.backend, BatchBackend) == (rtx.backend.describe()["loop"] == "device")
-        made.append(every(rtx, count=7, seed=3, batch=3, steps=6, guidance=guidance, mask_steps=mask_steps))
+        made.append(
+            every(rtx, count=7, seed=3, batch=3, steps=6, guidance=guidance, guidance_interval=interval, mask_steps=mask_steps)
+        )
         monkeypatch.setattr(backend, "load_kernels", no_kernels)
     for one, other in zip(*made, strict=True):
         np.testing.assert_array_equal(one.image, other.image)

@@ -1,0 +1,136 @@
+"""The points of curve.py: which runs there are, what each makes and how fast, and the table and plot of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from benchmarks import common
+from benchmarks.demo.figures import spread
+from benchmarks.demo.oracle import Oracle, Pieces
+from benchmarks.quality.metrics.perceptual import unweighted
+from benchmarks.quality.metrics.segmentation import overlaps
+from seas_runtime import Generator, Options
+from seas_runtime.bundle.manifest import Manifest
+
+STEPS = (1, 2, 4, 8, 25)
+COLUMNS = {"rate": "pairs/s", "type": "asked type", "iou": "IoU with the judge", "diversity": "diversity", "empty": "without mask"}
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One run: whose, in so many steps, guided in a part of the schedule, with masks of so many steps; None for the bundle's."""
+
+    engine: str
+    steps: int
+    interval: tuple[float, float] | None = None
+    mask_steps: int | None = None
+
+    @property
+    def series(self) -> str:
+        """The line of the plot that it is on."""
+        extras = []
+        if self.interval is not None:
+            extras.append("guided in {:g}:{:g}".format(*self.interval))
+        if self.mask_steps is not None:
+            extras.append(f"{self.mask_steps} mask step")
+        return ", ".join([self.engine, *extras])
+
+    def options(self, count: int, batch: int) -> Options:
+        """Its pairs, one attempt at each and none refused."""
+        return Options(
+            count=count,
+            batch=batch,
+            steps=self.steps,
+            guidance_interval=self.interval,
+            mask_steps=self.mask_steps,
+            min_agreement=0.0,
+            max_area=1.0,
+            retries=0,
+        )
+
+
+def points(engine: str, manifest: Manifest, steps: Sequence[int], interval: tuple[float, float]) -> Iterator[Point]:
+    """The points of a bundle: what it can do of all steps, with and without the interval and with a single mask step."""
+    student, known = manifest.student, manifest.student.runs if manifest.student else ()
+    intervals = [None] if student or manifest.defaults.guidance == 1 else [None, interval]
+    for count in steps:
+        if known and count not in known:
+            continue
+        levels = np.linspace(0, 1, count + 1)[1:]
+        for inside in intervals:
+            if inside is not None and not ((inside[0] <= levels) & (levels <= inside[1])).any():
+                continue
+            for masks in (None, 1) if manifest.look is None and count > 1 else (None,):
+                yield Point(engine, count, inside, masks)
+
+
+def pairs_of(generator: Generator, point: Point, count: int, batch: int) -> Pieces:
+    """The pairs of a point, those with empty masks among them."""
+    names = generator.defects
+    made = [pair for parts in generator.batches(*generator.recipe(point.options(count, batch))) for pair in parts]
+    types = np.array([1 + names.index(pair.defect) for pair in made], np.uint8)
+    return Pieces(np.stack([pair.image for pair in made]), np.stack([pair.mask > 0 for pair in made]), types)
+
+
+def judged(judge: Oracle, made: Pieces) -> Row:
+    """What the judge says of pairs: overlap with their masks, share of the type asked for, spread inside a type."""
+    labels = judge.labels(made.images)
+    return {
+        "iou": float(overlaps(labels > 0, made.masks).mean()),
+        "type": float((judge.types(labels) == made.types).mean()),
+        "diversity": float(spread(unweighted(judge.features(made.images)), made).mean()),
+        "empty": float((~made.masks.any(axis=(1, 2))).mean()),
+    }
+
+
+def rates(generators: dict[str, Generator], found: Sequence[Point], count: int, batch: int, rounds: int) -> list[float]:
+    """Pairs per second of each point, medians of rounds in which all take turns; each warms up on a batch."""
+    seconds: list[list[float]] = [[] for _ in found]
+    for turn in range(1 + rounds):
+        for point, taken in zip(found, seconds, strict=True):
+            began = time.perf_counter()
+            pairs_of(generators[point.engine], point, count if turn else min(count, batch), batch)
+            if turn:
+                taken.append(time.perf_counter() - began)
+    return [count / median(taken) for taken in seconds]
+
+
+def table(facts: dict[str, Any]) -> str:
+    """The points as Markdown."""
+    lines = ["# Quality against steps", ""]
+    lines += [f"{facts['pairs']} pairs of a point, first attempts; pairs/s: medians of {facts['rounds']} rounds in turn.", ""]
+    lines += [f"| | steps | {' | '.join(COLUMNS.values())} |", "|---|---:" + "|---:" * len(COLUMNS) + "|"]
+    for row in facts["points"]:
+        cells = [f"{row['rate']:.2f}", *(f"{row[key]:.3f}" for key in list(COLUMNS)[1:])]
+        lines.append(f"| {row['series']} | {row['steps']} | {' | '.join(cells)} |")
+    lines += ["", "![quality against steps, and against speed](curve.png)", ""]
+    return "\n".join([*lines, *common.listed(facts, "engines", "backend", "machine", "versions", "commit", "command"), ""])
+
+
+def plot(rows: Sequence[Row], path: Path) -> None:
+    """IoU, asked type and diversity, against the steps and against pairs per second, a line for each series."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    keys = ("iou", "type", "diversity")
+    figure, grid = pyplot.subplots(2, len(keys), figsize=(12, 7), layout="constrained")
+    for axes_row, (x, label) in zip(grid, (("steps", "steps"), ("rate", "pairs/s")), strict=True):
+        for axes, key in zip(axes_row, keys, strict=True):
+            for series in dict.fromkeys(row["series"] for row in rows):
+                line = sorted((row[x], row[key]) for row in rows if row["series"] == series)
+                axes.plot(*zip(*line, strict=True), "o-", label=series)
+            axes.set_xscale("log")
+            axes.set_xlabel(label)
+            axes.set_ylabel(COLUMNS[key])
+    grid[0][0].legend(fontsize="small")
+    figure.savefig(path, dpi=120)

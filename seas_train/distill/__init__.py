@@ -1,0 +1,1 @@
+"""A student of few steps: `seas-train distill`."""
