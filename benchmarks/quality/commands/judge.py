@@ -104,13 +104,14 @@ def downstream(
     from benchmarks.quality import documents
     from benchmarks.quality.downstream import sources, trials
     from benchmarks.quality.downstream.segmentation import SegmenterSettings
-    from benchmarks.quality.metrics import backbones
+    from benchmarks.quality.weights import sha256
     from seas_train.config import resolve
 
     settings = resolve(SegmenterSettings, budget, None, {key: how[key] for key in ("steps", "augment")})
-    networks, side = networks or (settings.network,), options.side_of(budget, side)
+    networks, side = tuple(dict.fromkeys(networks)) or (settings.network,), options.side_of(budget, side)
+    options.require_networks(networks)
     weights = options.weights_of(how["weights"], networks)
-    facts = options.facts(ctx, side=side, seeds=seeds, weights={name: backbones.sha256(path) for name, path in weights.items()})
+    facts = options.facts(ctx, side=side, seeds=seeds, weights={name: sha256(path) for name, path in weights.items()})
     real = given.products(runs)
     facts |= {"division": given.origin(runs), "images": options.division(real)}
     named = options.named_folders(how["folders"])

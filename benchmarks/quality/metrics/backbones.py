@@ -6,10 +6,8 @@ Without them a small network of our own takes both places, and everything it mea
 
 from __future__ import annotations
 
-import hashlib
 import importlib.resources
-import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +19,8 @@ from torch import Tensor
 from benchmarks.quality.metrics import proxy
 from benchmarks.quality.metrics.inception import Activations, Inception
 from benchmarks.quality.metrics.perceptual import Perceptual, Vgg16, lpips_heads
-from seas_runtime.errors import DataError, SettingsError
+from benchmarks.quality.weights import Published, read, sha256
+from seas_runtime.errors import SettingsError
 
 
 @dataclass(frozen=True)
@@ -40,15 +39,6 @@ class Origin:
     def comparable(self) -> bool:
         """Whether results may stand beside the paper's."""
         return self.name != PROXY
-
-
-@dataclass(frozen=True)
-class Published:
-    """A file of weights as it was published: its usual name, its sha256, where it comes from."""
-
-    name: str
-    sha256: str
-    source: str
 
 
 class Backbones(NamedTuple):
@@ -105,36 +95,6 @@ def load(inception: Path | None = None, vgg: Path | None = None) -> Backbones:
         Perceptual(vgg_16, heads),
         Origin("LPIPS 0.1 on VGG-16", (VGG.sha256, LPIPS_HEADS.sha256)),
     )
-
-
-def read(path: Path, published: Published) -> Mapping[str, Tensor]:
-    """Read a published file of weights; its bytes are checked before anything of it is unpacked.
-
-    Raises:
-        DataError: The file is missing or unreadable, or its sha256 is another.
-    """
-    try:
-        found = sha256(path)
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror}), expected {published.name} from {published.source}; "
-            "check the path, or give no weights to use the proxy"
-        ) from None
-    if found != published.sha256:
-        raise DataError(
-            f"{path}: has sha256 {found}, expected {published.sha256} of {published.name} from {published.source}; copy it again"
-        )
-    try:
-        state: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise DataError(f"{path}: holds no weights ({error}), expected those of {published.name}") from None
-    return state
-
-
-def sha256(path: Path) -> str:
-    """Of a file's bytes, in hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def bundled_heads() -> Path:

