@@ -309,7 +309,7 @@ def test_generation_refuses_in_one_line(quality, data, generated, tmp_path, word
     assert "Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize("command", ["generation", "downstream", "replaced", "report", "ablate", "decompose"])
+@pytest.mark.parametrize("command", ["generation", "downstream", "replaced", "unsupervised", "report", "ablate", "decompose"])
 def test_help_has_an_example(quality, command):
     assert f"Example: python -m benchmarks.quality {command}" in " ".join(ok(quality(command, "--help")).output.split())
 
