@@ -40,7 +40,7 @@ PAIRS = click.option(
 SEEDS = click.option("--seeds", type=click.IntRange(1), default=3, metavar="N", help="Trainings of each kind.")
 BUDGET = click.option("--budget", type=click.Choice(BUDGETS), default="small", help="How long every network is trained.")
 INCEPTION = click.option(
-    "--inception", type=PATH, metavar="FILE", help="Published Inception weights; without them and VGG's: proxy."
+    "--inception", type=PATH, metavar="FILE", help="Published Inception weights; without them and VGG's: a proxy."
 )
 VGG = click.option("--vgg", type=PATH, metavar="FILE", help="Published VGG-16 weights, for LPIPS.")
 WORK = click.option(

@@ -123,7 +123,7 @@ def compare(
 
 
 def judge(real: Real, pairs: Mapping[str, Path], side: int, out: Path, pipeline: Pipeline) -> tuple[list[Table], dict[str, str]]:
-    """Tables of the generation metrics, by the proxy backbone, and a sheet of pairs; of those from composites, where there are."""
+    """Tables of the generation metrics, by a proxy backbone, and a sheet of pairs; of those from composites, where there are."""
     products, generated = {real.product.name: real}, read_pairs(pairs.get(PLACED, pairs[OURS]))
     fewest = min(len(records) for found in generated.values() for records in by_type(found).values())
     settings = GenerationSettings(side=side, splits=min(SPLITS, fewest), augment=pipeline.augment)

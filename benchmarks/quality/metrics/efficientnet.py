@@ -15,7 +15,7 @@ from typing import Self
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
-from benchmarks.quality.downstream.fitting import MEAN, STD
+from benchmarks.quality.downstream.fitting import MEAN, STD, normalise
 from benchmarks.quality.weights import Published, read
 from seas_runtime.errors import SettingsError
 
@@ -143,6 +143,14 @@ def relevel(images: Tensor) -> Tensor:
     """Images (n, 3, H, W) normalised as `fitting.normalise` does -> the levels that the weights were trained on."""
     mean, std = (images.new_tensor(values)[:, None, None] for values in (MEAN, STD))
     return images * (std * 255 / SPREAD) + (mean * 255 - CENTRE) / SPREAD
+
+
+def seen(images: Tensor) -> Tensor:
+    """Images (n, 3, H, W), 0 to 255 -> the same at 224 x 224, normalised as `fitting.normalise` does."""
+    whole = images.float()
+    if whole.shape[2:] != (SIDE, SIDE):
+        whole = F.interpolate(whole, (SIDE, SIDE), mode="bilinear", antialias=True)
+    return normalise(whole)
 
 
 def installed() -> bool:

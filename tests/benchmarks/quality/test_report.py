@@ -30,6 +30,7 @@ TINY = Effort(vae=1, unet=1, tune=2, masks=2, count=12, solver=4, every=1)
 @pytest.fixture
 def words(base, data, tmp_path, monkeypatch):
     monkeypatch.setitem(report.EFFORTS, "smoke", TINY)
+    monkeypatch.setattr(report.backbones, "load", report.backbones.own_proxy)  # the other looks at larger images
     words = ("report", "--data", data / "bottle", "--work", tmp_path, "--base", base)
     return (*words, "--budget", "smoke", "--network", "small", "--seeds", 1, "--side", 64)
 
