@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from benchmarks.quality.downstream import segmenters
 from benchmarks.quality.downstream.segmentation import SegmenterSettings, segmentation_loss
+from benchmarks.quality.metrics import efficientnet
 from benchmarks.quality.pipeline import Effort
 from benchmarks.quality.real import Real
 from seas_runtime.errors import DataError
@@ -40,8 +41,13 @@ CELL = 8
 """Pixels of a latent cell."""
 SEGMENTER_STEPS = (150, 400)
 """Fewest and most."""
-TRAININGS = 15
-"""Segmenters of each seed: five comparators, our two kinds of pairs in three numbers, and four with the few real ones."""
+TRAININGS, MORE = 15, 11
+"""Segmenters of each seed: five comparators, our two kinds of pairs in three numbers, and four with the few real ones; of each
+network but the first, in the largest number alone."""
+SEGMENTING = {False: 0.35, True: 0.45}
+"""Share of the time for segmenters, of one network and of several."""
+TOO_MUCH = 0.55
+"""Where the fewest steps of all networks would take more of the time than this, the first one is trained alone."""
 COUNT = 400
 """Pairs."""
 SHARES = {"vae": 0.40, "unet": 0.36, "sharpen": 0.08, "tune": 0.04, "masks": 0.12}
@@ -84,11 +90,16 @@ class Pose:
 
 @dataclass(frozen=True)
 class Speed:
-    """Seconds of a training step on this machine: of the autoencoder, the U-Net and a segmenter."""
+    """Seconds of a training step on this machine: of the autoencoder, the U-Net, and each segmenter by its name."""
 
     vae: float
     unet: float
-    segmenter: float
+    segmenters: Mapping[str, float]
+
+    def segmenting(self, seeds: int) -> float:
+        """Seconds of a step of every segmenter that is trained."""
+        first, *others = self.segmenters.values()
+        return seeds * (TRAININGS * first + MORE * sum(others))
 
 
 @dataclass(frozen=True)
@@ -98,10 +109,24 @@ class Choices:
     turned: bool
     effort: Effort
     segmenter_steps: int
+    networks: tuple[str, ...]
     reasons: tuple[str, ...]
 
 
-def choose(real: Real, minutes: float, side: int, seeds: int, folder: Path, speed: Callable[[int], Speed] | None = None) -> Choices:
+def usual() -> tuple[str, ...]:
+    """The segmenters that are trained unless others are asked for: the pretrained one too where its weights are installed."""
+    return ("small", "efficientnet") if efficientnet.installed() else ("small",)
+
+
+def choose(
+    real: Real,
+    minutes: float,
+    side: int,
+    seeds: int,
+    folder: Path,
+    networks: Sequence[str] = (),
+    speed: Callable[[int, Sequence[str]], Speed] | None = None,
+) -> Choices:
     """Decide, or read what was decided when the same report was begun in `folder`.
 
     Args:
@@ -110,10 +135,11 @@ def choose(real: Real, minutes: float, side: int, seeds: int, folder: Path, spee
         side: Of all images, pixels.
         seeds: Segmenters of each kind.
         folder: Of the report.
+        networks: Segmenters that are asked for; none for those of `usual` that there is time for.
         speed: Measures this machine at a side; None for `measure`.
 
     Raises:
-        OutputError: It was begun for other images, minutes or another side.
+        OutputError: It was begun for other images, minutes, networks or another side.
         DataError: What was decided cannot be read, or an image cannot.
     """
     asked = {
@@ -122,21 +148,24 @@ def choose(real: Real, minutes: float, side: int, seeds: int, folder: Path, spee
         "minutes": minutes,
         "side": side,
         "seeds": seeds,
+        "networks": list(dict.fromkeys(networks or usual())),
     }
     path = folder / CHOSEN
     if path.is_file():
         saved = _read(path)
         require_same(path, saved["asked"], asked)
-        return Choices(
-            **saved["chosen"] | {"effort": Effort(**saved["chosen"]["effort"]), "reasons": (*saved["chosen"]["reasons"],)}
-        )
-    chosen = decide(_greys(real), real, minutes, side, seeds, (speed or measure)(side))
+        found = saved["chosen"]
+        plain = {name: tuple(found[name]) for name in ("networks", "reasons")}
+        return Choices(**found | plain | {"effort": Effort(**found["effort"])})
+    chosen = decide(_greys(real), real, minutes, side, seeds, (speed or measure)(side, asked["networks"]), bool(networks))
     folder.mkdir(parents=True, exist_ok=True)
     write_atomic(path, json.dumps({"asked": asked, "chosen": asdict(chosen)}, indent=1) + "\n")
     return chosen
 
 
-def decide(greys: npt.NDArray[np.float64], real: Real, minutes: float, side: int, seeds: int, speed: Speed) -> Choices:
+def decide(
+    greys: npt.NDArray[np.float64], real: Real, minutes: float, side: int, seeds: int, speed: Speed, keep: bool = False
+) -> Choices:
     """Pose from the normal images (n, s, s), steps from the time: first of the segmenters, the generator has the rest.
 
     Args:
@@ -145,27 +174,34 @@ def decide(greys: npt.NDArray[np.float64], real: Real, minutes: float, side: int
         minutes: That there are.
         side: Of all images.
         seeds: Segmenters of each kind.
-        speed: Of this machine.
+        speed: Of this machine, with the segmenters that are asked for.
+        keep: Whether all of them are trained, however long that takes.
     """
     pose = Pose.of(greys)
     fewest, most = SEGMENTER_STEPS
     seconds = 60 * minutes
-    affordable = 0.35 * seconds / (seeds * TRAININGS * speed.segmenter)
+    said = list(_said(pose, real, side))
+    if not keep and fewest * speed.segmenting(seeds) > TOO_MUCH * seconds and len(speed.segmenters) > 1:
+        first, *others = speed.segmenters
+        speed = replace(speed, segmenters={first: speed.segmenters[first]})
+        said.append(f"There is no time to train {' and '.join(others)} too; --network {others[0]} or more --minutes do.")
+    affordable = SEGMENTING[len(speed.segmenters) > 1] * seconds / speed.segmenting(seeds)
     steps = int(np.clip(affordable, fewest, most))
-    left = seconds * (1 - REST) - seeds * TRAININGS * steps * speed.segmenter
+    segmented = steps * speed.segmenting(seeds)
+    left = seconds * (1 - REST) - segmented
     per_step = {"vae": speed.vae, "unet": speed.unet}
     per_step |= {name: TIMES[name] * (speed.unet if name == "tune" else speed.vae) for name in TIMES}
     counts = {name: int(np.clip(share * left / per_step[name], FEWEST[name], MOST[name])) for name, share in SHARES.items()}
     align = min(1500, counts["unet"] // 6)
     effort = Effort(**counts, count=COUNT, solver=25, align=align, every=200)
-    needed = sum(counts[name] * per_step[name] for name in counts) + seeds * TRAININGS * steps * speed.segmenter
-    return Choices(
-        pose.turned, effort, steps, (*_said(pose, real, side), _time(effort, steps, seeds, minutes, needed / (1 - REST)))
-    )
+    needed = sum(counts[name] * per_step[name] for name in counts) + segmented
+    networks = tuple(speed.segmenters)
+    said.append(_time(effort, f"{' and '.join(networks)} {steps}", seeds, minutes, needed / (1 - REST)))
+    return Choices(pose.turned, effort, steps, networks, tuple(said))
 
 
-def measure(side: int) -> Speed:
-    """Time a few steps of random networks of the demo geometry and of the small segmenter."""
+def measure(side: int, networks: Sequence[str]) -> Speed:
+    """Time a few steps of random networks of the demo geometry and of the named segmenters."""
     settings = resolve(BaseSettings, "demo", None, {})
     model = components.build(components.GEOMETRIES["demo"], ["a part"])
     generator = torch.Generator().manual_seed(0)
@@ -174,19 +210,19 @@ def measure(side: int) -> Speed:
     latents = torch.randn(settings.batch, *model.latent_shape, generator=generator)
     prompt = torch.zeros(settings.batch, 24, model.text_encoder.config.hidden_size)
     times = torch.full((settings.batch,), 500)
-    small = SegmenterSettings()
-    network = segmenters.build("small", 0, None).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    images = torch.rand(small.batch, 3, side, side, generator=generator)
-    masks = torch.zeros(small.batch, side, side, dtype=torch.int64)
-
-    def segment() -> Tensor:
-        return segmentation_loss(network(images), masks, small.dice, network.auxiliary_weight)
-
     return Speed(
         _seconds(lambda: vae.losses(model.vae, crops, torch.zeros_like(crops[:, :1]), noise, settings)["loss"]),
         _seconds(lambda: model.unet(latents, times, prompt).sample.square().mean()),
-        _seconds(segment),
+        {name: _segmenting(name, side, generator) for name in networks},
     )
+
+
+def _segmenting(name: str, side: int, generator: torch.Generator) -> float:
+    settings = SegmenterSettings()
+    network = segmenters.build(name, 0).train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    images = torch.rand(settings.batch, 3, side, side, generator=generator).contiguous(memory_format=torch.channels_last)
+    masks = torch.zeros(settings.batch, side, side, dtype=torch.int64)
+    return _seconds(lambda: segmentation_loss(network(images), masks, settings.dice, network.auxiliary_weight))
 
 
 def _seconds(loss: Callable[[], Tensor], steps: int = 4) -> float:
@@ -234,7 +270,7 @@ def _width(record: Record) -> float:
     return float(mask.sum() / length / max(mask.shape))
 
 
-def _time(effort: Effort, segmenter: int, seeds: int, minutes: float, needed: float) -> str:
+def _time(effort: Effort, trained: str, seeds: int, minutes: float, needed: float) -> str:
     parts = {
         "autoencoder": effort.vae,
         "U-Net": effort.unet,
@@ -244,7 +280,7 @@ def _time(effort: Effort, segmenter: int, seeds: int, minutes: float, needed: fl
     }
     steps = ", ".join(f"{name} {count}" for name, count in parts.items())
     return (
-        f"Steps for {minutes:.0f} minutes at this machine's speed: {steps}; segmenters {segmenter}, {seeds} seeds; "
+        f"Steps for {minutes:.0f} minutes at this machine's speed: {steps}; segmenters {trained}, {seeds} seeds; "
         f"about {needed / 60:.0f} minutes in all."
     )
 

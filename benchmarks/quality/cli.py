@@ -16,6 +16,7 @@ Examples:
   python -m benchmarks.quality generation out/tile --data data/tile
   python -m benchmarks.quality downstream --data data/tile --pairs ours=out/tile --comparator perlin
   python -m benchmarks.quality replaced --data data/tile --pairs out/tile
+  python -m benchmarks.quality unsupervised --data data/tile --pairs out/tile
   python -m benchmarks.quality report --data data/tile --work out/report --budget small
   python -m benchmarks.quality ablate --data data/tile --work out/ablate --table 4
   python -m benchmarks.quality decompose --data data/tile --pairs out/tile --work out/decompose
@@ -47,5 +48,5 @@ def main() -> None:
     """Judge image-mask pairs, of any generator, after the SeaS paper; benchmarks/README.md says where this differs from it."""
 
 
-for command in (judge.generation, judge.downstream, judge.replaced, train.report, train.ablate, decompose):
+for command in (judge.generation, judge.downstream, judge.replaced, judge.unsupervised, train.report, train.ablate, decompose):
     main.add_command(command)

@@ -23,7 +23,7 @@ PATH = click.Path(path_type=Path)
 BUDGETS = ("smoke", "small", "paper")
 SIDES = {"smoke": 64, "small": 128, "paper": 256}
 """Side in pixels to which images are resized, by budget."""
-NETWORKS = ("small", "bisenet", "upernet", "lfd")
+NETWORKS = ("small", "efficientnet", "bisenet", "upernet", "lfd")
 RESNETS = ("upernet", "lfd")
 """Networks that take a file of weights."""
 COMPARATORS = ("standard", "crop-paste", "placed", "perlin", "poisson")
@@ -40,7 +40,7 @@ PAIRS = click.option(
 SEEDS = click.option("--seeds", type=click.IntRange(1), default=3, metavar="N", help="Trainings of each kind.")
 BUDGET = click.option("--budget", type=click.Choice(BUDGETS), default="small", help="How long every network is trained.")
 INCEPTION = click.option(
-    "--inception", type=PATH, metavar="FILE", help="Published Inception weights; without them and VGG's: proxy."
+    "--inception", type=PATH, metavar="FILE", help="Published Inception weights; without them and VGG's: a proxy."
 )
 VGG = click.option("--vgg", type=PATH, metavar="FILE", help="Published VGG-16 weights, for LPIPS.")
 WORK = click.option(
@@ -126,7 +126,7 @@ class Given:
 
     def origin(self, runs: Sequence[Path] = ()) -> dict[str, Any]:
         """What divided the products, for the facts of a document: sha256 of each product's runs, or the settings."""
-        from benchmarks.quality.metrics.backbones import sha256
+        from benchmarks.quality.weights import sha256
         from seas_train.run_folder import load_facts
 
         if not runs:
@@ -223,6 +223,18 @@ def weights_of(words: Sequence[str], networks: Sequence[str]) -> dict[str, Path]
             raise DataError(f"--weights {word}: no such file, expected safetensors of a ResNet; check the path")
         found[name] = Path(path)
     return found
+
+
+def require_networks(networks: Sequence[str]) -> None:
+    """Refuse networks that cannot be built here, before anything is loaded or trained.
+
+    Raises:
+        SettingsError: ImageNet's weights are not installed.
+    """
+    from benchmarks.quality.metrics import efficientnet
+
+    if "efficientnet" in networks:
+        efficientnet.require()
 
 
 @contextmanager

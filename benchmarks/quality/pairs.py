@@ -80,6 +80,19 @@ def read_pairs(folder: Path, layout: str = "auto") -> Products:
     )
 
 
+def read_normals(folder: Path) -> list[Record]:
+    """List generated normal images: in the folder, in its train/good, or in that of its only product.
+
+    Raises:
+        DataError: There are none.
+    """
+    inside = sorted(subfolders(folder)) if folder.is_dir() else []
+    for place in (folder, folder / "train" / "good", *(folder / name / "train" / "good" for name in inside)):
+        if place.is_dir() and (found := images(place)):
+            return [Record(image) for image in found]
+    raise DataError(f"{folder}: holds no image, expected normal images in it or in its train/good; check the path")
+
+
 def require_same_products(generated: Mapping[str, object], real: Mapping[str, object]) -> None:
     """Refuse two sides that do not hold the same products.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +50,14 @@ class Chosen:
         effort: Of the generator.
         segmenter: Settings of every segmenter.
         seeds: Segmenters of each kind.
+        networks: Names of the segmenters; the curve over the number of pairs is of the first alone.
         reasons: Sentences for the report, where the command decided.
     """
 
     effort: Effort
     segmenter: SegmenterSettings
     seeds: int
+    networks: tuple[str, ...]
     reasons: tuple[str, ...] = ()
 
 
@@ -95,9 +97,8 @@ def make(real: Real, pipeline: Pipeline, effort: Effort, base: Path | None, lice
 def compare(
     real: Real,
     pairs: Mapping[str, Path],
-    settings: SegmenterSettings,
+    chosen: Chosen,
     side: int,
-    seeds: int,
     out: Path,
     log: Log,
 ) -> tuple[list[trials.Result], list[Method], dict[str, Material]]:
@@ -115,13 +116,16 @@ def compare(
             f"{', '.join(map(str, pairs.values()))}: found {most} pairs with a mask, expected at least {max(CURVE)}; "
             "train the generator longer"
         )
+    settings, (first, *others) = chosen.segmenter, chosen.networks
     counts = (most, *(most // part for part in CURVE))
-    planned = trials.plan(kept, (settings.network,), (settings.scope,), counts, seeds)
+    planned = trials.plan(kept, (first,), (settings.scope,), counts, chosen.seeds)
+    planned += trials.plan(kept, others, (settings.scope,), (most,), chosen.seeds)
+    planned.sort(key=lambda trial: trial.seed)  # keeps the order within a seed
     return trials.run(planned, kept, materials, settings, out / "trainings", log), kept, materials
 
 
 def judge(real: Real, pairs: Mapping[str, Path], side: int, out: Path, pipeline: Pipeline) -> tuple[list[Table], dict[str, str]]:
-    """Tables of the generation metrics, by the proxy backbone, and a sheet of pairs; of those from composites, where there are."""
+    """Tables of the generation metrics, by a proxy backbone, and a sheet of pairs; of those from composites, where there are."""
     products, generated = {real.product.name: real}, read_pairs(pairs.get(PLACED, pairs[OURS]))
     fewest = min(len(records) for found in generated.values() for records in by_type(found).values())
     settings = GenerationSettings(side=side, splits=min(SPLITS, fewest), augment=pipeline.augment)
@@ -156,14 +160,14 @@ def run(
         click.ClickException: as the parts.
     """
     pairs, out = make(real, pipeline, chosen.effort, base, licence), pipeline.work / "report"
-    settings, seeds = chosen.segmenter.model_copy(update={"augment": pipeline.augment}), chosen.seeds
-    results, compared, materials = compare(real, pairs, settings, side, seeds, out, pipeline.log)
+    settings = chosen.segmenter.model_copy(update={"augment": pipeline.augment})
+    results, compared, materials = compare(real, pairs, replace(chosen, segmenter=settings), side, out, pipeline.log)
     tables, captions = judge(real, pairs, side, out, pipeline)
     found = facts | {
         "effort": vars(chosen.effort),
         "augment": pipeline.augment,
         "segmenter": trials.stated(settings, results),
-        "seeds": seeds,
+        "seeds": chosen.seeds,
         "images": division({real.product.name: real}),
     }
     more = [*tables, stage_table(pipeline.work, results)]

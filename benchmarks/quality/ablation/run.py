@@ -95,8 +95,7 @@ def tables(bench: Bench, number: str) -> list[Table]:
         made_tables.append(verdicts.beside(published, beside, found, chance([bench.material.test.masks], PIXEL)))
     if set(IMAGES) & set(published.columns):
         unlike = paper.unlike(_image_side(bench), _splits(bench), [_each(bench)])
-        proxies = not bench.backbones.classifier_origin.comparable
-        made_tables.append(verdicts.of_images(published, found, unlike, proxies))
+        made_tables.append(verdicts.of_images(published, found, unlike, bench.backbones.classifier_origin.name))
     return [*made_tables, verdicts.conclusions(published, found, bench.seeds)]
 
 

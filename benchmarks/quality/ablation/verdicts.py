@@ -49,20 +49,20 @@ def beside(published: Published, columns: Sequence[str], found: Found, by_chance
     return Table(f"Table {published.number}: {published.title}", names, tuple(rows), (legend, note, *more))
 
 
-def of_images(published: Published, found: Found, unlike: Sequence[str], proxies: bool) -> Table:
+def of_images(published: Published, found: Found, unlike: Sequence[str], backbone: str) -> Table:
     """Our IS and IC-LPIPS, alone: so few images are not comparable with the paper's thousand of each type.
 
     Args:
         published: The paper's table.
         found: Our figures.
         unlike: What differs from how the paper's were measured.
-        proxies: Whether the proxy backbone saw the images.
+        backbone: Name of what saw the images.
     """
     rows = tuple((name, *(own[column] for column in IMAGES)) for name, own in found.items())
     notes = (
         variants.LEGEND[published.number],
         "IC-L: IC-LPIPS, of clusters around the training anomalies.",
-        *([judgement.PROXY] if proxies else []),
+        *([judgement.LABELS[backbone]] if backbone in judgement.LABELS else []),
         f"Not comparable with the paper's table: {'; '.join(unlike)}.",
     )
     return Table(f"Table {published.number}: {published.title}, images", ("", *IMAGES), rows, notes, digits=3)

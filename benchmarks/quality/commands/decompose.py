@@ -65,6 +65,7 @@ class SharesType(click.ParamType):  # type: ignore[type-arg]  # generic in new v
 @click.option("--shares", type=SharesType(), default="1/2,1/4", help="Of a batch's anomalies: those besides the few real ones.")
 @click.option("--orders", type=NAMES, default="mixed,in-turn", help="Generated and real ones in every batch, or in turn.")
 @click.option("--count", type=click.IntRange(1), default=420, metavar="N", help="Pairs of each method.")
+@click.option("--network", type=click.Choice(options.NETWORKS), show_default="small, bisenet with --budget paper", help="Which.")
 @options.STEPS
 @options.AUGMENT
 @options.BUDGET
@@ -77,6 +78,7 @@ def decompose(
     *,
     given: options.Given,
     work: Path,
+    network: str | None,
     steps: int | None,
     augment: bool,
     budget: str,
@@ -93,7 +95,8 @@ def decompose(
     from benchmarks.quality.downstream.segmentation import SegmenterSettings
     from seas_train.config import resolve
 
-    settings = resolve(SegmenterSettings, budget, None, {"steps": steps, "augment": augment})
+    settings = resolve(SegmenterSettings, budget, None, {"network": network, "steps": steps, "augment": augment})
+    options.require_networks((settings.network,))
     request = _request(given, options.side_of(budget, side), budget, asked)
     axes = _axes(asked)
     facts = options.facts(ctx, side=request.side, division=given.origin(), engines=_digests(request.engines))

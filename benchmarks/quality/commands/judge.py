@@ -9,6 +9,7 @@ import click
 
 from benchmarks.quality import options
 from seas_runtime.errors import SettingsError
+from seas_train.options import IntegersType
 
 
 @click.command(epilog="Example: python -m benchmarks.quality generation out/tile --data data/tile --splits 5")
@@ -104,13 +105,14 @@ def downstream(
     from benchmarks.quality import documents
     from benchmarks.quality.downstream import sources, trials
     from benchmarks.quality.downstream.segmentation import SegmenterSettings
-    from benchmarks.quality.metrics import backbones
+    from benchmarks.quality.weights import sha256
     from seas_train.config import resolve
 
     settings = resolve(SegmenterSettings, budget, None, {key: how[key] for key in ("steps", "augment")})
-    networks, side = networks or (settings.network,), options.side_of(budget, side)
+    networks, side = tuple(dict.fromkeys(networks)) or (settings.network,), options.side_of(budget, side)
+    options.require_networks(networks)
     weights = options.weights_of(how["weights"], networks)
-    facts = options.facts(ctx, side=side, seeds=seeds, weights={name: backbones.sha256(path) for name, path in weights.items()})
+    facts = options.facts(ctx, side=side, seeds=seeds, weights={name: sha256(path) for name, path in weights.items()})
     real = given.products(runs)
     facts |= {"division": given.origin(runs), "images": options.division(real)}
     named = options.named_folders(how["folders"])
@@ -121,6 +123,54 @@ def downstream(
         results = trials.run(planned, compared, materials, settings, out / "trainings", options.log, weights)
         facts["segmenter"] = trials.stated(settings, results)
         documents.write_downstream(results, compared, materials, facts, out, documents.divided(runs))
+
+
+@click.command(epilog="Example: python -m benchmarks.quality unsupervised --data data/tile --pairs out/tile")
+@options.data_options
+@options.RUN
+@click.option(
+    "--pairs", "folder", type=options.PATH, metavar="DIR", show_default="real ones alone",
+    help="Generated normal images, in DIR/train/good or DIR/PRODUCT/train/good.",
+)  # fmt: skip
+@click.option(
+    "--real", "counts", type=IntegersType(), default="5,20,0", metavar="N,N", help="Real normal images to learn from, 0 for all."
+)
+@click.option("--side", type=click.IntRange(32), default=128, metavar="PIXELS", help="Side to which images are resized.")
+@options.SEEDS
+@options.out_option("unsupervised")
+@click.pass_context
+def unsupervised(
+    ctx: click.Context,
+    *,
+    given: options.Given,
+    runs: tuple[Path, ...],
+    folder: Path | None,
+    counts: tuple[int, ...],
+    side: int,
+    seeds: int,
+    out: Path,
+) -> None:
+    """PatchCore from 5, 20 and all real normal images, and from generated ones beside them (tab. 12)."""
+    from benchmarks.quality import documents, paper
+    from benchmarks.quality.downstream import unsupervised as detection
+    from benchmarks.quality.downstream.patchcore import PatchcoreSettings
+    from benchmarks.quality.real import load
+    from benchmarks.quality.tables import Document
+
+    options.require_networks(("efficientnet",))
+    settings, side = PatchcoreSettings(), options.side_of("small", side)
+    facts = options.facts(ctx, settings=settings.model_dump(mode="json"), side=side, seeds=seeds)
+    real = given.products(runs)
+    facts |= {"division": given.origin(runs), "images": options.division(real)}
+    materials = {name: load(found, side) for name, found in real.items()}
+    generated = detection.read_generated(folder, materials, side) if folder else {}
+    compared = detection.banks(counts, materials, bool(generated), options.log)
+    tested = "A detector that learns from normal images alone, tested on held-out real ones."
+    with options.output(out):
+        found = detection.run(compared, materials, generated, settings, seeds, out / "trainings", options.log)
+        tables = (detection.table(found, materials, generated, settings), *paper.shown("12"))
+        opening = (f"{tested} {documents.divided(runs)}",)
+        documents.write(Document("unsupervised", "Generated normal images", opening, tables, facts), out)
 
 
 @click.command(epilog="Example: python -m benchmarks.quality replaced --data data/tile --pairs out/tile --budget smoke")

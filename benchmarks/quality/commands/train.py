@@ -26,6 +26,10 @@ from benchmarks.quality.ablation.variants import TABLES
 @click.option(
     "--minutes", type=click.FloatRange(5), default=170.0, show_default=True, metavar="N", help="For everything, with --budget auto."
 )
+@click.option(
+    "--network", "networks", type=click.Choice(options.NETWORKS), multiple=True,
+    show_default="small, bisenet with --budget paper, and efficientnet where its weights are installed", help="May be repeated.",
+)  # fmt: skip
 @options.SIDE
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, metavar="N", help="Trainings of each kind.")
 @click.pass_context
@@ -39,6 +43,7 @@ def report(
     augment: bool | None,
     budget: str,
     minutes: float,
+    networks: tuple[str, ...],
     side: int | None,
     seeds: int,
 ) -> None:
@@ -49,17 +54,20 @@ def report(
     from benchmarks.quality.report import EFFORTS, Chosen, run
     from seas_train.config import resolve
 
+    options.require_networks(networks)
     side = options.side_of("small" if budget == "auto" else budget, side)
     facts, real = options.facts(ctx, side=side, division=given.origin()), options.one(given)
     with options.output(work):
         if budget == "auto":
-            found = choices.choose(real, minutes, side, seeds, work)
+            found = choices.choose(real, minutes, side, seeds, work, networks)
             turned, segmenter = found.turned, resolve(SegmenterSettings, "small", None, {"steps": found.segmenter_steps})
-            chosen = Chosen(found.effort, segmenter, seeds, found.reasons)
+            chosen = Chosen(found.effort, segmenter, seeds, found.networks, found.reasons)
             for reason in found.reasons:
                 options.log(reason)
         else:
-            turned, chosen = True, Chosen(EFFORTS[budget], resolve(SegmenterSettings, budget, None, {}), seeds)
+            turned, segmenter = True, resolve(SegmenterSettings, budget, None, {})
+            own = tuple(dict.fromkeys(networks)) or (segmenter.network, *choices.usual()[1:])
+            chosen = Chosen(EFFORTS[budget], segmenter, seeds, own)
         pipeline = Pipeline(work, options.log, turned if augment is None else augment)
         run(real, pipeline, chosen, side, base, licence, facts)
 

@@ -16,14 +16,13 @@ from benchmarks.demo.oracle import Labels, Oracle, Pieces
 from benchmarks.quality.decomposition import cases
 from benchmarks.quality.decomposition.cases import ALL
 from benchmarks.quality.decomposition.stock import Shots, Stock
-from benchmarks.quality.pairs import LoadedPairs, by_type, load_pairs, read_pairs
+from benchmarks.quality.pairs import LoadedPairs, by_type, load_pairs, read_normals, read_pairs
 from benchmarks.quality.real import Material, Real, load, match, refuse_leak
 from benchmarks.stages import Log, Stages, generation
 from seas_runtime.bundle.reader import read_bundle
 from seas_runtime.errors import DataError, SettingsError
 from seas_train.data import demo, layouts
 from seas_train.data.layouts import Record
-from seas_train.data.layouts.files import images, subfolders
 
 SHOTS = (3, 5, 15)
 """Numbers of real anomalies of each type, unless others are asked for."""
@@ -97,7 +96,7 @@ def stock_of(asked: Request, work: Path, log: Log) -> Stock:
         more = rest if judge is None and len(rest.images) else None
         place = number if number in {**asked.engines, **asked.pairs} else 0
         found[number] = Shots(own, few[chosen], more, made.get(place), labels.get(place))
-    normals = {name: load_pairs(_normals(folder), asked.side).images for name, folder in asked.normals.items()}
+    normals = {name: load_pairs(read_normals(folder), asked.side).images for name, folder in asked.normals.items()}
     return Stock(found, asked.count, asked.count, judge, asked.drawn, normals)
 
 
@@ -195,12 +194,3 @@ def _generated(place: int, asked: Request, material: Material, work: Path, log: 
     if not marked.any():
         raise DataError(f"{folder}: the masks of all {len(records)} pairs are empty, expected marked pixels; generate others")
     return Pieces(pairs.images[marked], pairs.masks[marked], types[marked])
-
-
-def _normals(folder: Path) -> list[Record]:
-    """Normal images of a folder: in it, in its train/good, or in that of its only product."""
-    inside = sorted(subfolders(folder))
-    for place in (folder, folder / "train" / "good", *(folder / name / "train" / "good" for name in inside)):
-        if found := images(place):
-            return [Record(image) for image in found]
-    raise DataError(f"{folder}: holds no image, expected normal images in it or in its train/good; check the path")

@@ -6,7 +6,7 @@ Images are numpy uint8 (n, H, W, 3) and stay so in memory; masks are bool (n, H,
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -60,7 +60,7 @@ def optimise(network: nn.Module, settings: FitSettings, seed: int, loss_of: Call
     """Move the network's weights `settings.steps` times and leave it in evaluation mode.
 
     Args:
-        network: on its device; trained in place.
+        network: on its device; trained in place. Its `rates`, where it has them, are factors of the learning rate by part.
         settings: steps, learning rate and decay count.
         seed: of what draws from the global random state (dropout), which is left as it was.
         loss_of: the loss of step i, whose own randomness comes from (seed, i).
@@ -69,11 +69,12 @@ def optimise(network: nn.Module, settings: FitSettings, seed: int, loss_of: Call
         TrainError: a loss is not finite.
     """
     network.train()
-    optimizer = torch.optim.AdamW(network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
+    optimizer = torch.optim.AdamW(_groups(network), lr=settings.lr, weight_decay=settings.weight_decay)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         for step in range(settings.steps):
-            optimizer.param_groups[0]["lr"] = settings.lr * cosine(step, settings.steps)
+            for group in optimizer.param_groups:
+                group["lr"] = settings.lr * cosine(step, settings.steps) * group["rate"]
             optimizer.zero_grad(set_to_none=True)
             loss = loss_of(step)
             if not torch.isfinite(loss):
@@ -81,6 +82,15 @@ def optimise(network: nn.Module, settings: FitSettings, seed: int, loss_of: Call
             loss.backward()
             optimizer.step()
     network.eval()
+
+
+def _groups(network: nn.Module) -> list[dict[str, Any]]:
+    """The network's parameters by the factor of their learning rate."""
+    rates = getattr(network, "rates", {})
+    found: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        found.setdefault(rates.get(name.partition(".")[0], 1.0), []).append(parameter)
+    return [{"params": parameters, "rate": rate} for rate, parameters in found.items()]
 
 
 @torch.inference_mode()

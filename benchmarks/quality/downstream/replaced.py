@@ -67,7 +67,7 @@ def table(found: list[dict[str, Rows]], method: Method, count: int) -> Table:
         "anomaly's normal image alike, the nearest one outside the mask.",
         *method.notes,
     )
-    return Table("Replaced generator", ("", *COLUMNS), tuple(rows), notes)
+    return Table(f"Replaced generator: {method.name}", ("", *COLUMNS), tuple(rows), notes)
 
 
 def _kept(path: Path, method: Method, product: str, material: Material, settings: DraemSettings, count: int, seed: int) -> Rows:

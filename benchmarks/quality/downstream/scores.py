@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from benchmarks.quality import plots
 from benchmarks.quality.downstream import segmenters, trials
@@ -131,7 +132,8 @@ def _parameters(results: Sequence[Result], methods: Sequence[Method]) -> Table:
 
 def parameters(network: str) -> int:
     """How many a network of `segmenters.NETWORKS` has at inference."""
-    named = segmenters.build(network, seed=0).named_parameters()
+    with torch.device("meta"):
+        named = segmenters.NETWORKS[network]().named_parameters()
     return sum(value.numel() for name, value in named if "auxiliary" not in name)
 
 

@@ -65,7 +65,7 @@ class SegmenterSettings(FitSettings):
         "paper": {"network": "bisenet", "steps": 40_000, "lr": 5e-4, "dice": 0.0},  # A.7 names the network alone
     }
 
-    network: Literal["small", "bisenet", "upernet", "lfd"] = Field("small", description="Which network.")
+    network: Literal["small", "efficientnet", "bisenet", "upernet", "lfd"] = Field("small", description="Which network.")
     scope: Literal["unified", "each"] = Field(
         "unified", description="One network for all products together, or one for each (tab. 19)."
     )
@@ -135,7 +135,7 @@ def train(sources: Sequence[Source], normals: Images, settings: SegmenterSetting
 
     Raises:
         DataError: arrays do not fit one another, or the file of weights does not fit the network.
-        SettingsError: weights are given to a network without ResNet.
+        SettingsError: weights are given to a network without ResNet, or ImageNet's are not installed.
         TrainError: the loss is not finite.
     """
     device, network = device_of(settings), segmenters.build(settings.network, seed, settings.weights)

@@ -15,9 +15,9 @@ import numpy as np
 from benchmarks.quality.downstream.fitting import Maps
 from benchmarks.quality.downstream.segmentation import SegmenterSettings, Task, evaluate, segment
 from benchmarks.quality.downstream.sources import Method, tasks
-from benchmarks.quality.metrics.backbones import sha256
 from benchmarks.quality.options import stem
 from benchmarks.quality.real import Material, digest
+from benchmarks.quality.weights import sha256
 from benchmarks.stages import Log
 from seas_runtime.errors import DataError
 from seas_runtime.files import write_atomic

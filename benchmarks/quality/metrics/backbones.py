@@ -1,15 +1,14 @@
 """The two networks behind the generation metrics, and where their weights come from.
 
 With the published files the results can be compared with the paper's; each file's sha256 is known and checked.
-Without them a small network of our own takes both places, and everything it measures is labelled `proxy`.
+Without them a proxy takes both places, and everything it measures is labelled so: EfficientNet-Lite0 where ImageNet's weights of
+it are installed, else a small network of our own.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib.resources
-import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -18,10 +17,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from benchmarks.quality.metrics import proxy
+from benchmarks.quality.metrics import efficientnet, proxy
 from benchmarks.quality.metrics.inception import Activations, Inception
 from benchmarks.quality.metrics.perceptual import Perceptual, Vgg16, lpips_heads
-from seas_runtime.errors import DataError, SettingsError
+from benchmarks.quality.weights import Published, read, sha256
+from seas_runtime.errors import SettingsError
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Origin:
     """What computed a result: recorded and shown with it.
 
     Attributes:
-        name: "proxy", or the published network.
+        name: One of `PROXIES`, or the published network.
         sha256: Of each file of weights.
     """
 
@@ -39,16 +39,7 @@ class Origin:
     @property
     def comparable(self) -> bool:
         """Whether results may stand beside the paper's."""
-        return self.name != PROXY
-
-
-@dataclass(frozen=True)
-class Published:
-    """A file of weights as it was published: its usual name, its sha256, where it comes from."""
-
-    name: str
-    sha256: str
-    source: str
+        return self.name not in PROXIES
 
 
 class Backbones(NamedTuple):
@@ -60,7 +51,8 @@ class Backbones(NamedTuple):
     perceptual_origin: Origin
 
 
-PROXY = "proxy"
+PROXY, PRETRAINED = "proxy", "proxy by EfficientNet-Lite0"
+PROXIES = (PROXY, PRETRAINED)
 INCEPTION = Published(
     "weights-inception-2015-12-05-6726825d.pth",
     "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
@@ -79,7 +71,7 @@ LPIPS_HEADS = Published(
 
 
 def load(inception: Path | None = None, vgg: Path | None = None) -> Backbones:
-    """The published networks from their files, or the proxy where no file is given.
+    """The published networks from their files, or the best proxy that there is where no file is given.
 
     Args:
         inception: The file `INCEPTION`.
@@ -90,7 +82,7 @@ def load(inception: Path | None = None, vgg: Path | None = None) -> Backbones:
         DataError: A file is missing, or is another than the published one.
     """
     if inception is None and vgg is None:
-        return _proxy()
+        return pretrained_proxy() if efficientnet.installed() else own_proxy()
     if inception is None or vgg is None:
         missing, known = ("Inception", INCEPTION) if inception is None else ("VGG", VGG)
         raise SettingsError(f"no weights of {missing} given, expected {known.name} too; give both files, or none for the proxy")
@@ -107,45 +99,39 @@ def load(inception: Path | None = None, vgg: Path | None = None) -> Backbones:
     )
 
 
-def read(path: Path, published: Published) -> Mapping[str, Tensor]:
-    """Read a published file of weights; its bytes are checked before anything of it is unpacked.
-
-    Raises:
-        DataError: The file is missing or unreadable, or its sha256 is another.
-    """
-    try:
-        found = sha256(path)
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror}), expected {published.name} from {published.source}; "
-            "check the path, or give no weights to use the proxy"
-        ) from None
-    if found != published.sha256:
-        raise DataError(
-            f"{path}: has sha256 {found}, expected {published.sha256} of {published.name} from {published.source}; copy it again"
-        )
-    try:
-        state: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise DataError(f"{path}: holds no weights ({error}), expected those of {published.name}") from None
-    return state
-
-
-def sha256(path: Path) -> str:
-    """Of a file's bytes, in hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def bundled_heads() -> Path:
     """The file `LPIPS_HEADS` as torchmetrics brings it along."""
     return Path(str(importlib.resources.files("torchmetrics") / "functional/image/lpips_models" / LPIPS_HEADS.name))
 
 
-def _proxy() -> Backbones:
+def own_proxy() -> Backbones:
+    """The small network of our own."""
     network = proxy.Proxy()
     network.load_state_dict(load_file(proxy.WEIGHTS))
     network.eval().requires_grad_(False)
     origin = Origin(PROXY, (sha256(proxy.WEIGHTS),))
-    heads = [torch.full((width,), 1 / len(proxy.WIDTHS)) for width in proxy.WIDTHS]  # all layers count the same
-    return Backbones(network, origin, Perceptual(network.maps, heads), origin)
+    return Backbones(network, origin, Perceptual(network.maps, _alike(proxy.WIDTHS)), origin)
+
+
+def pretrained_proxy() -> Backbones:
+    """EfficientNet-Lite0, which sees images at 224 x 224: classes and pooled features, and its maps at five sides.
+
+    Raises:
+        SettingsError, DataError: as `efficientnet.load`.
+    """
+    network = efficientnet.Classifier().eval().requires_grad_(False)
+    efficientnet.load(network)
+
+    @torch.inference_mode()
+    def classify(images: Tensor) -> Activations:
+        features = network.features(efficientnet.seen(images))
+        return Activations(network.classes(features), features)
+
+    origin = Origin(PRETRAINED, (efficientnet.WEIGHTS.sha256,))
+    perceptual = Perceptual(lambda images: network.maps(efficientnet.seen(images)), _alike(efficientnet.WIDTHS))
+    return Backbones(classify, origin, perceptual, origin)
+
+
+def _alike(widths: Sequence[int]) -> list[Tensor]:
+    """Heads with which all layers count the same."""
+    return [torch.full((width,), 1 / len(widths)) for width in widths]

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from benchmarks.quality import plots
 from benchmarks.quality.metrics import copies
-from benchmarks.quality.metrics.backbones import Backbones
+from benchmarks.quality.metrics.backbones import PRETRAINED, PROXY, Backbones
 from benchmarks.quality.metrics.copies import CopyReport
 from benchmarks.quality.metrics.generation import (
     GenerationScores,
@@ -30,10 +30,15 @@ from seas_runtime.files import write_atomic
 from seas_train.data.layouts import Record
 
 REAL = "real, held out"
-PROXY = (
-    "Label: proxy. Computed by a small network of this project's own, since no published weights were given. These figures compare "
-    "folders of pairs with one another, and with nothing that is published."
-)
+LABELS = {
+    name: f"Label: proxy. Computed by {network}, since no published weights were given. These figures compare folders of pairs "
+    "with one another, and with nothing that is published."
+    for name, network in (
+        (PROXY, "a small network of this project's own"),
+        (PRETRAINED, "EfficientNet-Lite0 with ImageNet's weights"),
+    )
+}
+"""What tables say of figures by a proxy."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +153,7 @@ def _chosen(records: Sequence[Record], defect: str, known: Sequence[str]) -> tup
 def tables(found: Sequence[Judged]) -> list[Table]:
     """Fidelity and diversity, then copies and masks."""
     origins = {origin.name for judged in found for origin in (judged.scores.classifier, judged.scores.perceptual)}
-    label = () if comparable(found) else (PROXY,)
+    label = tuple(LABELS[name] for name in sorted(origins) if name in LABELS)
     note = f"IS over {found[0].scores.splits} splits, mean ± standard deviation over them; backbones: {', '.join(sorted(origins))}."
     gaps = _gaps(found)
     return [_fidelity(found, (*label, note, *gaps)), _copies(found, (*label, *gaps))]

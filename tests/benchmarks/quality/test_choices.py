@@ -11,11 +11,12 @@ from PIL import Image
 
 from benchmarks.quality import choices
 from benchmarks.quality.choices import Pose, Speed
+from benchmarks.quality.metrics import efficientnet
 from benchmarks.quality.real import Real
 from seas_runtime.errors import DataError, OutputError
 from seas_train.data.layouts import Product, Record
 
-FAST = Speed(0.2, 0.1, 0.05)
+FAST = Speed(0.2, 0.1, {"small": 0.05})
 FACTOR = {"vae": 0.2, "unet": 0.1, "sharpen": 0.4, "tune": 0.12, "masks": 0.4}
 """Seconds of a step at that speed."""
 
@@ -75,9 +76,8 @@ def real(tmp_path):
 
 @given(st.floats(20, 600), st.integers(1, 5), st.floats(0.2, 4))
 def test_the_steps_fit_the_time(minutes, seeds, slower):
-    speed = Speed(*(slower * value for value in (FAST.vae, FAST.unet, FAST.segmenter)))
-    empty = Real(Product("x", Path(), "mvtec", (), (), ()), (), (), (), ())
-    chosen = choices.decide(noisy([disc()] * 3), empty, minutes, 128, seeds, speed)
+    speed = Speed(slower * FAST.vae, slower * FAST.unet, {"small": slower * 0.05})
+    chosen = choices.decide(noisy([disc()] * 3), nothing(), minutes, 128, seeds, speed)
     trained = sum(getattr(chosen.effort, name) * slower * seconds for name, seconds in FACTOR.items())
     segmented = seeds * choices.TRAININGS * chosen.segmenter_steps * slower * 0.05
     least = seeds * choices.TRAININGS * choices.SEGMENTER_STEPS[0] * slower * 0.05
@@ -89,30 +89,60 @@ def test_the_steps_fit_the_time(minutes, seeds, slower):
 
 
 def test_a_choice_is_made_once_and_says_why(real, tmp_path):
-    first = choices.choose(real, 60, 128, 3, tmp_path / "work", lambda _side: FAST)
+    first = choices.choose(real, 60, 128, 3, tmp_path / "work", ("small",), lambda *_: FAST)
     said = " ".join(first.reasons)
     assert "seen in any pose" in said
     assert "1 of 1 training anomalies are narrower than a latent cell" in said
     assert "Steps for 60 minutes" in said
-    again = choices.choose(real, 60, 128, 3, tmp_path / "work", lambda _side: pytest.fail("measured again"))
+    again = choices.choose(real, 60, 128, 3, tmp_path / "work", ("small",), lambda *_: pytest.fail("measured again"))
     assert again == first
 
 
 def test_another_choice_is_refused_where_a_report_was_begun(real, tmp_path):
-    choices.choose(real, 60, 128, 3, tmp_path, lambda _side: FAST)
+    choices.choose(real, 60, 128, 3, tmp_path, ("small",), lambda *_: FAST)
     with pytest.raises(OutputError, match="minutes"):
-        choices.choose(real, 90, 128, 3, tmp_path, lambda _side: FAST)
+        choices.choose(real, 90, 128, 3, tmp_path, ("small",), lambda *_: FAST)
+    with pytest.raises(OutputError, match="networks"):
+        choices.choose(real, 60, 128, 3, tmp_path, ("small", "efficientnet"), lambda *_: FAST)
     (tmp_path / choices.CHOSEN).write_text(json.dumps({"asked": {}}))
     with pytest.raises(DataError, match="expected what an earlier report chose; remove it"):
-        choices.choose(real, 60, 128, 3, tmp_path, lambda _side: FAST)
+        choices.choose(real, 60, 128, 3, tmp_path, ("small",), lambda *_: FAST)
 
 
 def test_a_product_without_normal_images(real, tmp_path):
     bare = Real(real.product, real.few, (), real.held_out, ())
     with pytest.raises(DataError, match="found no normal images"):
-        choices.choose(bare, 60, 128, 3, tmp_path, lambda _side: FAST)
+        choices.choose(bare, 60, 128, 3, tmp_path, speed=lambda *_: FAST)
+
+
+def nothing():
+    return Real(Product("x", Path(), "mvtec", (), (), ()), (), (), (), ())
+
+
+def test_two_networks_share_the_time():
+    two = Speed(0.2, 0.1, {"small": 0.25, "efficientnet": 0.35})
+    chosen = choices.decide(noisy([disc()] * 3), nothing(), 170, 128, 3, two)
+    assert chosen.networks == ("small", "efficientnet")
+    taken = chosen.segmenter_steps * 3 * (13 * 0.25 + 9 * 0.35)  # the second is trained with all pairs alone
+    assert taken == pytest.approx(0.45 * 170 * 60, rel=0.01)
+    assert f"segmenters small and efficientnet {chosen.segmenter_steps}, 3 seeds" in chosen.reasons[-1]
+
+
+def test_the_second_network_waits_for_more_time_unless_it_is_asked_for():
+    slow = Speed(0.2, 0.1, {"small": 0.25, "efficientnet": 2.0})
+    chosen, asked = (choices.decide(noisy([disc()] * 3), nothing(), 170, 128, 3, slow, keep) for keep in (False, True))
+    assert chosen.networks == ("small",)
+    assert "no time to train efficientnet too; --network efficientnet or more --minutes do" in " ".join(chosen.reasons)
+    assert asked.networks == ("small", "efficientnet")
+
+
+def test_the_pretrained_network_is_usual_where_its_weights_are(monkeypatch):
+    assert choices.usual() == ("small", "efficientnet")
+    monkeypatch.setattr(efficientnet, "MODULE", "no_such_module_of_weights")
+    assert choices.usual() == ("small",)
 
 
 def test_this_machine_is_measured():
-    found = choices.measure(32)
-    assert min(found.vae, found.unet, found.segmenter) > 0
+    found = choices.measure(32, ("small", "efficientnet"))
+    assert min(found.vae, found.unet, *found.segmenters.values()) > 0
+    assert list(found.segmenters) == ["small", "efficientnet"]

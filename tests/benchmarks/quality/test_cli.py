@@ -13,6 +13,7 @@ from sklearn.metrics import average_precision_score
 
 from benchmarks.quality import options, real
 from benchmarks.quality.downstream import comparators, segmenters, trials
+from benchmarks.quality.metrics import backbones
 from seas_runtime.errors import DataError, OutputError
 from seas_train import run_folder
 from seas_train.config import TuneSettings
@@ -42,14 +43,15 @@ def test_generation_writes_its_tables(quality, data, generated, tmp_path):
     assert bottle[-1]["IC-LPIPS"] == pytest.approx(np.mean([row["IC-LPIPS"] for row in bottle[:-1]]))
     assert {row["pairs"] for row in copies} == {"generated", "real, held out"}
     text = (tmp_path / "generation.md").read_text()
-    assert "Label: proxy" in text
+    assert "Label: proxy. Computed by EfficientNet-Lite0" in text
     assert "The paper's table" not in text  # a proxy's figures never stand beside the paper's
     page = (tmp_path / "index.html").read_text()
     assert page.count("data:image/png;base64,") == 2
     assert "<script" not in page
 
 
-def test_copies_of_the_training_anomalies_are_counted(quality, data, tmp_path):
+def test_copies_of_the_training_anomalies_are_counted(quality, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(backbones, "load", lambda *_: backbones.own_proxy())  # the other looks at larger images
     few = real.divide(real.read_products(data / "bottle")["bottle"], TuneSettings()).few
     for record in few:
         for part, path in (("test", record.image), ("ground_truth", record.mask)):
@@ -156,7 +158,10 @@ def test_replaced_compares_both_detectors(quality, data, generated, tmp_path):
     words = ("replaced", "--data", data / "nut", "--pairs", generated / "nut", "--count", 4)
     words = (*words, "--budget", "smoke", "--steps", 2, "--side", 64, "--seeds", 1, "--out", tmp_path)
     ok(quality(*words))
-    rows = json.loads((tmp_path / "replaced.json").read_text())["tables"][0]["rows"]
+    found = json.loads((tmp_path / "replaced.json").read_text())
+    assert {"command", "commit", "versions", "machine", "settings", "division", "images"} <= found.keys()
+    assert {"replaced.md", "replaced.csv", "index.html"} <= {path.name for path in tmp_path.iterdir()}
+    rows = found["tables"][0]["rows"]
     assert [row[""] for row in rows] == ["DRAEM-like", "nut + DRAEM-like"]
     before = kept(tmp_path)
     ok(quality(*words))
@@ -309,7 +314,7 @@ def test_generation_refuses_in_one_line(quality, data, generated, tmp_path, word
     assert "Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize("command", ["generation", "downstream", "replaced", "report", "ablate", "decompose"])
+@pytest.mark.parametrize("command", ["generation", "downstream", "replaced", "unsupervised", "report", "ablate", "decompose"])
 def test_help_has_an_example(quality, command):
     assert f"Example: python -m benchmarks.quality {command}" in " ".join(ok(quality(command, "--help")).output.split())
 

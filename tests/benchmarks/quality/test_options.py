@@ -9,11 +9,11 @@ import torch
 from click.testing import CliRunner
 from transformers.models.resnet.modeling_resnet import ResNetBackbone
 
-from benchmarks.quality import cli, options, paper, plots, report
+from benchmarks.quality import choices, cli, options, paper, plots, report
 from benchmarks.quality.ablation import run
 from benchmarks.quality.decomposition import build
-from benchmarks.quality.downstream import draem, segmenters, trials
-from benchmarks.quality.metrics import backbones, judgement
+from benchmarks.quality.downstream import draem, segmenters, trials, unsupervised
+from benchmarks.quality.metrics import backbones, efficientnet, judgement
 from benchmarks.quality.pipeline import Effort, Pipeline
 from benchmarks.stages import Ended
 from seas_runtime.errors import DataError, OutputError, SettingsError
@@ -106,6 +106,17 @@ def test_weights_that_no_network_takes_are_refused(tmp_path, word, says, error):
         options.weights_of(words, ("small", "lfd"))
 
 
+@pytest.mark.parametrize("command", ["downstream", "report", "decompose"])
+def test_a_network_without_its_weights_is_refused_before_anything_else(quality, data, tmp_path, monkeypatch, command):
+    monkeypatch.setattr(efficientnet, "MODULE", "no_such_module_of_weights")
+    words = (command, "--data", data / "gone", "--network", "efficientnet")
+    words += ("--out", tmp_path / "out") if command == "downstream" else ("--work", tmp_path / "out")
+    result = quality(*words)
+    assert result.exit_code == SettingsError.exit_code
+    assert 'package is not installed; run pip install ".[judge]"' in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_networks_that_take_weights_are_those_with_a_resnet():
     with torch.device("meta"):
         networks = {name: make() for name, make in segmenters.NETWORKS.items()}
@@ -172,9 +183,11 @@ def test_no_augmentation_reaches_the_pipeline_and_the_segmenters(quality, data, 
     seen = []
 
     def stop(*parts, **_):
+        parts = [getattr(part, "segmenter", part) for part in parts]
         seen.extend(part for part in parts if hasattr(part, "augment"))
         raise DataError("enough")
 
+    monkeypatch.setattr(choices, "measure", lambda *_: choices.Speed(0.2, 0.1, {"small": 0.1}))
     monkeypatch.setattr(report, "make", lambda _real, pipeline, *_: seen.append(pipeline) or tmp_path)
     monkeypatch.setattr(report, "compare", stop)
     monkeypatch.setattr(run, "Bench", stop)
@@ -229,6 +242,7 @@ def command(name, data, generated, out):
         "generation": ("generation", generated / "nut", *nut, "--splits", 1, "--out", out),
         "downstream": ("downstream", "--data", data / "nut", *QUICK, "--out", out),
         "replaced": ("replaced", *nut, "--pairs", generated / "nut", "--seeds", 1, "--out", out),
+        "unsupervised": ("unsupervised", *nut, "--out", out),
         "report": ("report", *nut, "--work", out),
         "ablate": ("ablate", *nut, "--table", 29, "--work", out),
         "decompose": ("decompose", *nut, "--methods", "few-real", "--work", out),
@@ -241,7 +255,7 @@ def in_one_line(result):
     return result.stderr
 
 
-@pytest.mark.parametrize("name", ["generation", "downstream", "replaced", "report", "ablate", "decompose"])
+@pytest.mark.parametrize("name", ["generation", "downstream", "replaced", "unsupervised", "report", "ablate", "decompose"])
 def test_a_file_is_no_place_for_results(data, generated, tmp_path, name):
     out = tmp_path / "out"
     out.write_text("")
@@ -254,6 +268,7 @@ def test_a_file_is_no_place_for_results(data, generated, tmp_path, name):
         ("generation", (plots, "pairs")),
         ("downstream", (trials, "write_atomic")),
         ("replaced", (draem, "compare")),
+        ("unsupervised", (unsupervised, "kept")),
         ("report", (report, "make")),
         ("ablate", (run, "Bench")),
         ("decompose", (build, "load")),
@@ -263,6 +278,7 @@ def test_a_full_disk_is_told(data, generated, trained, tmp_path, monkeypatch, na
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    monkeypatch.setattr(choices, "measure", lambda *_: choices.Speed(0.2, 0.1, {"small": 0.1}))
     monkeypatch.setattr(*what, full)
     words = command(name, data, generated, tmp_path / "out")
     words += ["--base", str(tmp_path)] if name in ("report", "ablate") else []

@@ -18,7 +18,7 @@ from benchmarks.quality import page, paper, plots, report, tables
 from benchmarks.quality.pipeline import Effort, Pipeline
 from benchmarks.quality.tables import Document, Seeds, Table
 from benchmarks.stages import seconds
-from seas_runtime.errors import OutputError
+from seas_runtime.errors import DataError, OutputError
 from seas_train import run_folder, tune
 from seas_train.data import layouts
 
@@ -30,8 +30,9 @@ TINY = Effort(vae=1, unet=1, tune=2, masks=2, count=12, solver=4, every=1)
 @pytest.fixture
 def words(base, data, tmp_path, monkeypatch):
     monkeypatch.setitem(report.EFFORTS, "smoke", TINY)
+    monkeypatch.setattr(report.backbones, "load", report.backbones.own_proxy)  # the other looks at larger images
     words = ("report", "--data", data / "bottle", "--work", tmp_path, "--base", base)
-    return (*words, "--budget", "smoke", "--seeds", 1, "--side", 64)
+    return (*words, "--budget", "smoke", "--network", "small", "--seeds", 1, "--side", 64)
 
 
 def times(folder):
@@ -73,6 +74,26 @@ def test_report_runs_the_whole_pipeline_and_resumes(quality, words, exported, da
     kept = [path for path in before if "trainings" in path.parts or path.parts[0] in ("run", "bottle.plan")]
     assert kept
     assert all(times(tmp_path)[path] == before[path] for path in kept)
+
+
+@pytest.mark.parametrize(("asked", "expected"), [((), ("small", "efficientnet")), (("bisenet",), ("bisenet",))])
+def test_networks_of_a_report(quality, data, tmp_path, monkeypatch, asked, expected):
+    planned = []
+
+    def plan(trials, *_rest):
+        planned.extend(trials)
+        raise DataError("enough")
+
+    monkeypatch.setattr(report, "make", lambda *_: {})
+    monkeypatch.setattr(report.trials, "run", plan)
+    given = [word for name in asked for word in ("--network", name)]
+    result = quality("report", "--data", data / "nut", "--work", tmp_path, "--budget", "smoke", "--side", 64, "--seeds", 2, *given)
+    assert "enough" in result.stderr
+    assert tuple(dict.fromkeys(trial.network for trial in planned)) == expected
+    most = max(trial.count for trial in planned)
+    assert {trial.count for trial in planned if trial.network != expected[0]} <= {most}  # the curve is of the first alone
+    assert [trial.seed for trial in planned] == sorted(trial.seed for trial in planned)
+    assert len(planned) == 2 * len(expected) * len({trial.method for trial in planned})
 
 
 def test_report_refuses_a_folder_of_another_division(quality, words, tmp_path):

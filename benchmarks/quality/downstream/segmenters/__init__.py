@@ -14,13 +14,16 @@ import torch
 from torch import nn
 
 from benchmarks.quality.downstream.segmenters.bisenet import BiSeNetV2
+from benchmarks.quality.downstream.segmenters.efficientnet import EfficientUNet
 from benchmarks.quality.downstream.segmenters.lfd import LFD
 from benchmarks.quality.downstream.segmenters.resnet import load_backbones
 from benchmarks.quality.downstream.segmenters.small import SmallUNet
 from benchmarks.quality.downstream.segmenters.upernet import UPerNet
+from benchmarks.quality.metrics import efficientnet
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "small": SmallUNet,
+    "efficientnet": EfficientUNet,
     "bisenet": BiSeNetV2,
     "upernet": UPerNet,
     "lfd": LFD,
@@ -29,7 +32,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 
 
 def build(name: str, seed: int, weights: Path | None = None) -> nn.Module:
-    """Build a network of `NETWORKS`.
+    """Build a network of `NETWORKS`; the encoder of "efficientnet" has ImageNet's weights.
 
     Args:
         name: its name.
@@ -37,11 +40,13 @@ def build(name: str, seed: int, weights: Path | None = None) -> nn.Module:
         weights: a file of the ResNet's weights, for upernet and lfd (`resnet.load_backbones`).
 
     Raises:
-        SettingsError, DataError: as `resnet.load_backbones`.
+        SettingsError, DataError: as `resnet.load_backbones` and `efficientnet.load`.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = NETWORKS[name]()
+    if isinstance(network, EfficientUNet):
+        efficientnet.load(network.encoder)
     if weights is not None:
         load_backbones(network, weights)
     return network

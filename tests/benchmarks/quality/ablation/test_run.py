@@ -141,7 +141,9 @@ def test_lost_pairs_stand_beside_the_scores_that_they_cost(tmp_path, data, monke
     (product,) = real.read_products(data / "nut").values()
     divided = real.divide(product, TuneSettings())
     pipeline = Pipeline(tmp_path, lambda _line: None)
-    bench = Bench(divided, real.load(divided, 32), tmp_path, tmp_path, TINY, SegmenterSettings(), 2, backbones.load(), pipeline)
+    bench = Bench(
+        divided, real.load(divided, 32), tmp_path, tmp_path, TINY, SegmenterSettings(), 2, backbones.own_proxy(), pipeline
+    )
     made = [sampled(tmp_path / "first", 1), sampled(tmp_path / "second", 2)]
     row = run._downstream(bench, "row", made)
     assert counts == [(3, 3), (2, 2)]

@@ -1,6 +1,7 @@
 """Training and testing of a segmentation network, on squares drawn here."""
 
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -200,3 +201,21 @@ def test_budgets_are_presets(budget):
 def test_unknown_setting_is_refused():
     with pytest.raises(SettingsError, match="epochs"):
         resolve(SegmenterSettings, "small", None, {"epochs": 3})
+
+
+def test_a_part_learns_at_its_own_rate():
+    """AdamW's first step moves a weight by the learning rate, whatever the gradient."""
+
+    class Parts(torch.nn.Module):
+        rates: ClassVar = {"slow": 0.1}
+
+        def __init__(self):
+            super().__init__()
+            self.slow, self.fast = (torch.nn.Linear(1, 1, bias=False) for _ in range(2))
+
+    network = Parts()
+    before = network.slow.weight.item(), network.fast.weight.item()
+    settings = SegmenterSettings(steps=1, lr=0.01, weight_decay=0)
+    fitting.optimise(network, settings, 0, lambda _step: (3 * network.slow.weight + 7 * network.fast.weight).sum())
+    moved = before[0] - network.slow.weight.item(), before[1] - network.fast.weight.item()
+    assert moved == (pytest.approx(0.001, rel=1e-3), pytest.approx(0.01, rel=1e-3))

@@ -9,6 +9,7 @@ from torch.nn import functional as F  # noqa: N812 - the field's name for it
 from transformers import ResNetConfig, ResNetForImageClassification
 
 from benchmarks.quality.downstream import segmenters
+from benchmarks.quality.metrics import efficientnet
 from seas_runtime.errors import DataError, SettingsError
 
 NAMES = sorted(segmenters.NETWORKS)
@@ -65,7 +66,7 @@ def test_upernet_stands_on_resnet_50():
     assert parameters(backbone) == 25_557_032 - (2048 * 1000 + 1000)  # ResNet-50 as published, without its classifier
 
 
-@pytest.mark.parametrize(("name", "heads"), [("small", 1), ("bisenet", 5), ("upernet", 2), ("lfd", 1)])
+@pytest.mark.parametrize(("name", "heads"), [("small", 1), ("efficientnet", 1), ("bisenet", 5), ("upernet", 2), ("lfd", 1)])
 def test_logits_have_the_images_side(name, heads):
     network = segmenters.build(name, 0)
     images = torch.zeros(2, 3, 64, 96)
@@ -89,6 +90,7 @@ def test_every_parameter_learns(name):
     [
         ("small", 60),
         ("lfd", 40),
+        ("efficientnet", 30),
         pytest.param("bisenet", 40, marks=pytest.mark.slow),
         pytest.param("upernet", 20, marks=pytest.mark.slow),
     ],
@@ -104,6 +106,14 @@ def test_one_image_can_be_learnt(name, steps):
     found = network(images)[0].argmax(dim=1)  # training mode: running means of batch norms lag behind so few steps
     union = ((found == 1) | (masks == 1)).sum()
     assert ((found == 1) & (masks == 1)).sum() / union > 0.9
+
+
+def test_efficientnet_begins_with_imagenets_weights_and_a_decoder_of_its_own():
+    one, other = (segmenters.build("efficientnet", seed) for seed in (0, 1))
+    encoder = efficientnet.Encoder()
+    efficientnet.load(encoder)
+    assert all(torch.equal(x, encoder.state_dict()[name]) for name, x in one.encoder.state_dict().items())
+    assert not torch.equal(one.up[0][0].weight, other.up[0][0].weight)
 
 
 def test_lfd_context_is_half_as_high_and_a_quarter_as_wide():

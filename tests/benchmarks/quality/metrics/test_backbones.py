@@ -6,9 +6,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
+from sklearn.datasets import load_sample_image
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
-from benchmarks.quality.metrics import backbones, proxy
+from benchmarks.quality.metrics import backbones, efficientnet, proxy
+from benchmarks.quality.metrics.generation import GenerationSettings, classify, intra_cluster, kernel_distance
 from benchmarks.quality.metrics.inception import Inception, resize_as_tensorflow_1
 from benchmarks.quality.metrics.perceptual import Perceptual, Vgg16, distances, lpips_heads, select
 from seas_runtime.errors import DataError, SettingsError
@@ -177,7 +180,12 @@ def test_a_published_file_that_holds_no_weights(tmp_path):
         backbones.read(path, published)
 
 
-def test_the_proxy_says_that_it_is_one():
+def test_a_proxy_says_that_it_is_one_and_which(monkeypatch):
+    best = backbones.load()
+    assert best.classifier_origin.name == best.perceptual_origin.name == "proxy by EfficientNet-Lite0"
+    assert not best.classifier_origin.comparable
+    assert best.classifier_origin.sha256 == (efficientnet.WEIGHTS.sha256,)
+    monkeypatch.setattr(efficientnet, "MODULE", "no_such_module_of_weights")
     loaded = backbones.load()
     assert loaded.classifier_origin.name == loaded.perceptual_origin.name == "proxy"
     assert not loaded.classifier_origin.comparable
@@ -186,8 +194,23 @@ def test_the_proxy_says_that_it_is_one():
 
 def test_the_proxy_tells_unseen_pieces_apart():
     """Guessing would be right for one in ten."""
-    loaded = backbones.load()
+    loaded = backbones.own_proxy()
     assert proxy.accuracy(loaded.classifier, per_class=5, seed=1234) > 0.5
+
+
+def test_the_pretrained_proxy_finds_a_stronger_blur_farther_and_less_varied():
+    photograph = load_sample_image("china.jpg")
+    whole = np.stack([photograph[i : i + 128, j : j + 128] for i in range(0, 299, 128) for j in range(0, 384, 128)])
+    loaded, clusters = backbones.pretrained_proxy(), GenerationSettings()
+    kernel, varied = [], []
+    for sigma in (0.5, 1.5, 4):
+        blurred = ndimage.gaussian_filter(whole, (0, sigma, sigma, 0))
+        found = [classify(loaded.classifier, images, 8).features.numpy() for images in (whole, blurred)]
+        kernel.append(kernel_distance(*found))
+        varied.append(intra_cluster(loaded.perceptual, blurred, whole[:1], clusters).value)
+    assert kernel == sorted(kernel)
+    assert kernel[-1] > 5 * abs(kernel[0])
+    assert varied == sorted(varied, reverse=True)
 
 
 def test_the_proxys_training_depends_on_the_seed_alone():

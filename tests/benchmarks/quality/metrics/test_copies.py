@@ -14,7 +14,7 @@ SIDE = 64
 
 @pytest.fixture(scope="module")
 def perceptual() -> Perceptual:
-    return backbones.load().perceptual
+    return backbones.own_proxy().perceptual
 
 
 def pieces(count: int, seed: int, defect: str = "contamination") -> LoadedPairs:

@@ -34,7 +34,7 @@ def refuse(made, *refused):
 
 
 def judge(nut, made, folder=None, settings=SETTINGS):
-    return judgement.judge(nut, read_pairs(made), backbones.load(), settings, lambda _line: None, folder)
+    return judgement.judge(nut, read_pairs(made), backbones.own_proxy(), settings, lambda _line: None, folder)
 
 
 def test_refused_pairs_are_in_the_shares_of_their_type(nut, made):
