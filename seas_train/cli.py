@@ -101,9 +101,7 @@ main.add_command(check)
 )
 @ESTIMATE
 @settings_options(BaseSettings)
-def base(
-    images: tuple[Path, ...], out: Path, licence: str, keep_every: int, *, estimate: bool, settings: BaseSettings
-) -> None:
+def base(images: tuple[Path, ...], out: Path, licence: str, keep_every: int, *, estimate: bool, settings: BaseSettings) -> None:
     """Train a small base model from scratch on folders of IMAGES, offline.
 
     A product's folder in a layout that `seas-train check` knows gives its normal images (--defects: its anomalies
