@@ -142,10 +142,6 @@ def optimizer_for(learner: Learner, settings: TuneSettings) -> torch.optim.Optim
     return compute.optimizer([group for group in groups if group["params"]], settings)
 
 
-def _silent(_line: str) -> None:
-    pass
-
-
 def counts_of(step: int, steps: int, settings: TuneSettings) -> tuple[int, int]:
     """How many anomaly and normal images a step sees; as many together in every order of training (tab. 23)."""
     both = (settings.anomaly_batch, settings.normal_batch)
@@ -162,7 +158,7 @@ def train(
     settings: TuneSettings,
     provenance: dict[str, object],
     revision: str | None = None,
-    say: Callable[[str], None] = _silent,
+    say: Callable[[str], None] = lambda _line: None,
 ) -> None:
     """Fine-tune a base model on one product and write the run folder.
 
@@ -205,7 +201,7 @@ def begin(
     settings: TuneSettings,
     provenance: dict[str, object],
     revision: str | None = None,
-    say: Callable[[str], None] = _silent,
+    say: Callable[[str], None] = lambda _line: None,
 ) -> Begun:
     """Prepare what `train` does, and write nothing. Arguments and errors are those of `train`."""
     machine = compute.machine(settings)
@@ -214,7 +210,6 @@ def begin(
     normals = layouts.pick_normals(product, settings.normals, settings.seed)
     layouts.require_batch(split.train, settings.anomaly_batch, "anomaly")
     layouts.require_batch(normals, settings.normal_batch, "normal")
-    prompts = compose(product.defects, settings)
     components.inspect(source, revision=revision)
     model = components.load(source, revision=revision)
     fit = fitting.decide(split.train, settings.fit, model.image_size, say)
@@ -222,7 +217,7 @@ def begin(
     pictures = fitting.pictures(normals, fit, model.image_size, settings.normals, settings.seed)
     facts = run_folder.Facts(
         product=product.name,
-        prompts=prompts,
+        prompts=compose(product.defects, settings),
         tune=settings,
         provenance={**provenance, "base": components.base_name(source)},
         train=_names(split.train, product),
@@ -281,7 +276,13 @@ def _stage(
         return batch, batches.draws(batch, model.latent_shape, timesteps, generator)
 
     def picture(drawn: Drawn) -> Image.Image | None:
-        return _attention(learner, drawn[0], settings)
+        batch = drawn[0]  # of the latest forward pass, as the maps are
+        return tensorboard.attention_sheet(
+            batch.images,
+            batch.masks,
+            {level: learner.maps.level(level) for level in settings.levels},
+            *([positions[d] for d in batch.defects] for positions in (learner.product_positions, learner.anomaly_positions)),
+        )
 
     return loop.Stage(
         out,
@@ -298,17 +299,6 @@ def _stage(
         describe=batches.named,
         watch=tensorboard.watcher(out, "tune", settings, machine, picture),
         watch_every=settings.watch_every,
-    )
-
-
-def _attention(learner: Learner, batch: Batch, settings: TuneSettings) -> Image.Image | None:
-    """Where the tokens looked in the latest forward pass, which was this batch's."""
-    return tensorboard.attention_sheet(
-        batch.images,
-        batch.masks,
-        {level: learner.maps.level(level) for level in settings.levels},
-        [learner.product_positions[defect] for defect in batch.defects],
-        [learner.anomaly_positions[defect] for defect in batch.defects],
     )
 
 
