@@ -71,12 +71,12 @@ def nearest(layers: Layers, pieces: Pieces, known: Layers, few: Pieces) -> list[
 
 
 def spread(layers: Layers, pieces: Pieces) -> Floats:
-    """Mean perceptual distance (n,) of each embedded piece to the others of its type, of which there must be some."""
+    """Mean perceptual distance (n,) of each embedded piece to the others of its type; 0 where it is the only one."""
     result = np.zeros(len(pieces.types))
     for kind in np.unique(pieces.types):
         chosen = np.flatnonzero(pieces.types == kind)
         among = select(layers, chosen)
-        result[chosen] = distances(among, among).double().numpy().sum(axis=1) / (len(chosen) - 1)
+        result[chosen] = distances(among, among).double().numpy().sum(axis=1) / max(1, len(chosen) - 1)
     return result
 
 

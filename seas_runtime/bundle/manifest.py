@@ -293,6 +293,8 @@ class Facts(_Optional):
             raise ValueError("student: one of method consistency with schedule.solver consistency, and only there, expected")
         if self.student is not None and self.defaults.guidance != self.student.guidance:
             raise ValueError("defaults.guidance: that of the student expected")
+        if self.student is not None and self.student.runs and self.defaults.steps not in self.student.runs:
+            raise ValueError(f"defaults.steps: one of {self.student.runs} expected, which the student knows")
         return self
 
 

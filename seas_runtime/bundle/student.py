@@ -19,7 +19,7 @@ class Student(BaseModel):
     method: Literal["consistency", "guidance"]
     steps: Annotated[int, Field(ge=1)]
     guidance: Annotated[FiniteFloat, Field(ge=1, le=100)]
-    grid: Annotated[int, Field(ge=1)]
+    grid: Annotated[int, Field(ge=1, le=100_000)]
 
     @model_validator(mode="after")
     def _divides(self) -> Self:

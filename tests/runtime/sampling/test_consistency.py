@@ -173,11 +173,13 @@ def test_a_student_needs_no_new_flags(gen, student, tmp_path):
         ({"student": STUDENT | {"steps": 5}}, "a multiple of the 5 steps"),
         ({"student": STUDENT | {"guidance": 3.0}}, "that of the student expected"),
         ({"student": STUDENT | {"method": "magic"}}, "student.method"),
+        ({"student": STUDENT | {"grid": 400_000}}, "student.grid"),
+        ({"defaults": DEFAULTS | {"steps": 5}}, "defaults.steps"),
     ],
 )
 def test_manifests_that_contradict_themselves(plan_folder, fields, word):
     with pytest.raises(BundleError, match=word):
-        seal(plan_folder, defaults=DEFAULTS, **(FIELDS | fields))
+        seal(plan_folder, **({"defaults": DEFAULTS} | FIELDS | fields))
 
 
 def test_guidance_alone_is_sampled_by_the_ordinary_solver(gen, plan_folder, bundle, tmp_path):
