@@ -142,7 +142,7 @@ def choose(
         OutputError: It was begun for other images, minutes, networks or another side.
         DataError: What was decided cannot be read, or an image cannot.
     """
-    asked = {
+    asked: dict[str, Any] = {
         "few": [record.image.name for record in real.few],
         "normals": len(real.normals),
         "minutes": minutes,

@@ -184,7 +184,7 @@ def _scored(described: _Described, numbers: np.ndarray, settings: PatchcoreSetti
     images, masks = described.material.test
     known = patchcore.bank(described.known[torch.from_numpy(numbers)], settings, seed)
     found = patchcore.detect(known, described.tested, images.shape[1], settings)
-    whole = masks.any(axis=(1, 2), keepdims=True)
+    whole = np.asarray(masks.any(axis=(1, 2), keepdims=True))
     return Scores(score_pixels(found.maps, masks), score_images(found.scores[:, None, None], whole)).row()
 
 

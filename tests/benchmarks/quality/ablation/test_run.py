@@ -62,6 +62,7 @@ def test_a_table_end_to_end(quality, base, data, tmp_path, monkeypatch):
     rows = {"w/o Mixed": Variant(each_type=True)}
     monkeypatch.setattr(variants, "_ABLATED", {"4": rows, "29": {"0.1": Variant(sample=("--threshold", "0.1"))}})
     monkeypatch.setitem(run.EFFORTS, "smoke", TINY)
+    monkeypatch.setattr(backbones, "load", lambda *_: backbones.own_proxy())  # the other looks at larger images
     words = ("ablate", "--data", data / "bottle", "--work", tmp_path, "--base", base, "--table", 4, "--table", 29)
     words = (*words, "--budget", "smoke", "--side", 64, "--seeds", 1)
     result = quality(*words)
