@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import time
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -19,13 +17,16 @@ from seas_runtime.errors import DataError, SettingsError
 from seas_runtime.files import write_atomic
 from seas_runtime.sampling.defaults import PAPER
 from seas_runtime.terminal import shown
+from seas_train.base_options import base_licence, base_options
 from seas_train.config import BaseSettings, MaskSettings, TuneSettings
 from seas_train.folders import data_source
-from seas_train.options import LICENCE, NOT_STATED, OUT, output, require_same, settings_options, writing
+from seas_train.options import LICENCE, OUT, output, read_json, require_same, settings_options, writing
+from seas_train.quiet import hush
 
 if TYPE_CHECKING:
     from seas_train.data.layouts import Product
     from seas_train.data.source import Source
+    from seas_train.models.origin import Origin
 
 INTERRUPTED = 130
 PATH = click.Path(path_type=Path)
@@ -92,13 +93,19 @@ def demo_data(out: Path, product: str, size: int, **counts: Any) -> None:
 
 @main.command(epilog="Example: seas-train check data/VisA/candle --train-share 0.5 --size 256")
 @data_source
+@base_options(required=False)
 @settings_options(TuneSettings, only=("seed", "normals", "train_share", "split", "shots"))
-@click.option("--size", type=click.IntRange(16, 4096), default=512, metavar="PIXELS", help="Side of the model's images.")
-def check(source: Source, settings: TuneSettings, size: int) -> None:
+def check(source: Source, base: Origin | None, settings: TuneSettings) -> None:
     """Look at every file of the product DATA: counts, sizes, mask areas, and all that is wrong (then exit code 3).
 
     Says which images a training with the same options takes, which files are not read, and which defects it cannot see.
+    With --base, alone or beside DATA: what the base is, as far as its configs tell, or why it cannot be trained.
     """
+    size = (base and base.size) or 512
+    if base is not None and base.source:
+        size = _check_base(base)
+        if source.data is None and not source.folders:
+            return
     from tqdm import tqdm
 
     from seas_train.data.advice import advise
@@ -119,6 +126,18 @@ def check(source: Source, settings: TuneSettings, size: int) -> None:
         raise DataError(f"{product.root}: problems found ({problems}), expected none; fix them and check again")
 
 
+def _check_base(base: Origin) -> int:
+    """Tell what a base is; gives the side of its images in pixels."""
+    hush()
+    from seas_train.models import components
+
+    found = components.inspect(base)
+    click.echo(shown(base.source))
+    for line in found.lines():
+        click.echo(shown(line))
+    return found.image_size
+
+
 @main.command(epilog="Example: seas-train base photographs/tile photographs/nut --out out/base")
 @click.argument("images", type=PATH, nargs=-1, required=True)
 @OUT
@@ -137,12 +156,12 @@ def base(images: tuple[Path, ...], out: Path, licence: str, keep_every: int, set
     A product's folder in a layout that `seas-train check` knows gives its normal images (--defects: its anomalies
     too), any other folder all images below it.
     """
-    _hush()
+    hush()
     from seas_train.base.train import train
 
     provenance: dict[str, object] = {"data": [folder.resolve().name for folder in images], "licence": licence}
     if (out / "base.json").is_file():
-        saved = _read_json(out / "base.json")
+        saved = read_json(out / "base.json")
         stated = {**_asked(BaseSettings(), {}), **saved["settings"]}  # an earlier version did not know all of them
         require_same(out, {**stated, **saved["provenance"]}, _asked(settings, provenance))
         return click.echo(f"already done: the base model {out}")
@@ -153,27 +172,26 @@ def base(images: tuple[Path, ...], out: Path, licence: str, keep_every: int, set
 
 @main.command(epilog="Example: seas-train tune data/tile --base out/base --out out/run --preset tiny")
 @data_source
-@click.option("--base", required=True, metavar="BASE", help="A base model's folder, or a hub name.")
+@base_options(required=True)
 @OUT
 @LICENCE
 @settings_options(TuneSettings)
-def tune(*, source: Source, base: str, out: Path, licence: str, settings: TuneSettings) -> None:
+def tune(*, source: Source, base: Origin, out: Path, licence: str, settings: TuneSettings) -> None:
     """Fine-tune a base model on the product in the folder DATA, or in --anomalies, --masks and --normals."""
-    _hush()
+    hush()
     from seas_train import run_folder
-    from seas_train.models import components
     from seas_train.tune import train
 
     product = _product(source)
     provenance: dict[str, object] = {
         "data": f"{product.name} ({product.layout})",
         "licence": licence,
-        "base_licence": _base_licence(base),
+        "base_licence": base_licence(base.path),
     }
     if (out / "run.json").is_file():
         facts = run_folder.load_facts(out)
         saved = {**facts.tune.model_dump(mode="json"), **facts.provenance}
-        require_same(out, saved, {**_asked(settings, provenance), "base": components.base_name(base)})
+        require_same(out, saved, {**_asked(settings, provenance), "base": base.name, **base.asked})
         return click.echo(f"already done: the run {out}")
     with output(out, "tune"), _stopwatch(f"tuned {product.name} ({len(product.defects)} types) into {out}"):
         train(product, base, out, settings, provenance)
@@ -186,7 +204,7 @@ def tune(*, source: Source, base: str, out: Path, licence: str, settings: TuneSe
 @settings_options(MaskSettings)
 def masks(run: Path, source: Source, settings: MaskSettings) -> None:
     """Train the mask branch of a fine-tuned RUN on the DATA it was tuned on."""
-    _hush()
+    hush()
     from seas_train import run_folder
     from seas_train.masks import train
 
@@ -221,7 +239,7 @@ def sample(run: Path, out: Path, defects: tuple[str, ...], **given: Any) -> None
 
     Writes OUT/DEFECT/000000.png and 000000_mask.png, and OUT/sheet.png.
     """
-    _hush()
+    hush()
     from seas_train import run_folder, samples
     from seas_train.reference import SampleSettings
 
@@ -231,7 +249,7 @@ def sample(run: Path, out: Path, defects: tuple[str, ...], **given: Any) -> None
     asked = {"run": str(run), "defects": list(types), **given}
     record = out / "sample.json"
     if record.is_file():
-        require_same(out, _read_json(record), asked)
+        require_same(out, read_json(record), asked)
     steps, guidance = given.pop("steps"), given.pop("guidance")
     settings = SampleSettings(steps, guidance, mask_steps=min(PAPER.mask_steps, steps))
     with output(out, "sample"), _stopwatch(f"sampled {given['count']} pairs into {out}"):
@@ -247,22 +265,6 @@ def _chosen(asked: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(defect for defect in known if defect in asked) or known
 
 
-def _hush() -> None:
-    """Stop the libraries' own progress bars and warnings: they drown ours."""
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    warnings.filterwarnings("ignore", module=r"diffusers|transformers|huggingface_hub|torch")
-    try:
-        from diffusers.utils import logging as diffusers_log
-        from transformers.utils import logging as transformers_log
-    except ModuleNotFoundError as error:
-        raise SettingsError(f'{error.name} is not installed; run pip install ".[train]"') from None
-
-    logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)  # its retries; the error itself is ours to tell
-    for log in (diffusers_log, transformers_log):
-        log.set_verbosity_error()
-        log.disable_progress_bar()
-
-
 def _product(source: Source) -> Product:
     """Read and check a data set and show its warnings."""
     from seas_train.data.check import check
@@ -271,22 +273,6 @@ def _product(source: Source) -> Product:
     for warning in check(product):
         click.echo(shown(f"Warning: {warning}"), err=True)
     return product
-
-
-def _base_licence(base: str) -> str:
-    """What a base of ours says of its images; other bases say nothing that we could read."""
-    path = Path(base) / "base.json"
-    return str(_read_json(path)["provenance"].get("licence", NOT_STATED)) if path.is_file() else NOT_STATED
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); make it again") from error
-    if not isinstance(found, dict):
-        raise DataError(f"{path}: holds no JSON object; make it again")
-    return found
 
 
 def _asked(settings: BaseSettings | TuneSettings | MaskSettings, more: Mapping[str, Any]) -> dict[str, Any]:

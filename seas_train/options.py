@@ -15,7 +15,7 @@ import click
 from pydantic.fields import FieldInfo
 from safetensors import SafetensorError
 
-from seas_runtime.errors import OutputError
+from seas_runtime.errors import DataError, OutputError
 from seas_train.config import Settings, resolve
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -55,9 +55,9 @@ class NamesType(click.ParamType):  # type: ignore[type-arg]  # as above
 
 
 def settings_options(cls: type[Settings], only: Collection[str] = ()) -> Callable[[Function], Function]:
-    """Give a command an option for every field of `cls`, or for those named, --config, and --preset where there are presets.
+    """Give a command an option for every field of `cls`, or for those named, --config, --preset and --memory where there are some.
 
-    The command is called with all of them resolved into the one argument `settings`: default < preset < file
+    The command is called with all of them resolved into the one argument `settings`: default < preset < memory < file
     < command line.
     """
     names = [name for name in cls.model_fields if not only or name in only]
@@ -65,9 +65,9 @@ def settings_options(cls: type[Settings], only: Collection[str] = ()) -> Callabl
     def decorate(command: Function) -> Function:
         @functools.wraps(command)
         def resolved(*args: Any, **given: Any) -> Any:
-            preset, file = given.pop("preset", None), given.pop("config")
+            preset, memory, file = given.pop("preset", None), given.pop("memory", None), given.pop("config")
             fields = {name: given.pop(name) for name in names}
-            return command(*args, settings=resolve(cls, preset, file, fields), **given)
+            return command(*args, settings=resolve(cls, preset, file, fields, memory), **given)
 
         for name in reversed(names):
             resolved = _option(name, cls.model_fields[name])(resolved)
@@ -77,6 +77,12 @@ def settings_options(cls: type[Settings], only: Collection[str] = ()) -> Callabl
             metavar="FILE.toml",
             help="Settings as a TOML file; options given here go before it.",
         )(resolved)
+        if cls.memories and not only:
+            resolved = click.option(
+                "--memory",
+                type=click.Choice(tuple(cls.memories)),
+                help="GiB of the GPU's memory: settings of a 512-pixel base of full size that fit; options given here go before them.",
+            )(resolved)
         if cls.presets:
             resolved = click.option("--preset", type=click.Choice(tuple(cls.presets)), help="Settings to start from.")(resolved)
         return typing.cast("Function", resolved)
@@ -190,3 +196,18 @@ def _stage_in(out: Path) -> str | None:
             return str(json.loads(stream.readline())["stage"]).partition("-")[0]
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); make it again") from error
+    if not isinstance(found, dict):
+        raise DataError(f"{path}: holds no JSON object; make it again")
+    return found

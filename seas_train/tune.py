@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,9 @@ from seas_train.data import layouts
 from seas_train.data.dataset import ImageSet, step_generator
 from seas_train.data.layouts import Product
 from seas_train.losses import da_loss, na_loss
-from seas_train.models import components, lora, taps
+from seas_train.models import bases, components, lora, prediction, taps
 from seas_train.models.components import Components
+from seas_train.models.origin import Origin
 from seas_train.models.taps import AttentionMaps
 from seas_train.prompts import ExtendedEmbedding, Prompts, add_tokens, attach_rows, compose, initial_rows, positions, tokenize
 from seas_train.training import batches, checkpoint, compute, loop, tensorboard
@@ -55,14 +56,14 @@ class Learner:
         return self.model.text_encoder(ids.to(self.rows.weight.device)).last_hidden_state
 
 
-def prepare(model: Components, prompts: Prompts, settings: TuneSettings) -> Learner:
-    """Add the token rows, freeze all but them and what is to learn of the U-Net.
+def prepare(model: Components, prompts: Prompts, settings: TuneSettings, known: Mapping[str, Tensor] | None = None) -> Learner:
+    """Add the token rows, those of `known` tokens as they were learned before; freeze all but them and what is to learn of the U-Net.
 
     Raises:
         SettingsError: a prompt does not fit the text encoder, a level has no attention, peft is missing.
     """
     add_tokens(model.tokenizer, prompts)
-    rows = attach_rows(model.text_encoder, initial_rows(model.tokenizer, model.text_encoder, prompts, settings))
+    rows = attach_rows(model.text_encoder, initial_rows(model.tokenizer, model.text_encoder, prompts, settings, known))
     components.freeze(model.vae)
     model.text_encoder.eval()
     model.unet.train().requires_grad_(settings.unet == "full")
@@ -90,7 +91,9 @@ def losses(learner: Learner, batch: Batch, drawn: Draws, settings: TuneSettings)
     # z_t, the latents with noise
     mean, std = learner.encode(batch.images, batch.views)
     drawn = drawn.to(mean.device)
-    noisy = model.scheduler.add_noise(mean + std * drawn.posterior, drawn.noise, drawn.timesteps)
+    clean = mean + std * drawn.posterior
+    noisy = model.scheduler.add_noise(clean, drawn.noise, drawn.timesteps)
+    wanted = prediction.target(model.scheduler, clean, drawn.noise, drawn.timesteps)
     # eps_theta, and the attention maps of eq. 2 on the way
     prompt = learner.prompt([*batch.defects, *[None] * (len(batch.images) - a)])
     predicted = model.unet(noisy, drawn.timesteps, prompt).sample
@@ -98,9 +101,9 @@ def losses(learner: Learner, batch: Batch, drawn: Draws, settings: TuneSettings)
     # L_DA, eq. 3
     da = _alignment(learner, batch, settings, mean.shape[-1]) if a else none
     # L_df, eq. 4
-    anomaly = na_loss(drawn.noise[:a], predicted[:a]) if a else none
+    anomaly = na_loss(wanted[:a], predicted[:a]) if a else none
     # L_ob, eq. 5
-    normal = na_loss(drawn.noise[a:], predicted[a:]) if a < len(batch.images) else none
+    normal = na_loss(wanted[a:], predicted[a:]) if a < len(batch.images) else none
     # L, eq. 6
     loss = settings.da_weight * da + anomaly + settings.na_weight * normal
     return {"loss": loss, "da": da, "df": anomaly, "ob": normal}
@@ -167,14 +170,14 @@ def chosen(product: Product, settings: TuneSettings) -> Product:
     return dataclasses.replace(product, anomalies=kept)
 
 
-def train(product: Product, source: str, out: Path, settings: TuneSettings, provenance: dict[str, object]) -> None:
+def train(product: Product, source: str | Origin, out: Path, settings: TuneSettings, provenance: dict[str, object]) -> None:
     """Fine-tune a base model on one product and write the run folder.
 
     A killed run continues at its last checkpoint when called again with the same arguments.
 
     Args:
         product: its data set, checked.
-        source: base model, a folder or a hub name.
+        source: base model, a folder, a file, a run or a hub name, with what is asked of it.
         out: the run folder.
         settings: see `TuneSettings`.
         provenance: base model, data set and licence, kept in the run and the bundle.
@@ -183,6 +186,8 @@ def train(product: Product, source: str, out: Path, settings: TuneSettings, prov
         DataError, SettingsError, OutputError, TrainError: see the parts.
     """
     machine = compute.machine(settings)
+    origin = Origin.of(source)
+    asked = {name: value for name, value in origin.asked.items() if value is not None}
     product = chosen(product, settings)
     split = layouts.split(product, settings.train_share, settings.split, settings.seed, settings.shots)
     normals = layouts.pick_normals(product, settings.normals, settings.seed)
@@ -192,27 +197,30 @@ def train(product: Product, source: str, out: Path, settings: TuneSettings, prov
         product=product.name,
         prompts=compose(product.defects, settings),
         tune=settings,
-        provenance={**provenance, "base": components.base_name(source)},
+        provenance={**provenance, "base": origin.name, **asked},
         train=_names(split.train, product),
         held_out=_names(split.held_out, product),
         normals=_names(normals, product),
     )
-    components.inspect(source)
-    model = components.load(source)
+    base = bases.load(origin)
+    model, known = base.model, base.rows if base.product == product.name else {}
     task: dict[str, Any] = {
         "stage": "tune",
         "settings": settings.model_dump(mode="json"),
-        "base": facts.provenance["base"],
+        "base": origin.name,
+        **asked,
         "weights": components.fingerprint(*model.networks.values()),
         "train": facts.train,
         "normals": facts.normals,
     }
-    learner = prepare(model, facts.prompts, settings)
+    learner = prepare(model, facts.prompts, settings, known)
     for network in model.networks.values():
         network.to(machine.device)
     images = ImageSet(split.train, model.image_size), ImageSet(normals, model.image_size)
     stage = _stage(learner, images, out, task, settings, machine)
     out.mkdir(parents=True, exist_ok=True)
+    if settings.cache_latents and machine.device.type != "cpu":
+        learner.encode.fill(images, settings.augment)
     loop.run(stage)
     if machine.main:
         _save(learner, images[1], out, facts)
@@ -226,6 +234,7 @@ def _save(learner: Learner, normals: ImageSet, out: Path, facts: run_folder.Fact
     if facts.tune.unet == "lora":
         lora.merge(model.unet)
     images = [normals[i][0] for i in range(len(normals))]
+    model.vae.to(model.unet.device)  # where it may have been put away
     run_folder.save_tuned(out, facts, model, rows, components.encode_each(model.vae, images), images)
 
 

@@ -27,6 +27,7 @@ from seas_train.data.dataset import load_image
 from seas_train.data.layouts import Product, Record
 from seas_train.models import components, taps
 from seas_train.models.components import Components
+from seas_train.models.origin import Origin
 from seas_train.models.rmp import RmpConfig
 from seas_train.prompts import Prompts
 from seas_train.run_folder import Facts, Run
@@ -208,7 +209,7 @@ def _provenance(root: Path, base: str | None, product: Product, licence: str) ->
     return {
         "data": f"{product.name} ({product.layout})",
         "licence": licence,
-        "base": NOT_STATED if base is None else components.base_name(base),
+        "base": NOT_STATED if base is None else Origin(base).name,
         "base_licence": NOT_STATED,
         "implementation": "published",
         "checkpoint": root.name,

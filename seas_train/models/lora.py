@@ -1,11 +1,22 @@
-"""Low-rank adapters of the U-Net's attention (peft), a lighter way to fine-tune; merged before the run is saved."""
+"""Low-rank adapters: those of the U-Net's attention that `tune` may learn (peft), and files of them added to a base.
+
+Both are merged into the weights: what a run holds are stock networks.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
 import torch
 from diffusers import UNet2DConditionModel
+from diffusers.loaders import StableDiffusionLoraLoaderMixin
+from safetensors import SafetensorError
+from torch import Tensor, nn
 
-from seas_runtime.errors import SettingsError
+from seas_runtime.errors import DataError, SettingsError
+from seas_train.models import weights
 
 PROJECTIONS = ["to_q", "to_k", "to_v", "to_out.0"]
 
@@ -29,3 +40,87 @@ def merge(unet: UNet2DConditionModel) -> None:
     """Add the adapters to the weights and take them off: a stock U-Net again."""
     unet.fuse_lora()
     unet.unload_lora()
+
+
+_HALVES = re.compile(
+    r"(?:(?P<net>unet|text_encoder)\.)?(?P<module>.+?)"
+    r"(?:\.processor\.(?P<projection>to_[a-z_]+?)_lora|\.lora(?:_linear_layer)?)?"
+    r"(?:\.(?P<half>up|down)|\.lora_(?P<letter>[AB])(?:\.default)?)\.weight"
+)
+"""Names of a LoRA's tensors, as diffusers and peft have written them over the years."""
+
+
+def add(networks: Mapping[str, nn.Module], file: Path, weight: float) -> int:
+    """Add a file of LoRA weights to U-Net and text encoder: W + weight * alpha / rank * up @ down; returns how many layers changed.
+
+    Names as other trainers write them are turned into diffusers' by its own conversion.
+
+    Args:
+        networks: "unet" and "text_encoder".
+        file: safetensors or a pickle without code.
+        weight: 1 as it was trained.
+
+    Raises:
+        DataError: the file cannot be read, is no plain LoRA, or was made for other networks; nothing is changed then.
+    """
+    if not file.is_file():
+        raise DataError(f"{file}: no such LoRA file; give --lora FILE or --lora FILE:WEIGHT")
+    if wrong := weights.fault(file):
+        raise DataError(f"{file}: {wrong}")
+    try:
+        state, alphas = StableDiffusionLoraLoaderMixin.lora_state_dict(
+            str(file.parent), weight_name=file.name, local_files_only=True, unet_config=networks["unet"].config
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, AttributeError, IndexError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise DataError(f"{file}: cannot be read as a LoRA ({reason}); give one for Stable Diffusion") from error
+    changes = [_change(networks, file, name, halves, alphas or {}) for name, halves in _halves(file, state).items()]
+    with torch.no_grad():
+        for layer, change in changes:
+            layer.weight += weight * change.view_as(layer.weight)
+    return len(changes)
+
+
+def _halves(file: Path, state: Mapping[str, Tensor]) -> dict[tuple[str, str], dict[str, Tensor]]:
+    """Both halves by network and layer."""
+    found: dict[tuple[str, str], dict[str, Tensor]] = {}
+    for name, value in state.items():
+        match = _HALVES.fullmatch(name)
+        if match is None:
+            if name.endswith(".alpha"):
+                continue
+            raise DataError(f"{file}: found the tensor {name}, expected pairs of a plain LoRA; give one without DoRA, LoHa or LoKr")
+        module = match["module"] + (f".{match['projection']}" if match["projection"] else "")
+        half = match["half"] or {"A": "down", "B": "up"}[match["letter"]]
+        found.setdefault((match["net"] or "unet", module.replace("to_out_lora", "to_out.0")), {})[half] = value.float()
+    if not found:
+        raise DataError(f"{file}: found no LoRA in it; give one for Stable Diffusion")
+    return found
+
+
+def _change(
+    networks: Mapping[str, nn.Module], file: Path, name: tuple[str, str], halves: Mapping[str, Tensor], alphas: Mapping[str, float]
+) -> tuple[nn.Module, Tensor]:
+    """A layer and what is added to its weight."""
+    network, module = name
+    modules = dict(networks[network].named_modules())
+    short = module.removeprefix("text_model.")  # the text encoder's names, before and since transformers 5.6
+    layer = next((modules[known] for known in (module, short, f"text_model.{short}") if known in modules), None)
+    if module.endswith(".to_out"):
+        layer = modules.get(f"{module}.0", layer)
+    if halves.keys() != {"up", "down"}:
+        raise DataError(f"{file}: found one half of {network}.{module}, expected both; copy the file again")
+    up, down = halves["up"].flatten(1), halves["down"].flatten(1)
+    weight = getattr(layer, "weight", None)
+    if weight is None or up.shape[1] != down.shape[0] or (up.shape[0], down.shape[1]) != weight.flatten(1).shape:
+        found = "no such layer" if weight is None else f"a layer of {tuple(weight.shape)}"
+        raise DataError(
+            f"{file}: was made for another model ({network}.{module} of {tuple(up.shape)} x {tuple(down.shape)}, {found} in this "
+            "base); give a LoRA for this kind of Stable Diffusion"
+        )
+    alpha = next((float(value) for key, value in alphas.items() if key.removesuffix(".alpha") in _spelled(network, module)), None)
+    return layer, (1.0 if alpha is None else alpha / len(down)) * (up @ down)
+
+
+def _spelled(network: str, module: str) -> tuple[str, ...]:
+    return f"{network}.{module}", module, f"{network}.{module.removesuffix('.0')}"

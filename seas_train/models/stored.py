@@ -2,83 +2,150 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, DDPMScheduler, DiffusionPipeline, UNet2DConditionModel
 from safetensors import SafetensorError
 from transformers import CLIPTextConfig, CLIPTokenizer
 
 from seas_runtime.errors import DataError
+from seas_train.models import rules, single_file, tokens, weights
+from seas_train.models.inspected import Inspected
+from seas_train.models.origin import Origin
+from seas_train.models.rules import WORKS, Configs
 
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
-WORKS = "a text-to-image model of Stable Diffusion 1.x, such as CompVis/stable-diffusion-v1-4, or one of `seas-train base`"
+WEIGHTED = ("unet", "vae", "text_encoder")
+PADS = {"gelu": "!", "quick_gelu": "<|endoftext|>"}
+"""What prompts are padded with, by the text encoder's activation: Stable Diffusion 2.x pads otherwise than 1.x."""
 
 
-@dataclass(frozen=True)
-class Inspected:
-    """What the method takes for granted, as a model's configs state it.
-
-    channels of the U-Net, in and out, and of the latents; prediction, what the U-Net gives; tokens of the tokenizer; rows of
-    the text encoder's table.
-    """
-
-    channels: tuple[int, int]
-    latent_channels: int
-    prediction: str
-    tokens: int
-    rows: int
-
-
-def inspect(source: str | Path, vae: str | Path | None = None, added: int | None = 0) -> Inspected:
+def inspect(source: str | Path | Origin, vae: str | Path | None = None, added: int | None = 0) -> Inspected:
     """Read a model's configs, before any weights, and refuse what would train wrongly or not at all.
 
     Args:
-        source: a local folder, or a hub name.
+        source: a local folder, a single file, a hub name, or one of these with what is asked of it.
         vae: the model whose autoencoder is taken; None, the same.
-        added: tokens that the tokenizer has beyond the text encoder's table, as a run has; None, not compared.
+        added: tokens that the tokenizer must have beyond the text encoder's table, as a run has; 0 for a base, whose tokenizer may
+            have some that will be given rows, or left out; None, not compared.
 
     Raises:
-        DataError: a part is missing or cannot be read, or the model is none that can be trained.
+        DataError: a part is missing, not whole or cannot be read, or the model is none that can be trained.
     """
-    require_parts(source, vae)
-    unet = _config(UNet2DConditionModel, source, "unet")
-    autoencoder = _config(AutoencoderKL, source if vae is None else vae, "vae")
-    scheduler = _config(DDPMScheduler, source, "scheduler")
-    found = Inspected(
+    origin = Origin.of(source)
+    configs = single_file.configs(origin) if origin.is_file else read_configs(origin, vae)
+    if wrong := rules.wrong(configs):
+        raise DataError(f"{origin.source}: {wrong}")
+    tokenizer = read_tokenizer(origin, configs)
+    rows = int(configs.text.get("vocab_size", 49408))
+    wrong, notes = (None, ()) if added is None else _compared(origin, tokenizer, rows, added)
+    if wrong is None and tokenizer.model_max_length > (length := int(configs.text.get("max_position_embeddings", 77))):
+        wrong = f"found a tokenizer of prompts of {tokenizer.model_max_length} tokens over a text encoder of {length}; give {WORKS}"
+    if wrong:
+        raise DataError(f"{origin.source}: {wrong}")
+    unet, noise = configs.unet, configs.scheduler
+    return Inspected(
         channels=(unet.get("in_channels", 4), unet.get("out_channels", 4)),
-        latent_channels=autoencoder.get("latent_channels", 4),
-        prediction=scheduler.get("prediction_type", "epsilon"),
-        tokens=len(read(CLIPTokenizer.from_pretrained, source, "tokenizer")),
-        rows=read(CLIPTextConfig.from_pretrained, source, "text_encoder").vocab_size,
+        latent_channels=configs.vae.get("latent_channels", 4),
+        prediction=noise.get("prediction_type", "epsilon"),
+        tokens=len(tokenizer),
+        rows=rows,
+        image_size=origin.size or 8 * unet["sample_size"],
+        widths=tuple(unet.get("block_out_channels", (320, 640, 1280, 1280))),
+        prompt=(tokenizer.model_max_length, configs.text.get("hidden_size", 512)),
+        scaling=configs.vae.get("scaling_factor", 0.18215),
+        betas=(noise.get("beta_start", 0.0001), noise.get("beta_end", 0.02), noise.get("beta_schedule", "linear")),
+        zero_snr=bool(noise.get("rescale_betas_zero_snr")),
+        notes=tuple(notes),
     )
-    if wrong := _wrong(source, found, added):
-        raise DataError(f"{source}: {wrong}")
+
+
+def read_configs(origin: Origin, vae: str | Path | None = None) -> Configs:
+    """Configs of a folder or of a hub name, whose files of weights are whole as far as their ends tell.
+
+    Raises:
+        DataError: a part is missing, not whole or cannot be read, or the model is of another kind.
+    """
+    source = origin.source
+    index = _index(source)
+    if wrong := rules.family(str(index.get("_class_name", ""))):
+        unet = origin.path / "unet" / "config.json"  # tells which plain base is nearest
+        width = _config(UNet2DConditionModel, source, "unet").get("cross_attention_dim") if unet.is_file() else None
+        raise DataError(f"{source}: {rules.family(str(index['_class_name']), width) or wrong}")
+    require_parts(source, vae)
+    if wrong := _unwhole(origin):
+        raise DataError(wrong)
+    scheduler = _config(DDPMScheduler, source, "scheduler")
+    return Configs(
+        index=index,
+        unet=_config(UNet2DConditionModel, source, "unet"),
+        vae=_config(AutoencoderKL, source if vae is None else vae, "vae"),
+        text=_text_config(source),
+        scheduler={**scheduler, "prediction_type": origin.prediction or scheduler.get("prediction_type", "epsilon")},
+    )
+
+
+def read_tokenizer(origin: Origin, configs: Configs) -> CLIPTokenizer:
+    """The tokenizer as it is, with tokens of its own where it has some.
+
+    Raises:
+        DataError: it cannot be read, or there is none.
+    """
+    if origin.is_file or origin.tokenizer is not None:
+        return tokens.find(origin.tokenizer, origin.path, PADS.get(configs.text.get("hidden_act", ""), "<|endoftext|>"))
+    found = read(CLIPTokenizer.from_pretrained, origin.source, "tokenizer")
+    if not tokens.vocabulary(found):
+        raise DataError(f"{origin.source}: found no vocabulary in tokenizer/; copy the model again")
     return found
 
 
-def _wrong(source: str | Path, found: Inspected, added: int | None) -> str | None:
-    """Found, expected, and what to do; None where nothing is wrong."""
-    latents = found.latent_channels
-    if found.channels != (latents, latents):
-        kind = " (an inpainting model)" if found.channels[0] == 2 * latents + 1 else ""
-        return (
-            f"the VAE has {latents} latent channels, the U-Net {found.channels[0]} in and {found.channels[1]} out{kind}, expected "
-            f"one number; give {WORKS}"
-        )
-    if found.prediction != "epsilon":
-        return f"found prediction_type {found.prediction!r}, expected 'epsilon', a U-Net that predicts the noise; give {WORKS}"
-    if added is None or found.tokens == found.rows + added:
-        return None
-    if (Path(source) / "run.json").is_file() and not added:
-        return "found a run of `seas-train tune`, whose tokenizer has tokens of its own, expected a base; give the run's own base"
-    return (
-        f"found a tokenizer of {found.tokens} tokens over a text encoder of {found.rows}, expected {found.rows + added} tokens; "
-        f"give the model that these tokens were added to, or {WORKS}"
-    )
+def _compared(origin: Origin, tokenizer: CLIPTokenizer, rows: int, added: int) -> tuple[str | None, list[str]]:
+    """Tokenizer against table: what is wrong, and what will be done about the rest."""
+    count, words = len(tokenizer), len(tokens.vocabulary(tokenizer))
+    said = f"a tokenizer of {count} tokens over a text encoder of {rows}"
+    other = f"give the model that these tokens were added to, or {WORKS}"
+    if added:
+        return (None if count == rows + added else f"found {said}, expected {rows + added} tokens; {other}"), []
+    if words > rows or count < rows - tokens.SPARE_ROWS:
+        return f"found {said}, expected {rows} tokens; {other}", []
+    if origin.is_run:
+        return None, ["a run of `seas-train tune`: its U-Net is taken, and its tokens' rows for the same tokens of the same product"]
+    if count < rows:
+        return None, [f"{rows - count} rows of the text encoder belong to no token and are cut off"]
+    late = tokens.added(tokenizer)[max(0, rows - words) :] if count > rows else []
+    learned = tokens.learned_rows(origin.path) if late and origin.path.is_dir() else {}
+    notes = []
+    if known := [token for token in late if token in learned]:
+        notes.append(f"rows of {', '.join(known)} are taken from {tokens.LEARNED}")
+    if without := [token for token in late if token not in learned]:
+        notes.append(f"tokens without a row are left out: {', '.join(without)}")
+    return None, notes
+
+
+def _unwhole(origin: Origin) -> str | None:
+    """What is wrong with the files of weights in a folder."""
+    for part in WEIGHTED:
+        folder = origin.path / part
+        if not folder.is_dir():
+            continue
+        if wrong := weights.first_fault(folder, variant_of(folder, origin.variant)):
+            return wrong
+        plain, variants = weights.variants(folder)
+        if origin.variant is None and variants and not plain:
+            return f"{folder}: found weights of the variant {variants[0]} alone, expected plain ones; add --variant {variants[0]}"
+        if origin.variant is not None and part == "unet" and origin.variant not in variants:
+            known = f"those of {', '.join(variants)}" if variants else "plain ones" if plain else "none"
+            return f"{folder}: found no weights of the variant {origin.variant}, but {known}; choose another --variant, or none"
+    return None
+
+
+def variant_of(folder: Path, variant: str | None) -> str | None:
+    """The variant of a part's weights that is read: plain ones where it has no other."""
+    return variant if variant is None or not folder.is_dir() or variant in weights.variants(folder)[1] else None
 
 
 def require_parts(source: str | Path, vae: str | Path | None = None) -> None:
@@ -129,3 +196,24 @@ def _config(cls: Any, source: str | Path, part: str) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise DataError(f"{source}: the config of {part}/ is no JSON object; copy the model again")
     return config
+
+
+def _index(source: str) -> dict[str, Any]:
+    """What `model_index.json` says, where there is one."""
+    path = Path(source) / "model_index.json"
+    try:
+        if Path(source).is_dir():
+            return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+        return dict(DiffusionPipeline.load_config(source)) if "/" in source and not source.startswith((".", os.sep)) else {}
+    except (OSError, ValueError, TypeError):
+        return {}  # a help, not a part: what is wrong with the model is told of its parts
+
+
+def _text_config(source: str) -> dict[str, Any]:
+    def reader(name: str, **how: Any) -> Any:
+        return CLIPTextConfig.get_config_dict(name, **how)[0]
+
+    found = read(reader, source, "text_encoder")
+    if not isinstance(found, dict) or not found:
+        raise DataError(f"{source}: the config of text_encoder/ is no JSON object; copy the model again")
+    return dict(found.get("text_config", found)) if found.get("model_type") == "clip" else found
