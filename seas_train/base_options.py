@@ -51,7 +51,11 @@ def base_options(required: bool) -> Callable[[Function], Function]:
         ),
         click.option("--variant", metavar="NAME", help="Of the base's files of weights, such as fp16."),
         click.option(
-            "--lora", "loras", type=LoraType(), multiple=True, help="A LoRA to add to the base, 1 as it was trained; may be repeated."
+            "--lora",
+            "loras",
+            type=LoraType(),
+            multiple=True,
+            help="LoRA weights added to the base, 1: as trained; may be repeated.",
         ),
         click.option("--tokenizer", type=_PATH, metavar="PATH", help="Of a single file: a tokenizer's folder, or CLIP's merges."),
         click.option(

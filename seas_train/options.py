@@ -81,7 +81,7 @@ def settings_options(cls: type[Settings], only: Collection[str] = ()) -> Callabl
             resolved = click.option(
                 "--memory",
                 type=click.Choice(tuple(cls.memories)),
-                help="GiB of the GPU's memory: settings of a 512-pixel base of full size that fit; options given here go before them.",
+                help="GiB of the GPU: settings with which a base of 512 pixels fits; options given here go before them.",
             )(resolved)
         if cls.presets:
             resolved = click.option("--preset", type=click.Choice(tuple(cls.presets)), help="Settings to start from.")(resolved)

@@ -114,8 +114,8 @@ def add_tokens(tokenizer: CLIPTokenizer, prompts: Prompts) -> None:
     """
     if taken := [token for token in prompts.tokens if token in tokenizer.get_vocab()]:
         raise SettingsError(
-            f"token {taken[0]} found in the base's tokenizer, none of ours expected; give the base that it was added to, or the run "
-            "folder that it comes from"
+            f"token {taken[0]} found in the base's tokenizer, none of ours expected; give the base that it was added to, or the "
+            "run folder that it comes from"
         )
     tokenizer.add_tokens([AddedToken(token, normalized=False) for token in prompts.tokens])
     for text in (prompts.normal, *prompts.anomaly.values()):

@@ -57,7 +57,7 @@ class Learner:
 
 
 def prepare(model: Components, prompts: Prompts, settings: TuneSettings, known: Mapping[str, Tensor] | None = None) -> Learner:
-    """Add the token rows, those of `known` tokens as they were learned before; freeze all but them and what is to learn of the U-Net.
+    """Add the token rows, those of `known` tokens as they were learned; freeze all but them and what is to learn of the U-Net.
 
     Raises:
         SettingsError: a prompt does not fit the text encoder, a level has no attention, peft is missing.

@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 class Table:
     """What each of s steps needs; a latent at step i is alpha[i] * x0 + sigma[i] * noise.
 
-    x0 = (x - sigma[i] * noise) / alpha[i], of a U-Net that predicts v = alpha * noise - sigma * x0 it is alpha[i] * x - sigma[i] * v;
+    x0 = (x - sigma[i] * noise) / alpha[i], or alpha[i] * x - sigma[i] * v where v = alpha * noise - sigma * x0 is predicted;
     next x = a[i] * x + b[i] * x0 + c[i] * (x0 of the step before).
     """
 

@@ -40,10 +40,11 @@ class Inspected:
     def lines(self) -> list[str]:
         """The same for a person, a line for each."""
         first, last, how = self.betas
+        side, predicted = self.image_size // 8, "v" if self.prediction == "v_prediction" else "noise"
         said = {
             "images": f"{self.image_size} x {self.image_size} pixels",
-            "latents": f"{self.latent_channels} channels of {self.image_size // 8} x {self.image_size // 8}, scaling {self.scaling:g}",
-            "U-Net": f"{', '.join(map(str, self.widths))} channels, predicts {'v' if self.prediction == 'v_prediction' else 'noise'}",
+            "latents": f"{self.latent_channels} channels of {side} x {side}, scaling {self.scaling:g}",
+            "U-Net": f"{', '.join(map(str, self.widths))} channels, predicts {predicted}",
             "noise": f"betas {first:g} to {last:g}, {how}{', zero terminal SNR' if self.zero_snr else ''}",
             "prompts": f"{self.prompt[0]} tokens of width {self.prompt[1]}",
             "tokenizer": f"{self.tokens} tokens, {self.rows} rows in the text encoder",

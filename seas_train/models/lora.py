@@ -44,7 +44,7 @@ def merge(unet: UNet2DConditionModel) -> None:
 
 _HALVES = re.compile(
     r"(?:(?P<net>unet|text_encoder)\.)?(?P<module>.+?)"
-    r"(?:\.processor\.(?P<projection>to_[a-z_]+?)_lora|\.lora(?:_linear_layer)?)?"
+    r"(?:(?:\.processor)?\.(?P<projection>to_[a-z]+)_lora|\.lora(?:_linear_layer)?)?"
     r"(?:\.(?P<half>up|down)|\.lora_(?P<letter>[AB])(?:\.default)?)\.weight"
 )
 """Names of a LoRA's tensors, as diffusers and peft have written them over the years."""
@@ -63,10 +63,7 @@ def add(networks: Mapping[str, nn.Module], file: Path, weight: float) -> int:
     Raises:
         DataError: the file cannot be read, is no plain LoRA, or was made for other networks; nothing is changed then.
     """
-    if not file.is_file():
-        raise DataError(f"{file}: no such LoRA file; give --lora FILE or --lora FILE:WEIGHT")
-    if wrong := weights.fault(file):
-        raise DataError(f"{file}: {wrong}")
+    require(file)
     try:
         state, alphas = StableDiffusionLoraLoaderMixin.lora_state_dict(
             str(file.parent), weight_name=file.name, local_files_only=True, unet_config=networks["unet"].config
@@ -74,11 +71,24 @@ def add(networks: Mapping[str, nn.Module], file: Path, weight: float) -> int:
     except (OSError, ValueError, KeyError, RuntimeError, AttributeError, IndexError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DataError(f"{file}: cannot be read as a LoRA ({reason}); give one for Stable Diffusion") from error
-    changes = [_change(networks, file, name, halves, alphas or {}) for name, halves in _halves(file, state).items()]
+    known = _alphas(alphas)
+    changes = [_change(networks, file, name, halves, known) for name, halves in _halves(file, state).items()]
     with torch.no_grad():
         for layer, change in changes:
             layer.weight += weight * change.view_as(layer.weight)
     return len(changes)
+
+
+def require(file: Path) -> None:
+    """Refuse a file that is missing or not whole, before hours of loading.
+
+    Raises:
+        DataError: it is.
+    """
+    if not file.is_file():
+        raise DataError(f"{file}: no such LoRA file; give --lora FILE or --lora FILE:WEIGHT")
+    if wrong := weights.fault(file):
+        raise DataError(f"{file}: {wrong}")
 
 
 def _halves(file: Path, state: Mapping[str, Tensor]) -> dict[tuple[str, str], dict[str, Tensor]]:
@@ -90,16 +100,23 @@ def _halves(file: Path, state: Mapping[str, Tensor]) -> dict[tuple[str, str], di
             if name.endswith(".alpha"):
                 continue
             raise DataError(f"{file}: found the tensor {name}, expected pairs of a plain LoRA; give one without DoRA, LoHa or LoKr")
-        module = match["module"] + (f".{match['projection']}" if match["projection"] else "")
         half = match["half"] or {"A": "down", "B": "up"}[match["letter"]]
-        found.setdefault((match["net"] or "unet", module.replace("to_out_lora", "to_out.0")), {})[half] = value.float()
+        found.setdefault(_place(match), {})[half] = value.float()
     if not found:
         raise DataError(f"{file}: found no LoRA in it; give one for Stable Diffusion")
     return found
 
 
+def _place(match: re.Match[str]) -> tuple[str, str]:
+    """Network and layer that a tensor's name speaks of; a text encoder's projections may be called by the U-Net's names."""
+    network, projection = match["net"] or "unet", match["projection"]
+    if projection is not None and network == "text_encoder":
+        projection = projection.removeprefix("to_") + "_proj"
+    return network, match["module"] + (f".{projection}" if projection else "")
+
+
 def _change(
-    networks: Mapping[str, nn.Module], file: Path, name: tuple[str, str], halves: Mapping[str, Tensor], alphas: Mapping[str, float]
+    networks: Mapping[str, nn.Module], file: Path, name: tuple[str, str], halves: Mapping[str, Tensor], alphas: Mapping[tuple[str, str], float]
 ) -> tuple[nn.Module, Tensor]:
     """A layer and what is added to its weight."""
     network, module = name
@@ -118,9 +135,15 @@ def _change(
             f"{file}: was made for another model ({network}.{module} of {tuple(up.shape)} x {tuple(down.shape)}, {found} in this "
             "base); give a LoRA for this kind of Stable Diffusion"
         )
-    alpha = next((float(value) for key, value in alphas.items() if key.removesuffix(".alpha") in _spelled(network, module)), None)
-    return layer, (1.0 if alpha is None else alpha / len(down)) * (up @ down)
+    return layer, alphas.get(name, len(down)) / len(down) * (up @ down)
 
 
-def _spelled(network: str, module: str) -> tuple[str, ...]:
-    return f"{network}.{module}", module, f"{network}.{module.removesuffix('.0')}"
+def _alphas(found: Mapping[str, float] | None) -> dict[tuple[str, str], float]:
+    """Alphas by network and layer; of their names diffusers takes those of either half, or of the layer."""
+    named = {}
+    for key, value in (found or {}).items():
+        name = key.removesuffix(".alpha")
+        match = _HALVES.fullmatch(name) or _HALVES.fullmatch(f"{name}.lora.down.weight")
+        if match is not None:
+            named[_place(match)] = float(value)
+    return named

@@ -166,7 +166,7 @@ def _noise(configs: Configs) -> str | None:
         return f"found a noise schedule of {steps!r} steps, expected {TRAIN_STEPS}; give {WORKS}"
     if noise.get("rescale_betas_zero_snr") and predicts == "epsilon":
         return (
-            "found rescale_betas_zero_snr with prediction_type 'epsilon', expected 'v_prediction': where nothing but noise is left, "
-            f"the noise says nothing of the image; give --prediction v_prediction, or {WORKS}"
+            "found rescale_betas_zero_snr with prediction_type 'epsilon', expected 'v_prediction': noise says nothing of the "
+            f"image where there is no signal; give --prediction v_prediction, or {WORKS}"
         )
     return None

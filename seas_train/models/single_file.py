@@ -11,7 +11,7 @@ import re
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from pickle import UnpicklingError  # noqa: S403 - caught, not raised
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -23,7 +23,7 @@ from torch import Tensor
 from transformers import CLIPTextModel
 
 from seas_runtime.errors import DataError
-from seas_train.models import rules, weights
+from seas_train.models import weights
 from seas_train.models.origin import Origin
 from seas_train.models.rules import V15, V21, WORKS, Configs
 

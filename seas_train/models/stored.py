@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from transformers import CLIPTextConfig, CLIPTokenizer
 
 from seas_runtime.errors import DataError
-from seas_train.models import rules, single_file, tokens, weights
+from seas_train.models import lora, rules, single_file, tokens, weights
 from seas_train.models.inspected import Inspected
 from seas_train.models.origin import Origin
 from seas_train.models.rules import WORKS, Configs
@@ -37,6 +37,8 @@ def inspect(source: str | Path | Origin, vae: str | Path | None = None, added: i
         DataError: a part is missing, not whole or cannot be read, or the model is none that can be trained.
     """
     origin = Origin.of(source)
+    for each in origin.loras:
+        lora.require(each.file)
     configs = single_file.configs(origin) if origin.is_file else read_configs(origin, vae)
     if wrong := rules.wrong(configs):
         raise DataError(f"{origin.source}: {wrong}")
@@ -113,7 +115,7 @@ def _compared(origin: Origin, tokenizer: CLIPTokenizer, rows: int, added: int) -
     if words > rows or count < rows - tokens.SPARE_ROWS:
         return f"found {said}, expected {rows} tokens; {other}", []
     if origin.is_run:
-        return None, ["a run of `seas-train tune`: its U-Net is taken, and its tokens' rows for the same tokens of the same product"]
+        return None, ["a run of `seas-train tune`: its U-Net is taken, and what its tokens learned of the same product"]
     if count < rows:
         return None, [f"{rows - count} rows of the text encoder belong to no token and are cut off"]
     late = tokens.added(tokenizer)[max(0, rows - words) :] if count > rows else []

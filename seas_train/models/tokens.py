@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from pickle import UnpicklingError  # noqa: S403 - caught, not raised
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -43,7 +43,7 @@ def from_merges(path: Path, pad: str = "<|endoftext|>") -> CLIPTokenizer:
         lines = raw.decode("utf-8").split("\n")[1 : MERGES + 1]
         merges = [(first, second) for first, second in (line.split() for line in lines if line)]
     except (OSError, EOFError, ValueError) as error:
-        raise DataError(f"{path}: found no list of merges ({error}); give {MERGES_FILE} of a CLIP package, or a tokenizer/") from error
+        raise DataError(f"{path}: found no list of merges ({error}); give {MERGES_FILE}, or a tokenizer/") from error
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     symbols = [*letters, *(letter + WORD_END for letter in letters), *("".join(pair) for pair in merges)]
     symbols += ["<|startoftext|>", "<|endoftext|>"]
@@ -130,9 +130,7 @@ def learned_rows(folder: Path) -> dict[str, Tensor]:
     for path in sorted([*folder.glob(f"{LEARNED}*.safetensors"), *folder.glob(f"{LEARNED}*.bin")]):
         try:
             values: Mapping[str, Any] = (
-                load_file(path)
-                if path.suffix == ".safetensors"
-                else torch.load(path, map_location="cpu", weights_only=True)
+                load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
             )
             found.update({str(token): value.detach().float() for token, value in values.items() if value.ndim == 1})
         except (OSError, ValueError, RuntimeError, AttributeError, EOFError, SafetensorError, UnpicklingError) as error:

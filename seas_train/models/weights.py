@@ -26,17 +26,24 @@ def fault(path: Path) -> str | None:
             start = stream.read(64)
     except OSError as error:
         return f"cannot be read ({error.strerror or error}); {AGAIN}"
+    if said := _other(start):
+        return said
+    if path.suffix == SAFETENSORS:
+        return _safetensors(path, size)
+    if zipfile.is_zipfile(path) or (start.startswith(OLD_PICKLE) and not start.startswith(b"PK")):
+        return None
+    return f"found {size} bytes that are no weights of PyTorch, or not all of them; {AGAIN}"
+
+
+def _other(start: bytes) -> str | None:
+    """What stands in the place of weights, by how it starts."""
     if not start:
         return f"found an empty file; {AGAIN}"
     if start.startswith(LFS):
         return "found a pointer of git-lfs in the place of weights; run `git lfs pull` in that folder"
     if start.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
         return "found a web page in the place of weights; download the file itself, signed in where the model asks for it"
-    if path.suffix == SAFETENSORS:
-        return _safetensors(path, size)
-    if zipfile.is_zipfile(path) or (start.startswith(OLD_PICKLE) and not start.startswith(b"PK")):
-        return None
-    return f"found {size} bytes that are no weights of PyTorch, or not all of them; {AGAIN}"
+    return None
 
 
 def _safetensors(path: Path, size: int) -> str | None:
