@@ -41,7 +41,7 @@ class LoraType(click.ParamType):  # type: ignore[type-arg]  # generic in new ver
 
 def base_options(required: bool) -> Callable[[Function], Function]:
     """Give a command --base and what belongs to it; it is called with `base`, an `Origin`, None where --base is not given."""
-    size = click.IntRange(64, 4096)
+    size, own = click.IntRange(16, 4096), "the base's" if required else "the base's, or 512"
     options = (
         click.option(
             "--base",
@@ -63,7 +63,7 @@ def base_options(required: bool) -> Callable[[Function], Function]:
             type=click.Choice(["epsilon", "v_prediction"]),
             help="What the base's U-Net predicts, where its files do not say so.",
         ),
-        click.option("--size", type=size, metavar="PIXELS", help="Side of the images.  [default: the base's]"),
+        click.option("--size", type=size, metavar="PIXELS", help=f"Side of the images.  [default: {own}]"),
     )
 
     def decorate(command: Function) -> Function:

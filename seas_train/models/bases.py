@@ -42,7 +42,7 @@ def load(source: str | Path | Origin) -> Base:
     """
     origin = Origin.of(source)
     components.inspect(origin)
-    model = _from_file(origin) if origin.is_file else components.load(origin.source, variant=origin.variant)
+    model = _from_file(origin) if origin.is_file else components.load(origin)
     if origin.tokenizer is not None and not origin.is_file:
         model.tokenizer = tokens.find(origin.tokenizer, origin.path, "<|endoftext|>")
     product, rows = _run(origin) if origin.is_run else (None, {})

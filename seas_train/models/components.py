@@ -232,28 +232,29 @@ def build(
     )
 
 
-def load(source: str | Path, vae: str | Path | None = None, variant: str | None = None) -> Components:
+def load(source: str | Path | Origin, vae: str | Path | None = None) -> Components:
     """Read the parts of a model as they lie in a local folder or, where there is a network, under a hub name.
 
     Args:
-        source: the model.
+        source: the model; of what is asked of it, the variant is heard here, the rest in `bases.load`.
         vae: the model whose autoencoder to take; None, the same.
-        variant: of the weights' files, such as fp16.
 
     Raises:
         DataError: the folder lacks a part, a part cannot be read, the hub name is not to be had, or see `inspect`.
     """
-    inspect(Origin(str(source), variant), vae, added=None)
+    origin = Origin.of(source)
+    inspect(origin, vae, added=None)
+    own = origin.source
 
     def weighted(reader: Callable[..., Any], part: str, where: str | Path, **how: Any) -> Any:
-        return stored.read(reader, where, part, variant=stored.variant_of(Path(where) / part, variant), **how)
+        return stored.read(reader, where, part, variant=stored.variant_of(Path(where) / part, origin.variant), **how)
 
     return Components(
-        unet=weighted(UNet2DConditionModel.from_pretrained, "unet", source, torch_dtype=torch.float32),
-        vae=weighted(AutoencoderKL.from_pretrained, "vae", source if vae is None else vae, torch_dtype=torch.float32),
-        text_encoder=weighted(CLIPTextModel.from_pretrained, "text_encoder", source, dtype=torch.float32),
-        tokenizer=stored.read(CLIPTokenizer.from_pretrained, source, "tokenizer"),
-        scheduler=stored.read(DDPMScheduler.from_pretrained, source, "scheduler"),
+        unet=weighted(UNet2DConditionModel.from_pretrained, "unet", own, torch_dtype=torch.float32),
+        vae=weighted(AutoencoderKL.from_pretrained, "vae", own if vae is None else vae, torch_dtype=torch.float32),
+        text_encoder=weighted(CLIPTextModel.from_pretrained, "text_encoder", own, dtype=torch.float32),
+        tokenizer=stored.read(CLIPTokenizer.from_pretrained, own, "tokenizer"),
+        scheduler=stored.read(DDPMScheduler.from_pretrained, own, "scheduler"),
     )
 
 

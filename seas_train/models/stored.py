@@ -99,10 +99,7 @@ def read_tokenizer(origin: Origin, configs: Configs) -> CLIPTokenizer:
     """
     if origin.is_file or origin.tokenizer is not None:
         return tokens.find(origin.tokenizer, origin.path, PADS.get(configs.text.get("hidden_act", ""), "<|endoftext|>"))
-    found = read(CLIPTokenizer.from_pretrained, origin.source, "tokenizer")
-    if not tokens.vocabulary(found):
-        raise DataError(f"{origin.source}: found no vocabulary in tokenizer/; copy the model again")
-    return found
+    return tokens.whole(read(CLIPTokenizer.from_pretrained, origin.source, "tokenizer"), origin.source)
 
 
 def _compared(origin: Origin, tokenizer: CLIPTokenizer, rows: int, added: int) -> tuple[str | None, list[str]]:

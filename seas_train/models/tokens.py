@@ -26,6 +26,8 @@ PACKAGES = ("clip", "open_clip")
 """Modules of packages that carry the list."""
 CLIP = "openai/clip-vit-large-patch14"
 LENGTH = 77
+LETTERS = 256
+"""Every vocabulary has these at least: the bytes of a text."""
 SPARE_ROWS = 256
 """Rows that a table may have beyond the tokenizer: its size was rounded up."""
 LEARNED = "learned_embeds"
@@ -83,9 +85,20 @@ def find(asked: Path | None, beside: Path, pad: str) -> CLIPTokenizer:
 
 def _read(source: str) -> CLIPTokenizer:
     try:
-        return CLIPTokenizer.from_pretrained(source, local_files_only=True)
+        return whole(CLIPTokenizer.from_pretrained(source, local_files_only=True), source)
     except (OSError, ValueError, RuntimeError, TypeError, KeyError) as error:
         raise DataError(f"{source}: cannot be read as a tokenizer ({_first(error)}); copy it again") from error
+
+
+def whole(tokenizer: CLIPTokenizer, source: str) -> CLIPTokenizer:
+    """The tokenizer, if it has a vocabulary: of files that are missing the library makes an empty one.
+
+    Raises:
+        DataError: it has none.
+    """
+    if len(vocabulary(tokenizer)) < LETTERS:
+        raise DataError(f"{source}: found a tokenizer without a vocabulary; copy the whole tokenizer/ again")
+    return tokenizer
 
 
 def carried() -> Path | None:

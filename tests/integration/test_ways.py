@@ -99,7 +99,8 @@ def walk(product, root, base, hub=None):
     do(train, "tune", product.root, "--base", *base, "--out", root / "run", "--steps", 1, "--normal-count", 2, hub=hub)
     do(train, "masks", root / "run", product.root, "--steps", 1, *MASKS)
     do(export, root / "run", "--out", root / "made.plan", "--steps", 3, "--mask-steps", 1)
-    do(generate, root / "made.plan", "--out", root / "pairs", "--count", 2, "--backend", "cpu", "--min-area", 0, "--max-area", 1)
+    any_mask = ("--threshold", 0.001, "--max-area", 1)  # the head has learned nothing
+    do(generate, "--engine", root / "made.plan", "--out", root / "pairs", "--count", 2, "--backend", "cpu", *any_mask)
     assert len((root / "pairs" / "metadata.jsonl").read_text().splitlines()) == 2
     return json.loads((root / "made.plan" / "manifest.json").read_text())
 

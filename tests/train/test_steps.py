@@ -104,8 +104,8 @@ def double(monkeypatch):
     """Networks in fp64: eq. 3 stretches nearly flat maps to [0, 1], and fp32's rounding with them."""
     load = components.load
 
-    def loaded(source, **how):
-        model = load(source, **how)
+    def loaded(source):
+        model = load(source)
         for network in model.networks.values():
             network.double()
         return model

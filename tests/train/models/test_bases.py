@@ -256,6 +256,15 @@ def test_a_placeholder_that_the_base_has_already(model, product):
         tune.prepare(model, ua.compose(product.defects, settings), settings)
 
 
+def test_a_prediction_that_the_configs_have_wrong(copy):
+    path = copy / "scheduler" / "scheduler_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "rescale_betas_zero_snr": True}))
+    assert "--prediction v_prediction" in data_error(bases.load, copy)
+    noise = bases.load(Origin(str(copy), prediction="v_prediction")).model.scheduler
+    assert noise.config.prediction_type == "v_prediction"
+    assert float(noise.alphas_cumprod[-1]) == 0
+
+
 def test_what_was_asked_is_kept_in_the_run(first, folder, product, tmp_path):
     from tests.smallest import TUNE
 

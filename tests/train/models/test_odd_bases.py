@@ -111,6 +111,10 @@ FOLDERS = {
     "no text encoder": (lambda f: without(f, "text_encoder"), "found no text_encoder/ folder"),
     "a broken config": (lambda f: (f / "unet" / "config.json").write_text('{"in_channels": 4'), "cannot load a base model"),
     "words without rows": (lambda f: tokens(f, ["one", "two"]), "a tokenizer of"),
+    "an empty tokenizer": (
+        lambda f: [file.unlink() for file in (f / "tokenizer").iterdir()],
+        "found a tokenizer without a vocabulary",
+    ),
     "another tokenizer": (lambda f: change(f, "text_encoder", vocab_size=49408), "over a text encoder of 49408"),
     "git-lfs": (lambda f: (f / UNET).write_text(LFS), "found a pointer of git-lfs in the place of weights; run `git lfs pull`"),
     "half downloaded": (lambda f: cut(f / UNET, -1000), " bytes, expected "),

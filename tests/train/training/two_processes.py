@@ -22,8 +22,8 @@ def step_of_both(base: str, data: Path, folder: Path, out: Path, anomalies: int,
     """One step of tune and one of masks in fp64; the gradients that the optimiser is given go to `out`."""
     seen, whole, load = {}, loop.average_gradients, components.load
 
-    def double(source, **how):
-        model = load(source, **how)
+    def double(source):
+        model = load(source)
         for network in model.networks.values():
             network.double()
         return model
