@@ -5,9 +5,11 @@ Both are merged into the weights: what a run holds are stock networks.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -42,6 +44,9 @@ def merge(unet: UNet2DConditionModel) -> None:
     unet.unload_lora()
 
 
+ABOUT = "lora_adapter_metadata"
+ODD = ("alpha_pattern", "rank_pattern", "use_dora", "use_rslora")
+EVERY_LAYER = ""
 Place = tuple[str, str]
 """A network's name and that of a layer in it."""
 _HALVES = re.compile(
@@ -73,11 +78,11 @@ def add(networks: Mapping[str, nn.Module], file: Path, weight: float) -> int:
     except (OSError, ValueError, KeyError, RuntimeError, AttributeError, IndexError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DataError(f"{file}: cannot be read as a LoRA ({reason}); give one for Stable Diffusion") from error
-    known = _alphas(alphas)
+    known = {**_stated(file), **_alphas({**state, **(alphas or {})})}
     changes = [_change(networks, file, name, halves, known) for name, halves in _halves(file, state).items()]
     with torch.no_grad():
         for layer, change in changes:
-            layer.weight += weight * change.view_as(layer.weight)
+            layer.add_(change.view_as(layer), alpha=weight)
     return len(changes)
 
 
@@ -123,8 +128,8 @@ def _change(
     name: Place,
     halves: Mapping[str, Tensor],
     alphas: Mapping[Place, float],
-) -> tuple[nn.Module, Tensor]:
-    """A layer and what is added to its weight."""
+) -> tuple[Tensor, Tensor]:
+    """A layer's weight, and what is added to it."""
     network, module = name
     modules = dict(networks[network].named_modules())
     short = module.removeprefix("text_model.")  # the text encoder's names, before and since transformers 5.6
@@ -134,20 +139,39 @@ def _change(
     if halves.keys() != {"up", "down"}:
         raise DataError(f"{file}: found one half of {network}.{module}, expected both; copy the file again")
     up, down = halves["up"].flatten(1), halves["down"].flatten(1)
-    weight = getattr(layer, "weight", None)
+    weight: Tensor | None = getattr(layer, "weight", None)
     if weight is None or up.shape[1] != down.shape[0] or (up.shape[0], down.shape[1]) != weight.flatten(1).shape:
         found = "no such layer" if weight is None else f"a layer of {tuple(weight.shape)}"
         raise DataError(
             f"{file}: was made for another model ({network}.{module} of {tuple(up.shape)} x {tuple(down.shape)}, {found} in this "
             "base); give a LoRA for this kind of Stable Diffusion"
         )
-    return layer, alphas.get(name, len(down)) / len(down) * (up @ down)
+    alpha = alphas.get(name, alphas.get((network, EVERY_LAYER), len(down)))
+    return weight, alpha / len(down) * (up @ down)
 
 
-def _alphas(found: Mapping[str, float] | None) -> dict[Place, float]:
+def _stated(file: Path) -> dict[Place, float]:
+    """Alphas of whole networks, as diffusers describes what peft trained.
+
+    Raises:
+        DataError: layers are scaled in other ways than by one alpha.
+    """
+    try:
+        about = json.loads(weights.metadata(file).get(ABOUT, "{}")) if file.suffix == weights.SAFETENSORS else {}
+        told = {str(key): value for key, value in about.items()}
+        if odd := [key for key, value in told.items() if value and key.rpartition(".")[2] in ODD]:
+            raise DataError(f"{file}: found {odd[0]}, expected a plain LoRA of one alpha; give one trained without it")
+        return {(k.partition(".")[0], EVERY_LAYER): float(v) for k, v in told.items() if k.endswith(".lora_alpha")}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise DataError(f"{file}: its {ABOUT} cannot be read ({error}); give another LoRA") from error
+
+
+def _alphas(found: Mapping[str, Any]) -> dict[Place, float]:
     """Alphas by network and layer; of their names diffusers takes those of either half, or of the layer."""
     named = {}
-    for key, value in (found or {}).items():
+    for key, value in found.items():
+        if not key.endswith(".alpha"):
+            continue
         name = key.removesuffix(".alpha")
         match = _HALVES.fullmatch(name) or _HALVES.fullmatch(f"{name}.lora.down.weight")
         if match is not None:

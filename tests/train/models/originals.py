@@ -1,5 +1,6 @@
 """Bases as other programs leave them: single files with the first code's names, fp16 variants, pickles, a hub cache, LoRA files."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -208,7 +209,7 @@ def lora_layers(model, seed=0, rank=2):
     return found
 
 
-def lora_file(layers, path: Path, style: str, alpha=1.0):
+def lora_file(layers, path: Path, style: str, alpha=1.0, **more):
     """Write a LoRA as kohya's trainer or as diffusers with peft does."""
     state = {}
     for (network, name), (down, up) in layers.items():
@@ -219,9 +220,11 @@ def lora_file(layers, path: Path, style: str, alpha=1.0):
             state.update(
                 {f"{key}.lora_down.weight": down[conv], f"{key}.lora_up.weight": up[conv], f"{key}.alpha": torch.tensor(alpha)}
             )
-        elif style == "peft":
+        elif style in ("peft", "stated"):
             state.update({f"{network}.{full}.lora_A.weight": down, f"{network}.{full}.lora_B.weight": up})
         else:
             state.update({f"{network}.{full}.lora.down.weight": down, f"{network}.{full}.lora.up.weight": up})
-    save_file({k: v.contiguous() for k, v in state.items()}, path)
+    about = {f"{network}.lora_alpha": alpha for network in ("unet", "text_encoder")} if style == "stated" else {}
+    metadata = {"format": "pt", "lora_adapter_metadata": json.dumps({**about, **more})} if about or more else None
+    save_file({k: v.contiguous() for k, v in state.items()}, path, metadata)
     return path
