@@ -120,13 +120,13 @@ def test_a_hub_cache_without_a_network(first, folder, tmp_path, monkeypatch):
     assert "Without a network give a local folder" in data_error(bases.load, "someone/absent")
 
 
-@pytest.mark.parametrize("style", ["kohya", "peft", "diffusers"])
+@pytest.mark.parametrize("style", ["kohya", "peft", "stated", "diffusers"])
 def test_lora_files_are_added(first, folder, tmp_path, style):
-    """W + weight * alpha / rank * up @ down, worked out by hand; kohya's files alone have an alpha."""
+    """W + weight * alpha / rank * up @ down, worked out by hand; kohya's files have alphas, peft's may state one."""
     layers = originals.lora_layers(first)
     path = originals.lora_file(layers, tmp_path / "style.safetensors", style, alpha=4.0)
     found = bases.load(Origin(str(folder), loras=(Lora(path, 0.5),))).model
-    factor = 0.5 * (4.0 / 2 if style == "kohya" else 1.0)
+    factor = 0.5 * (4.0 / 2 if style in ("kohya", "stated") else 1.0)
     changed = 0
     for network in ("unet", "text_encoder"):
         for name, value in getattr(first, network).state_dict().items():
@@ -161,6 +161,8 @@ def test_loras_that_do_not_fit(first, folder, tmp_path):
     assert "was made for another model" in said
     doubtful = spoiled_lora(originals.lora_file(layers, tmp_path / "d.safetensors", "peft"), strange=torch.zeros(2))
     assert "found the tensor" in data_error(lora.add, networks, doubtful, 1.0)
+    scaled = originals.lora_file(layers, tmp_path / "r.safetensors", "peft", **{"unet.use_rslora": True})
+    assert "found unet.use_rslora, expected a plain LoRA" in data_error(lora.add, networks, scaled, 1.0)
     strange = originals.lora_file(
         {("unet", "nowhere.to_q"): (torch.zeros(2, 3), torch.zeros(3, 2))}, tmp_path / "s.safetensors", "peft"
     )
