@@ -21,6 +21,7 @@ from seas_runtime.bundle.reader import write_manifest
 from seas_runtime.errors import DataError, OutputError
 from seas_runtime.staging import replaced, settle
 from seas_train import run_folder
+from seas_train.models import prediction
 from seas_train.run_folder import Run
 
 MEASURED: tuple[GraphName, ...] = ("unet", "vae_decoder", "mask_head")
@@ -171,8 +172,10 @@ def _facts(run: Run, settings: ExportSettings) -> Facts:
             "beta_end": noise.beta_end,
             "beta_schedule": noise.beta_schedule,
             "train_steps": noise.num_train_timesteps,
-            "spacing": "linspace",
+            "spacing": prediction.spacing(model.scheduler),
             "final": settings.final,
+            "prediction": "v_prediction" if noise.prediction_type == "v_prediction" else None,
+            "zero_snr": prediction.zero_snr(model.scheduler) or None,
         },
         "photographs": photographs,
         "composites": settings.composites or None,

@@ -25,7 +25,7 @@ from seas_train.config import BaseSettings, resolve
 from seas_train.data.images import read_mask, read_rgb
 from seas_train.data.layouts import Record
 from seas_train.models import components
-from seas_train.options import require_same
+from seas_train.output import require_same
 
 CHOSEN = "chosen.json"
 LOOKED_AT = 60

@@ -6,7 +6,7 @@ another function from a schedule and a number of steps to a `Table`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from seas_runtime.bundle.manifest import Schedule
 from seas_runtime.errors import SettingsError
 
 FIRST_ORDER_END_BELOW = 15  # shorter runs end with a first-order step, as diffusers' lower_order_final
+ALMOST_ZERO = 2.0**-24  # alpha-bar of no signal, as diffusers has it: the solver divides by its root
 
 Floats = NDArray[np.float64]
 
@@ -23,7 +24,8 @@ Floats = NDArray[np.float64]
 class Table:
     """What each of s steps needs; a latent at step i is alpha[i] * x0 + sigma[i] * noise.
 
-    x0 = (x - sigma[i] * noise) / alpha[i];  next x = a[i] * x + b[i] * x0 + c[i] * (x0 of the step before).
+    x0 = (x - sigma[i] * noise) / alpha[i], or alpha[i] * x - sigma[i] * v where v = alpha * noise - sigma * x0 is predicted;
+    next x = a[i] * x + b[i] * x0 + c[i] * (x0 of the step before).
     """
 
     timesteps: NDArray[np.int64]  # (s,), falling
@@ -32,10 +34,11 @@ class Table:
     a: Floats  # (s,)
     b: Floats  # (s,)
     c: Floats  # (s,), 0 where the step is of first order
+    predicts_v: bool = False
 
 
 def solver_table(schedule: Schedule, steps: int) -> Table:
-    """The table of a run of `steps` steps, "linspace" timesteps, midpoint second-order steps.
+    """The table of a run of `steps` steps, "linspace" or "trailing" timesteps, midpoint second-order steps.
 
     The first step is of first order; so is the last where it ends at sigma 0 (`final: zero`) or the run is
     short.
@@ -45,7 +48,10 @@ def solver_table(schedule: Schedule, steps: int) -> Table:
     """
     if not 1 <= steps < schedule.train_steps:
         raise SettingsError(f"steps {steps} found, 1 to {schedule.train_steps - 1} expected")
-    timesteps = np.linspace(0, schedule.train_steps - 1, steps + 1).round()[::-1][:-1].astype(np.int64)
+    if schedule.spacing == "trailing":
+        timesteps = np.arange(schedule.train_steps, 0, -schedule.train_steps / steps).round()[:steps].astype(np.int64) - 1
+    else:
+        timesteps = np.linspace(0, schedule.train_steps - 1, steps + 1).round()[::-1][:-1].astype(np.int64)
     signal = _alpha_bar(schedule)
     ends = {"zero": 1.0, "published": signal[0]}  # published: down to t = 0
     alpha_bar = np.append(signal[timesteps], ends[schedule.final])
@@ -59,20 +65,28 @@ def solver_table(schedule: Schedule, steps: int) -> Table:
     for step in range(1, steps - 1 if first_order_end else steps):
         ratio = (log_snr[step] - log_snr[step - 1]) / (log_snr[step + 1] - log_snr[step])
         c[step] = -0.5 * b[step] / ratio
-    return Table(timesteps, alpha, sigma, a, b - c, c)
+    return Table(timesteps, alpha, sigma, a, b - c, c, schedule.prediction == "v_prediction")
 
 
 def begun_at(table: Table, step: int) -> Table:
     """The table of a run that begins at a step of another; its first step is of first order, since no x0 comes before it."""
     b, c = table.b[step:].copy(), table.c[step:].copy()
     b[0], c[0] = b[0] + c[0], 0.0
-    return Table(table.timesteps[step:], table.alpha[step:], table.sigma[step:], table.a[step:], b, c)
+    later = {name: getattr(table, name)[step:] for name in ("timesteps", "alpha", "sigma", "a")}
+    return replace(table, **later, b=b, c=c)
 
 
 def step_table(table: Table, guidance: float) -> NDArray[np.float32]:
-    """What `kernels.reference.guided_update` works from, (s, 6) float32: alpha, sigma, a, b, c of each step, and the guidance."""
+    """What `kernels.reference.guided_update` works from, (s, 6) float32: alpha, sigma, a, b, c of each step, and the guidance.
+
+    It takes x0 = (x - sigma * predicted) / alpha. That of v, alpha * x - sigma * v, has this form with 1 / alpha and sigma / alpha,
+    so loops and kernels need not know what a U-Net predicts; noise made of v would lose what tells the image at low alpha.
+    """
     steps = len(table.timesteps)
-    columns = (table.alpha[:steps], table.sigma[:steps], table.a, table.b, table.c, np.full(steps, guidance))
+    alpha, sigma = table.alpha[:steps], table.sigma[:steps]
+    if table.predicts_v:
+        alpha, sigma = 1 / alpha, sigma / alpha
+    columns = (alpha, sigma, table.a, table.b, table.c, np.full(steps, guidance))
     return np.stack(columns, axis=1).astype(np.float32)
 
 
@@ -82,4 +96,9 @@ def _alpha_bar(schedule: Schedule) -> Floats:
         betas = np.linspace(schedule.beta_start, schedule.beta_end, schedule.train_steps)
     else:
         betas = np.linspace(schedule.beta_start**0.5, schedule.beta_end**0.5, schedule.train_steps) ** 2
-    return np.cumprod(1.0 - betas, dtype=np.float64)
+    alpha_bar = np.cumprod(1.0 - betas, dtype=np.float64)
+    if schedule.zero_snr:  # Lin et al. 2024, algorithm 1
+        signal = np.sqrt(alpha_bar)
+        alpha_bar = np.square((signal - signal[-1]) * signal[0] / (signal[0] - signal[-1]))
+        alpha_bar[-1] = ALMOST_ZERO
+    return alpha_bar
