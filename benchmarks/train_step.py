@@ -133,13 +133,13 @@ def _tune(case: Case, model: Any) -> Any:
 
 
 def _unload(learner: Any, views: tuple[Any, ...]) -> None:
-    """As after `Encoder.fill`: latents of every view are known, and the VAE is gone."""
+    """As after `Encoder.fill`: latents of every view are known, and the VAE holds no memory."""
     import torch
 
     encode = learner.encode
     encode.device = learner.model.unet.device
     encode.kept = {view: (torch.randn(learner.model.latent_shape), torch.ones(learner.model.latent_shape)) for view in views}
-    encode.vae = learner.model.vae = None
+    learner.model.vae.to("meta")
 
 
 def _masks(case: Case, model: Any) -> Any:
