@@ -4,7 +4,8 @@
 
 Random weights have the speed, the sizes and the graphs of real ones; magnitudes and with them the choice of fp32 places
 are not theirs: that fp16 holds the activations of real v1-4 weights is not shown here. Each stage is a process of its own,
-a finished one is skipped. Saves export_PRESET.md and .json; `--preset tiny` tries the script in a minute or two.
+a finished one is skipped. Saves export_PRESET.md and .json; `--preset tiny` tries the script in a minute or two;
+`sd21-base` and `sd21` are Stable Diffusion 2.1 at 512 and 768 pixels.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ def make_run(work: Path, preset: str) -> list[Stage]:
     stages("random run")
     torch.manual_seed(0)
     geometry = components.GEOMETRIES[preset]
-    model = components.build(geometry, ["an object with a defect"])
+    prediction = "v_prediction" if preset == "sd21" else "epsilon"
+    model = components.build(geometry, ["an object with a defect"], prediction=prediction)
     settings = TuneSettings()
     texts = prompts.compose(DEFECTS, settings)
     side = geometry.image_size // 8
@@ -75,7 +77,7 @@ def make_run(work: Path, preset: str) -> list[Stage]:
     folder = work / "run"
     rows = torch.randn(len(texts.tokens), geometry.text_width) * 0.02
     run_folder.save_tuned(folder, facts, model, rows, (torch.randn(latents), torch.rand(latents) * 0.1))
-    widths = resolve(MaskSettings, "paper" if preset == "sd14" else "tiny", None, {})
+    widths = resolve(MaskSettings, "tiny" if preset == "tiny" else "paper", None, {})
     rmp = RefinedMaskPredictor(masks.config_for(run_folder.load(folder), widths))
     run_folder.save_masks(folder, facts.model_copy(update={"masks": widths}), rmp)
     stages("")
@@ -193,7 +195,7 @@ def report(work: Path, preset: str, stages: list[Stage]) -> dict[str, Any]:
 
 @click.command(help=__doc__)
 @click.option("--work", type=click.Path(path_type=Path, file_okay=False), required=True, help="Needs 15 GB at sd14.")
-@click.option("--preset", type=click.Choice(["sd14", "tiny"]), default="sd14", show_default=True)
+@click.option("--preset", type=click.Choice(["sd14", "sd21-base", "sd21", "tiny"]), default="sd14", show_default=True)
 @click.option("--results", type=click.Path(path_type=Path), default=common.RESULTS, help="Where the table goes.")
 def main(*, work: Path, preset: str, results: Path) -> None:
     """Run what is not done yet, then save the table."""

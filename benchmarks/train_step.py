@@ -42,6 +42,9 @@ class Case:
     optimizer: str
     steps: int
     threads: int
+    settings: tuple[tuple[str, Any], ...] = ()  # more of them, by name
+    unload: bool = False  # the VAE, once its latents are cached
+    slicing: bool = False  # attention a head at a time
 
 
 def measure(case: Case) -> dict[str, Any]:
@@ -55,6 +58,8 @@ def measure(case: Case) -> dict[str, Any]:
         torch.set_num_threads(case.threads)
     torch.manual_seed(0)
     model = components.build(components.GEOMETRIES[case.geometry], ["an object with a defect"])
+    if case.slicing:
+        model.unet.set_attention_slice("max")
     stage = (_tune if case.stage == "tune" else _masks)(case, model)
     on_gpu = stage.machine.device.type == "cuda"
     seconds, loss = [], 0.0
@@ -77,17 +82,20 @@ def measure(case: Case) -> dict[str, Any]:
     }
 
 
-def _batch(model: Any, defect: str, timesteps: int) -> Callable[[int], Drawn]:
+def _batch(model: Any, defect: str, timesteps: int, settings: Any) -> Callable[[int], Drawn]:
     """The same images at every step, with other noise."""
     import torch
 
     from seas_train.data.dataset import step_generator
+    from seas_train.data.layouts import Record
     from seas_train.training import batches
 
-    side = model.image_size
-    masks = torch.zeros(2, 1, side, side)
+    side, anomalies = model.image_size, settings.anomaly_batch
+    count = anomalies + settings.normal_batch
+    masks = torch.zeros(anomalies, 1, side, side)
     masks[:, :, side // 4 : side // 2, side // 4 : side // 2] = 1
-    batch = batches.Batch(torch.rand(4, 3, side, side) * 2 - 1, masks, (defect, defect))
+    views = tuple((Record(Path(f"{i}.png")), 0) for i in range(count))
+    batch = batches.Batch(torch.rand(count, 3, side, side) * 2 - 1, masks, (defect,) * anomalies, views)
     return lambda index: (batch, batches.draws(batch, model.latent_shape, timesteps, step_generator(0, index)))
 
 
@@ -102,22 +110,36 @@ def _tune(case: Case, model: Any) -> Any:
         gradient_checkpointing=case.checkpointing,
         unet=case.unet,
         optimizer=case.optimizer,
+        **dict(case.settings),
     )
     learner = tune.prepare(model, prompts.compose(["defect"], settings), settings)
     machine = compute.machine(settings)
     for network in model.networks.values():
         network.to(machine.device)
+    batch_of = _batch(model, "defect", model.scheduler.config.num_train_timesteps, settings)
+    if case.unload:
+        _unload(learner, batch_of(0)[0].views)
     return loop.Stage(
         Path(),
         {"stage": case.stage},
         case.steps,
         learner.modules,
         tune.optimizer_for(learner, settings),
-        _batch(model, "defect", model.scheduler.config.num_train_timesteps),
+        batch_of,
         lambda drawn: tune.losses(learner, *drawn, settings),
         settings,
         machine=machine,
     )
+
+
+def _unload(learner: Any, views: tuple[Any, ...]) -> None:
+    """As after `Encoder.fill`: latents of every view are known, and the VAE holds no memory."""
+    import torch
+
+    encode = learner.encode
+    encode.device = learner.model.unet.device
+    encode.kept = {view: (torch.randn(learner.model.latent_shape), torch.ones(learner.model.latent_shape)) for view in views}
+    learner.model.vae.to("meta")
 
 
 def _masks(case: Case, model: Any) -> Any:
@@ -129,8 +151,8 @@ def _masks(case: Case, model: Any) -> Any:
     from seas_train.models.rmp import RefinedMaskPredictor
     from seas_train.training import compute, loop
 
-    preset = "paper" if case.geometry == "sd14" else "tiny"
-    how = {"device": case.device, "precision": case.precision, "optimizer": case.optimizer}
+    preset = "tiny" if case.geometry == "tiny" else "paper"
+    how = {"device": case.device, "precision": case.precision, "optimizer": case.optimizer, **dict(case.settings)}
     settings = resolve(MaskSettings, preset, None, how)
     tuned = TuneSettings()
     texts = prompts.compose(["defect"], tuned)
@@ -149,7 +171,7 @@ def _masks(case: Case, model: Any) -> Any:
         case.steps,
         {"rmp": rmp},
         compute.optimizer([{"params": list(rmp.parameters()), "lr": settings.lr}], settings),
-        _batch(model, "defect", settings.max_timestep),
+        _batch(model, "defect", settings.max_timestep, settings),
         lambda drawn: masks.losses(rmp, frozen, *drawn, settings),
         settings,
         machine=machine,

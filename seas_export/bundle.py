@@ -22,6 +22,7 @@ from seas_runtime.errors import DataError, OutputError, SettingsError
 from seas_runtime.sampling.defaults import PAPER
 from seas_runtime.staging import replaced, settle
 from seas_train import reference, run_folder
+from seas_train.models import prediction
 from seas_train.reference import SampleSettings
 from seas_train.run_folder import Run
 
@@ -198,9 +199,11 @@ def _facts(run: Run, settings: ExportSettings) -> Facts:
             "beta_end": noise.beta_end,
             "beta_schedule": noise.beta_schedule,
             "train_steps": noise.num_train_timesteps,
-            "spacing": "linspace",
+            "spacing": prediction.spacing(model.scheduler),
             "final": settings.final,
             "solver": "consistency" if student is not None and student.method == "consistency" else None,
+            "prediction": "v_prediction" if noise.prediction_type == "v_prediction" else None,
+            "zero_snr": prediction.zero_snr(model.scheduler) or None,
         },
         "photographs": photographs,
         "composites": settings.composites or None,

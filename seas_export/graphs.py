@@ -26,7 +26,7 @@ _DTYPES = {torch.float32: "float32", torch.float16: "float16", torch.int64: "int
 
 
 class UNet(nn.Module):
-    """Noise prediction with decoder taps."""
+    """What the U-Net predicts, with decoder taps; the output is called noise where it is v, too: see the manifest's schedule."""
 
     def __init__(self, model: Components) -> None:
         super().__init__()

@@ -15,16 +15,19 @@ from seas_runtime.files import write_atomic
 from seas_runtime.options import interval_of
 from seas_runtime.sampling.defaults import PAPER
 from seas_runtime.terminal import shown
+from seas_train.base_options import base_licence, base_options
 from seas_train.config import BaseSettings, MaskSettings, Settings, TuneSettings
 from seas_train.data.cli import check, demo_data
 from seas_train.distill.settings import DistillSettings
 from seas_train.folders import data_source
-from seas_train.options import ESTIMATE, LICENCE, NOT_STATED, OUT, REVISION, hush, say, settings_options, stopwatch, tell
+from seas_train.options import ESTIMATE, LICENCE, OUT, say, settings_options, stopwatch, tell
 from seas_train.output import held, one_voice, output, read_json, require_same, tidy
+from seas_train.quiet import hush
 
 if TYPE_CHECKING:
     from seas_train.data.layouts import Product
     from seas_train.data.source import Source
+    from seas_train.models.origin import Origin
 
 INTERRUPTED = 130
 PATH = click.Path(path_type=Path)
@@ -106,23 +109,17 @@ def base(images: tuple[Path, ...], out: Path, licence: str, keep_every: int, *, 
 
 @main.command(epilog="Example: seas-train tune data/tile --base out/base --out out/run --preset tiny")
 @data_source
-@click.option("--base", required=True, metavar="BASE", help="A base model's folder, or a hub name.")
-@REVISION
+@base_options(required=True)
 @OUT
 @LICENCE
 @ESTIMATE
 @settings_options(TuneSettings)
-def tune(
-    *, source: Source, base: str, revision: str | None, out: Path, licence: str, estimate: bool, settings: TuneSettings
-) -> None:
+def tune(*, source: Source, base: Origin, out: Path, licence: str, estimate: bool, settings: TuneSettings) -> None:
     """Fine-tune a base model on the product in the folder DATA, or in --anomalies, --masks and --normals."""
     hush()
     from seas_train import run_folder
-    from seas_train.models import components
     from seas_train.tune import train
 
-    if revision is not None and Path(base).is_dir():
-        raise SettingsError(f"--revision {revision} and the folder {base} found; leave --revision out: only a hub's model has some")
     product = _product(source)
     if estimate:
         from seas_train import estimates
@@ -131,20 +128,18 @@ def tune(
     provenance: dict[str, object] = {
         "data": f"{product.name} ({product.layout})",
         "licence": licence,
-        "base_licence": _base_licence(base),
-        **({} if revision is None else {"base_revision": revision}),
+        "base_licence": base_licence(base.path),
     }
     if (out / "run.json").is_file():
         facts = run_folder.load_facts(out)
         saved = {**facts.tune.model_dump(mode="json"), **facts.provenance, "fit": facts.fit}
         fit = facts.fit if settings.fit == "auto" else settings.fit  # what "auto" chose is said in the run
-        asked = {**_asked(settings, provenance), "base": components.base_name(base), "base_revision": revision, "fit": fit}
-        require_same(out, saved, asked)
+        require_same(out, saved, {**_asked(settings, provenance), "base": base.name, **base.asked, "fit": fit})
         tidy(out, "tune")
         return click.echo(f"already done: the run {out}")
     done = f"tuned {product.name} ({len(product.defects)} types) into {out}"
     with output(out, "tune", (out / "run.json").is_file), stopwatch(done):
-        train(product, base, out, settings, provenance, revision, say)
+        train(product, base, out, settings, provenance, say)
         source.remember(out)
     return None
 
@@ -270,12 +265,6 @@ def _product(source: Source) -> Product:
     for warning in check(product):
         click.echo(shown(f"Warning: {warning}"), err=True)
     return product
-
-
-def _base_licence(base: str) -> str:
-    """What a base of ours says of its images; other bases say nothing that we could read."""
-    path = Path(base) / "base.json"
-    return str(read_json(path)["provenance"].get("licence", NOT_STATED)) if path.is_file() else NOT_STATED
 
 
 def _asked(settings: Settings, more: Mapping[str, Any]) -> dict[str, Any]:

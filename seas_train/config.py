@@ -13,10 +13,11 @@ from seas_runtime.errors import SettingsError
 
 
 class Settings(BaseModel):
-    """Base of all settings: immutable, unknown keys refused, presets by name."""
+    """Base of all settings: immutable, unknown keys refused, presets by name, and what fits into so many GiB of a GPU."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
+    memories: ClassVar[dict[str, dict[str, Any]]] = {}
 
 
 class LoopSettings(Settings):
@@ -69,6 +70,7 @@ class BaseSettings(LoopSettings):
     fit: Literal["stretch", "pad", "crop", "tile"] = Field(
         "stretch", description="How photographs become the model's squares; give tune the same."
     )
+    prediction: Literal["epsilon", "v_prediction"] = Field("epsilon", description="What the U-Net learns to predict: noise, or v.")
     defects: bool = Field(False, description="Learn from the anomalies of a product too, not only from its normal images.")
     symmetries: int = Field(1, ge=1, le=8, description="Quarter-turned and flipped views of each image to learn from.")
     vae_steps: int = Field(4000, ge=1, description="Steps of the autoencoder.")
@@ -110,6 +112,11 @@ class BaseSettings(LoopSettings):
     generic: float = Field(0.15, ge=0, le=1, description='Share of product and defect names replaced by "object" and "defect".')
 
 
+_CACHED = {"precision": "bf16", "cache_latents": True}
+_LEAN = {**_CACHED, "gradient_checkpointing": True}
+_HALF_BATCHES = {"anomaly_batch": 1, "normal_batch": 1, "accumulation": 2}
+
+
 class TuneSettings(FineSettings):
     """`seas-train tune`: separation and sharing fine-tuning (paper sec. 3.2)."""
 
@@ -134,6 +141,12 @@ class TuneSettings(FineSettings):
         },
     }
     """published: as the authors' code; tiny: for a small base; demo: for a small base that knows the types by name, gently."""
+    memories: ClassVar[dict[str, dict[str, Any]]] = {
+        "24": _LEAN,
+        "16": {**_LEAN, "optimizer": "adamw8bit"},
+        "12": {**_LEAN, "unet": "lora"},
+        "8": {**_LEAN, "unet": "lora", **_HALF_BATCHES},
+    }
 
     fit: Literal["auto", "stretch", "pad", "crop", "tile"] = Field(
         "auto",
@@ -213,6 +226,12 @@ class MaskSettings(FineSettings):
         "demo": {**_SMALL_BRANCH, "anomaly_batch": 4, "max_timestep": 150, "cache_latents": True},
     }
     """published: as the authors' code; tiny: for a small base; demo: the same, learning from the sampler's last steps alone."""
+    memories: ClassVar[dict[str, dict[str, Any]]] = {
+        "24": _CACHED,
+        "16": _CACHED,
+        "12": {**_CACHED, **_HALF_BATCHES},
+        "8": {**_CACHED, **_HALF_BATCHES},
+    }
 
     up2_width: int = Field(128, ge=1, description="Channels that the up-2 tap is compressed to.")
     up3_width: int = Field(64, ge=1, description="Channels that the up-3 tap is compressed to.")
@@ -264,8 +283,8 @@ class MaskSettings(FineSettings):
 S = TypeVar("S", bound=Settings)
 
 
-def resolve(cls: type[S], preset: str | None, file: Path | None, given: Mapping[str, Any]) -> S:
-    """Merge default < preset < TOML file < command line into one settings object.
+def resolve(cls: type[S], preset: str | None, file: Path | None, given: Mapping[str, Any], memory: str | None = None) -> S:
+    """Merge default < preset < memory < TOML file < command line into one settings object.
 
     Raises:
         SettingsError: unknown preset or key, wrong type or value, unreadable file.
@@ -275,6 +294,7 @@ def resolve(cls: type[S], preset: str | None, file: Path | None, given: Mapping[
         if preset not in cls.presets:
             raise SettingsError(f"unknown preset {preset!r}; known: {', '.join(cls.presets) or 'none'}")
         values.update(cls.presets[preset])
+    values.update(cls.memories[memory] if memory is not None else {})
     if file is not None:
         try:
             values.update(tomllib.loads(file.read_text(encoding="utf-8")))

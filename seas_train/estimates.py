@@ -14,13 +14,14 @@ from seas_train.config import BaseSettings, MaskSettings, TuneSettings
 from seas_train.data.dataset import ImageSet
 from seas_train.data.layouts import Product
 from seas_train.models import components
+from seas_train.models.origin import Origin
 from seas_train.run_folder import Run
 from seas_train.training.estimate import Estimate, measure, module_bytes, told
 
 NOWHERE = Path("estimate")  # no stage writes before it runs
 
 
-def of_tune(product: Product, source: str, settings: TuneSettings, say: Callable[[str], None]) -> Iterator[str]:
+def of_tune(product: Product, source: str | Origin, settings: TuneSettings, say: Callable[[str], None]) -> Iterator[str]:
     """Lines on `seas-train tune`; arguments and errors are those of `tune.train`."""
     begun, found = _tuned(product, source, settings, say)
     yield from told([found], _run_bytes(begun))
@@ -32,7 +33,7 @@ def of_masks(run: Path, product: Product, settings: MaskSettings) -> Iterator[st
 
 
 def of_both(
-    product: Product, source: str, settings: tuple[TuneSettings, MaskSettings], say: Callable[[str], None]
+    product: Product, source: str | Origin, settings: tuple[TuneSettings, MaskSettings], say: Callable[[str], None]
 ) -> Iterator[str]:
     """Lines on `tune` and on `masks` of its run; errors are those of both."""
     begun, first = _tuned(product, source, settings[0], say)
@@ -64,7 +65,9 @@ def of_base(folders: Sequence[Path], settings: BaseSettings) -> Iterator[str]:
     yield from told(stages, module_bytes(model.networks.values()))
 
 
-def _tuned(product: Product, source: str, settings: TuneSettings, say: Callable[[str], None]) -> tuple[tune.Begun, Estimate]:
+def _tuned(
+    product: Product, source: str | Origin, settings: TuneSettings, say: Callable[[str], None]
+) -> tuple[tune.Begun, Estimate]:
     begun = tune.begin(product, source, NOWHERE, settings.model_copy(update={"watch_every": 0}), {}, say=say)
     return begun, measure(begun.stage)
 

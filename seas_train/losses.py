@@ -85,9 +85,9 @@ def _tokens_mean(maps: Tensor, tokens: Tensor) -> Tensor:
     return torch.gather(maps, 3, index).mean(dim=3)
 
 
-def na_loss(noise: Tensor, predicted: Tensor) -> Tensor:
-    """Normal-image alignment, eq. 5: mean squared error of the noise, also the second term of eq. 4."""
-    return F.mse_loss(at_least_single(predicted), noise)
+def na_loss(target: Tensor, predicted: Tensor) -> Tensor:
+    """Normal-image alignment, eq. 5: mean squared error of the noise (or v, `prediction.target`), also the second term of eq. 4."""
+    return F.mse_loss(at_least_single(predicted), target)
 
 
 def focal_loss(logits: Tensor, mask: Tensor, gamma: float = 2.0) -> Tensor:

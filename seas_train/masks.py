@@ -21,7 +21,7 @@ from seas_train.data import fitting, layouts
 from seas_train.data.dataset import ImageSet, step_generator
 from seas_train.data.layouts import Product, Record
 from seas_train.losses import at_least_single, focal_loss
-from seas_train.models import components, taps
+from seas_train.models import components, prediction, taps
 from seas_train.models.rmp import RefinedMaskPredictor, RmpConfig
 from seas_train.run_folder import Calibration, Run
 from seas_train.training import batches, compute, kept, loop, tensorboard
@@ -29,18 +29,18 @@ from seas_train.training.batches import Batch, Drawn, Draws, sample_batch
 from seas_train.training.compute import Encoder
 
 
-def previous_latents(scheduler: DDPMScheduler, noisy: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+def previous_latents(scheduler: DDPMScheduler, noisy: Tensor, predicted: Tensor, timesteps: Tensor) -> Tensor:
     """One deterministic (DDIM) step from t to t - 1, or to the clean latent at t = 0.
 
     Args:
         scheduler: holds the cumulative alphas.
         noisy: latents (n, C, h, w) at t.
-        noise: predicted noise, same shape.
+        predicted: by the U-Net, same shape.
         timesteps: (n,) int64.
     """
     alphas = torch.cat([torch.ones(1), scheduler.alphas_cumprod.cpu()]).to(noisy.device)
-    now, before = (alphas[timesteps + i].view(-1, 1, 1, 1) for i in (1, 0))
-    clean = (noisy - (1 - now).sqrt() * noise) / now.sqrt()
+    before = alphas[timesteps].view(-1, 1, 1, 1)
+    clean, noise = prediction.split(scheduler, noisy, predicted, timesteps)
     return before.sqrt() * clean + (1 - before).sqrt() * noise
 
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import functools
-import logging
-import os
 import time
 import types
 import typing
-import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +14,6 @@ from typing import Any, Literal, TypeVar
 import click
 from pydantic.fields import FieldInfo
 
-from seas_runtime.errors import SettingsError
 from seas_runtime.terminal import shown
 from seas_train.config import Settings, resolve
 
@@ -28,7 +24,6 @@ OUT = click.option("--out", type=PATH, required=True, metavar="DIR", help="Where
 ESTIMATE = click.option(
     "--estimate", is_flag=True, help="Say the time, memory and disk it takes here, from one timed step; nothing is written."
 )
-REVISION = click.option("--revision", metavar="NAME", help="Branch, tag or commit of a base on a hub, kept in the result.")
 LICENCE = click.option("--licence", metavar="TEXT", default=NOT_STATED, help="Licence of the images, kept in the result.")
 
 
@@ -61,9 +56,9 @@ class NamesType(click.ParamType):  # type: ignore[type-arg]  # as above
 
 
 def settings_options(cls: type[Settings], only: Collection[str] = ()) -> Callable[[Function], Function]:
-    """Give a command an option for every field of `cls`, or for those named, --config, and --preset where there are presets.
+    """Give a command an option for every field of `cls`, or for those named, --config, --preset and --memory where there are some.
 
-    The command is called with all of them resolved into the one argument `settings`: default < preset < file
+    The command is called with all of them resolved into the one argument `settings`: default < preset < memory < file
     < command line.
     """
     names = [name for name in cls.model_fields if not only or name in only]
@@ -71,9 +66,9 @@ def settings_options(cls: type[Settings], only: Collection[str] = ()) -> Callabl
     def decorate(command: Function) -> Function:
         @functools.wraps(command)
         def resolved(*args: Any, **given: Any) -> Any:
-            preset, file = given.pop("preset", None), given.pop("config")
+            preset, memory, file = given.pop("preset", None), given.pop("memory", None), given.pop("config")
             fields = {name: given.pop(name) for name in names}
-            return command(*args, settings=resolve(cls, preset, file, fields), **given)
+            return command(*args, settings=resolve(cls, preset, file, fields, memory), **given)
 
         for name in reversed(names):
             resolved = _option(name, cls.model_fields[name])(resolved)
@@ -83,6 +78,12 @@ def settings_options(cls: type[Settings], only: Collection[str] = ()) -> Callabl
             metavar="FILE.toml",
             help="Settings as a TOML file; options given here go before it.",
         )(resolved)
+        if cls.memories and not only:
+            resolved = click.option(
+                "--memory",
+                type=click.Choice(tuple(cls.memories)),
+                help="GiB of the GPU: settings with which a base of 512 pixels fits; options given here go before them.",
+            )(resolved)
         if cls.presets:
             resolved = click.option("--preset", type=click.Choice(tuple(cls.presets)), help="Settings to start from.")(resolved)
         return typing.cast("Function", resolved)
@@ -132,22 +133,6 @@ def _shown(default: Any) -> str:
     if isinstance(default, float):
         text = f"{default:.5g}"
     return f"  [default: {text}]"
-
-
-def hush() -> None:
-    """Stop the libraries' own progress bars and warnings: they drown ours."""
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    warnings.filterwarnings("ignore", module=r"diffusers|transformers|huggingface_hub|torch")
-    try:
-        from diffusers.utils import logging as diffusers_log  # noqa: PLC0415  # takes seconds
-        from transformers.utils import logging as transformers_log  # noqa: PLC0415  # likewise
-    except ModuleNotFoundError as error:
-        raise SettingsError(f'{error.name} is not installed; run pip install ".[train]"') from None
-
-    logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)  # its retries; the error itself is ours to tell
-    for log in (diffusers_log, transformers_log):
-        log.set_verbosity_error()
-        log.disable_progress_bar()
 
 
 def tell(lines: Iterable[str]) -> None:

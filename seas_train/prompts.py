@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -111,8 +111,13 @@ def add_tokens(tokenizer: CLIPTokenizer, prompts: Prompts) -> None:
     """Teach the tokenizer the placeholders; ids follow the vocabulary in the order of `prompts.tokens`.
 
     Raises:
-        SettingsError: a prompt does not fit into the text encoder's length.
+        SettingsError: a prompt does not fit into the text encoder's length, or the tokenizer knows a placeholder already.
     """
+    if taken := [token for token in prompts.tokens if token in tokenizer.get_vocab()]:
+        raise SettingsError(
+            f"token {taken[0]} found in the base's tokenizer, none of ours expected; give the base that it was added to, or the "
+            "run folder that it comes from"
+        )
     tokenizer.add_tokens([AddedToken(token, normalized=False) for token in prompts.tokens])
     for text in (prompts.normal, *prompts.anomaly.values()):
         length = len(tokenizer(text).input_ids)
@@ -123,8 +128,17 @@ def add_tokens(tokenizer: CLIPTokenizer, prompts: Prompts) -> None:
             )
 
 
-def initial_rows(tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel, prompts: Prompts, settings: TuneSettings) -> Tensor:
-    """Start values (tokens, D) of the new rows: those of the words they start as, a mean where these are several tokens."""
+def initial_rows(
+    tokenizer: CLIPTokenizer,
+    text_encoder: CLIPTextModel,
+    prompts: Prompts,
+    settings: TuneSettings,
+    known: Mapping[str, Tensor] | None = None,
+) -> Tensor:
+    """Start values (tokens, D) of the new rows: those of the words they start as, a mean where these are several tokens.
+
+    Tokens that were learned before, `known`, start as they were.
+    """
     table = text_encoder.get_input_embeddings().weight.detach()
 
     def row(word: str) -> Tensor:
@@ -136,6 +150,8 @@ def initial_rows(tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel, prompts:
     starts = [row(settings.init_product)] * len(prompts.product_tokens)
     for defect, tokens in prompts.anomaly_tokens.items():
         starts += [row(_first_words(defect, settings))] * len(tokens)
+    found = known or {}
+    starts = [found.get(token, start) for token, start in zip(prompts.tokens, starts, strict=True)]
     return torch.stack(starts).clone()
 
 

@@ -14,7 +14,7 @@ from seas_runtime.sampling.defaults import PAPER
 from seas_runtime.sampling.solver import boundary
 from seas_train import run_folder
 from seas_train.distill.consistency import clean_and_noise
-from seas_train.models import taps
+from seas_train.models import prediction, taps
 from seas_train.run_folder import Run
 
 
@@ -71,12 +71,14 @@ def last_timesteps(run: Run) -> Tensor:
 
 
 def solver(run: Run, settings: SampleSettings) -> DPMSolverMultistepScheduler:
-    """DPM-Solver++ (2M) over the run's noise schedule."""
-    scheduler = DPMSolverMultistepScheduler.from_config(
-        run.model.scheduler.config,
+    """DPM-Solver++ (2M) over the run's noise schedule; how a base was sampled before it came here does not matter."""
+    noise = run.model.scheduler
+    names = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "prediction_type", "rescale_betas_zero_snr")
+    scheduler = DPMSolverMultistepScheduler(
+        **{name: noise.config[name] for name in names},
         algorithm_type="dpmsolver++",
         solver_order=2,
-        timestep_spacing="linspace",
+        timestep_spacing=prediction.spacing(noise),
         final_sigmas_type="zero" if settings.final == "zero" else "sigma_min",
     )
     scheduler.set_timesteps(settings.steps)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,9 @@ from seas_train.data.dataset import ImageSet, step_generator
 from seas_train.data.layouts import Product
 from seas_train.data.places import places
 from seas_train.losses import da_loss, na_loss
-from seas_train.models import components, lora, taps
+from seas_train.models import bases, components, lora, prediction, taps
 from seas_train.models.components import Components
+from seas_train.models.origin import Origin
 from seas_train.models.taps import AttentionMaps
 from seas_train.prompts import (
     ExtendedEmbedding,
@@ -63,14 +64,14 @@ class Learner:
         return self.model.text_encoder(ids.to(self.rows.weight.device)).last_hidden_state
 
 
-def prepare(model: Components, prompts: Prompts, settings: TuneSettings) -> Learner:
-    """Add the token rows, freeze all but them and what is to learn of the U-Net.
+def prepare(model: Components, prompts: Prompts, settings: TuneSettings, known: Mapping[str, Tensor] | None = None) -> Learner:
+    """Add the token rows, those of `known` tokens as they were learned; freeze all but them and what is to learn of the U-Net.
 
     Raises:
         SettingsError: a prompt does not fit the text encoder, a level has no attention, peft is missing.
     """
     add_tokens(model.tokenizer, prompts)
-    rows = attach_rows(model.text_encoder, initial_rows(model.tokenizer, model.text_encoder, prompts, settings))
+    rows = attach_rows(model.text_encoder, initial_rows(model.tokenizer, model.text_encoder, prompts, settings, known))
     components.freeze(model.vae)
     model.text_encoder.eval()
     model.unet.train().requires_grad_(settings.unet == "full")
@@ -98,7 +99,9 @@ def losses(learner: Learner, batch: Batch, drawn: Draws, settings: TuneSettings)
     # z_t, the latents with noise
     mean, std = learner.encode(batch.images, batch.views)
     drawn = drawn.to(mean.device)
-    noisy = model.scheduler.add_noise(mean + std * drawn.posterior, drawn.noise, drawn.timesteps)
+    clean = mean + std * drawn.posterior
+    noisy = model.scheduler.add_noise(clean, drawn.noise, drawn.timesteps)
+    wanted = prediction.target(model.scheduler, clean, drawn.noise, drawn.timesteps)
     # eps_theta, and the attention maps of eq. 2 on the way
     prompt = learner.prompt([*batch.defects, *[None] * (len(batch.images) - a)])
     predicted = model.unet(noisy, drawn.timesteps, prompt).sample
@@ -106,9 +109,9 @@ def losses(learner: Learner, batch: Batch, drawn: Draws, settings: TuneSettings)
     # L_DA, eq. 3
     da = _alignment(learner, batch, settings, mean.shape[-1]) if a else none
     # L_df, eq. 4
-    anomaly = na_loss(drawn.noise[:a], predicted[:a]) if a else none
+    anomaly = na_loss(wanted[:a], predicted[:a]) if a else none
     # L_ob, eq. 5
-    normal = na_loss(drawn.noise[a:], predicted[a:]) if a < len(batch.images) else none
+    normal = na_loss(wanted[a:], predicted[a:]) if a < len(batch.images) else none
     # L, eq. 6
     loss = settings.da_weight * da + anomaly + settings.na_weight * normal
     return {"loss": loss, "da": da, "df": anomaly, "ob": normal}
@@ -153,11 +156,10 @@ def counts_of(step: int, steps: int, settings: TuneSettings) -> tuple[int, int]:
 
 def train(
     product: Product,
-    source: str,
+    source: str | Origin,
     out: Path,
     settings: TuneSettings,
     provenance: dict[str, object],
-    revision: str | None = None,
     say: Callable[[str], None] = lambda _line: None,
 ) -> None:
     """Fine-tune a base model on one product and write the run folder.
@@ -166,18 +168,19 @@ def train(
 
     Args:
         product: its data set, checked.
-        source: base model, a folder or a hub name.
+        source: base model, a folder, a file, a run or a hub name, with what is asked of it.
         out: the run folder.
         settings: see `TuneSettings`.
         provenance: base model, data set and licence, kept in the run and the bundle.
-        revision: of a base on a hub.
         say: told in a line how photographs are fitted, and of defects too small to be seen so.
 
     Raises:
         DataError, SettingsError, OutputError, TrainError: see the parts.
     """
-    begun = begin(product, source, out, settings, provenance, revision, say)
+    begun = begin(product, source, out, settings, provenance, say)
     out.mkdir(parents=True, exist_ok=True)
+    if settings.cache_latents and begun.stage.machine.device.type != "cpu":
+        begun.learner.encode.fill(begun.images, settings.augment)
     loop.run(begun.stage)
     if begun.stage.machine.main:
         _save(begun.learner, *begun.images, out, begun.facts)
@@ -196,22 +199,23 @@ class Begun:
 
 def begin(
     product: Product,
-    source: str,
+    source: str | Origin,
     out: Path,
     settings: TuneSettings,
     provenance: dict[str, object],
-    revision: str | None = None,
     say: Callable[[str], None] = lambda _line: None,
 ) -> Begun:
     """Prepare what `train` does, and write nothing. Arguments and errors are those of `train`."""
     machine = compute.machine(settings)
+    origin = Origin.of(source)
+    asked = {name: value for name, value in origin.asked.items() if value is not None}
     product = layouts.only(product, settings.defects)
     split = layouts.split(product, settings.train_share, settings.split, settings.seed, settings.shots)
     normals = layouts.pick_normals(product, settings.normals, settings.seed)
     layouts.require_batch(split.train, settings.anomaly_batch, "anomaly")
     layouts.require_batch(normals, settings.normal_batch, "normal")
-    components.inspect(source, revision=revision)
-    model = components.load(source, revision=revision)
+    base = bases.load(origin)
+    model, known = base.model, base.rows if base.product == product.name else {}
     fit = fitting.decide(split.train, settings.fit, model.image_size, say)
     seen = fitting.fitted(split.train, fit, model.image_size)
     pictures = fitting.pictures(normals, fit, model.image_size, settings.normals, settings.seed)
@@ -219,7 +223,7 @@ def begin(
         product=product.name,
         prompts=compose(product.defects, settings),
         tune=settings,
-        provenance={**provenance, "base": components.base_name(source)},
+        provenance={**provenance, "base": origin.name, **asked},
         train=_names(split.train, product),
         held_out=_names(split.held_out, product),
         normals=_names(normals, product),
@@ -230,12 +234,13 @@ def begin(
     task: dict[str, Any] = {
         "stage": "tune",
         "settings": settings.model_dump(mode="json", exclude={"fit"}),
-        "base": facts.provenance["base"],
+        "base": origin.name,
+        **asked,
         "weights": components.fingerprint(*model.networks.values()),
         "train": facts.train,
         "normals": facts.normals if fit == "stretch" else [f"{fit} {place.file} {place.box}" for place in facts.places],
     }
-    learner = prepare(model, facts.prompts, settings)
+    learner = prepare(model, facts.prompts, settings, known)
     for network in model.networks.values():
         network.to(machine.device)
     images = ImageSet(seen, model.image_size), ImageSet(pictures, model.image_size)
@@ -249,6 +254,7 @@ def _save(learner: Learner, anomalies: ImageSet, normals: ImageSet, out: Path, f
     if facts.tune.unet == "lora":
         lora.merge(model.unet)
     images = [normals[i][0] for i in range(len(normals))]
+    model.vae.to(model.unet.device)  # where it may have been put away
     by_type: dict[str, list[run_folder.Anomaly]] = {}
     for record, pair in zip(anomalies.records, (anomalies[i] for i in range(len(anomalies))), strict=True):
         by_type.setdefault(str(record.defect), []).append(pair)

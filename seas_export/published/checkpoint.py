@@ -27,6 +27,7 @@ from seas_train.data.dataset import load_image
 from seas_train.data.layouts import Product, Record
 from seas_train.models import components, taps
 from seas_train.models.components import Components
+from seas_train.models.origin import Origin
 from seas_train.models.rmp import RmpConfig
 from seas_train.prompts import Prompts
 from seas_train.run_folder import Facts, Run
@@ -142,7 +143,7 @@ def _load_model(root: Path, base: str | None, revision: str | None) -> Component
     own = (generation / "vae").is_dir()
     if not own and base is None:
         raise SettingsError(f"{generation}: has no vae/; name the base model that it was trained from with --base")
-    model = components.load(generation, vae=None if own else base, revision=revision)
+    model = components.load(generation, vae=None if own or base is None else Origin(base, revision=revision))
     components.freeze(*model.networks.values())
     return model
 
@@ -216,7 +217,7 @@ def _provenance(root: Path, base: str | None, product: Product, licence: str, re
     return {
         "data": f"{product.name} ({product.layout})",
         "licence": licence,
-        "base": NOT_STATED if base is None else components.base_name(base),
+        "base": NOT_STATED if base is None else Origin(base).name,
         "base_licence": NOT_STATED,
         **({} if revision is None else {"base_revision": revision}),
         "implementation": "published",

@@ -136,17 +136,18 @@ class Geometry(_Model):
 class Schedule(_Optional):
     """The noise schedule of training and how the solver samples it; names are those of diffusers.
 
-    `solver`: "consistency" for a student of `Student`, whose every step ends in a clean latent that is noised again; None for
-    DPM-Solver++ (2M).
+    `prediction`: what the U-Net's output `noise` holds, v = alpha * noise - sigma * x0 where it says so (Salimans & Ho 2022).
+    `zero_snr`: alpha-bar was rescaled so that its last is 0 (Lin et al. 2024). `solver`: "consistency" for a student of `Student`,
+    whose every step ends in a clean latent that is noised again; None for DPM-Solver++ (2M).
     """
 
-    _later: ClassVar[frozenset[str]] = frozenset({"solver"})
+    _later: ClassVar[frozenset[str]] = frozenset({"prediction", "zero_snr", "solver"})
 
     beta_start: Annotated[float, Field(gt=0, lt=1)]
     beta_end: Annotated[float, Field(gt=0, lt=1)]
     beta_schedule: Literal["scaled_linear", "linear"]
     train_steps: Annotated[int, Field(ge=2, le=100_000)]
-    spacing: Literal["linspace"]
+    spacing: Literal["linspace", "trailing"]
     final: Literal["zero", "published"]
     solver: Literal["dpmpp_2m", "consistency"] | None = None
 
@@ -154,6 +155,15 @@ class Schedule(_Optional):
     def consistency(self) -> bool:
         """Whether it is sampled by a student of consistency distillation."""
         return self.solver == "consistency"
+
+    prediction: Literal["epsilon", "v_prediction"] | None = None  # None: epsilon, as in every bundle before there was another
+    zero_snr: Literal[True] | None = None
+
+    @model_validator(mode="after")
+    def _knows_the_image(self) -> Self:
+        if self.zero_snr and self.prediction != "v_prediction":
+            raise ValueError("zero_snr without v_prediction found: where there is no signal, the noise says nothing of the image")
+        return self
 
 
 class Start(_Model):

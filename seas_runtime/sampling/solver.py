@@ -6,7 +6,7 @@ fresh noise, is another function from a schedule and a number of steps to a `Tab
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from seas_runtime.errors import SettingsError
 
 TIMESTEP_SCALING, SIGMA_DATA = 10.0, 0.5
 FIRST_ORDER_END_BELOW = 15  # shorter runs end with a first-order step, as diffusers' lower_order_final
+ALMOST_ZERO = 2.0**-24  # alpha-bar of no signal, as diffusers has it: the solver divides by its root
 
 Floats = NDArray[np.float64]
 
@@ -24,8 +25,8 @@ Floats = NDArray[np.float64]
 class Table:
     """What each of s steps needs; a latent at step i is alpha[i] * x0 + sigma[i] * noise.
 
-    x0 = (x - sigma[i] * noise) / alpha[i];  next x = a[i] * x + b[i] * x0 + c[i] * (x0 of the step before, or, if the table
-    `renoises`, fresh standard normal noise).
+    x0 = (x - sigma[i] * noise) / alpha[i], or alpha[i] * x - sigma[i] * v where v = alpha * noise - sigma * x0 is predicted;
+    next x = a[i] * x + b[i] * x0 + c[i] * (x0 of the step before, or, if the table `renoises`, fresh standard normal noise).
     """
 
     timesteps: NDArray[np.int64]  # (s,), falling
@@ -35,6 +36,7 @@ class Table:
     b: Floats  # (s,)
     c: Floats  # (s,), 0 where the step is of first order
     renoises: bool = False
+    predicts_v: bool = False
 
 
 def boundary(timesteps: NDArray[np.int64]) -> tuple[Floats, Floats]:
@@ -48,7 +50,7 @@ def boundary(timesteps: NDArray[np.int64]) -> tuple[Floats, Floats]:
 
 
 def solver_table(schedule: Schedule, steps: int) -> Table:
-    """The table of a run of `steps` steps, "linspace" timesteps, midpoint second-order steps.
+    """The table of a run of `steps` steps, "linspace" or "trailing" timesteps, midpoint second-order steps.
 
     The first step is of first order; so is the last where it ends at sigma 0 (`final: zero`) or the run is short. Of a schedule
     whose solver is consistency sampling (Song et al. 2023, algorithm 1) each step goes to f and from there, by fresh noise, to the
@@ -59,8 +61,11 @@ def solver_table(schedule: Schedule, steps: int) -> Table:
     """
     if not 1 <= steps < schedule.train_steps:
         raise SettingsError(f"steps {steps} found, 1 to {schedule.train_steps - 1} expected")
-    timesteps = np.linspace(0, schedule.train_steps - 1, steps + 1).round()[::-1][:-1].astype(np.int64)
-    signal = _alpha_bar(schedule)
+    if schedule.spacing == "trailing":
+        timesteps = np.arange(schedule.train_steps, 0, -schedule.train_steps / steps).round()[:steps].astype(np.int64) - 1
+    else:
+        timesteps = np.linspace(0, schedule.train_steps - 1, steps + 1).round()[::-1][:-1].astype(np.int64)
+    signal, predicts_v = _alpha_bar(schedule), schedule.prediction == "v_prediction"
     ends = {"zero": 1.0, "published": signal[0]}  # published: down to t = 0
     alpha_bar = np.append(signal[timesteps], ends[schedule.final])
     alpha, sigma = np.sqrt(alpha_bar), np.sqrt(1.0 - alpha_bar)
@@ -69,7 +74,8 @@ def solver_table(schedule: Schedule, steps: int) -> Table:
     if schedule.consistency:
         skip, out = boundary(timesteps)
         onward = np.append(alpha[1:-1], 1.0)
-        return Table(timesteps, alpha, sigma, onward * skip, onward * out, np.append(sigma[1:-1], 0.0), renoises=True)
+        weights = onward * skip, onward * out, np.append(sigma[1:-1], 0.0)
+        return Table(timesteps, alpha, sigma, *weights, renoises=True, predicts_v=predicts_v)
     a = sigma[1:] / sigma[:-1]
     b = alpha[1:] - a * alpha[:-1]  # = -alpha_t * (exp(-h) - 1)
     c = np.zeros(steps)
@@ -77,7 +83,7 @@ def solver_table(schedule: Schedule, steps: int) -> Table:
     for step in range(1, steps - 1 if first_order_end else steps):
         ratio = (log_snr[step] - log_snr[step - 1]) / (log_snr[step + 1] - log_snr[step])
         c[step] = -0.5 * b[step] / ratio
-    return Table(timesteps, alpha, sigma, a, b - c, c)
+    return Table(timesteps, alpha, sigma, a, b - c, c, predicts_v=predicts_v)
 
 
 def begun_at(table: Table, step: int) -> Table:
@@ -85,7 +91,8 @@ def begun_at(table: Table, step: int) -> Table:
     b, c = table.b[step:].copy(), table.c[step:].copy()
     if not table.renoises:
         b[0], c[0] = b[0] + c[0], 0.0
-    return Table(table.timesteps[step:], table.alpha[step:], table.sigma[step:], table.a[step:], b, c, table.renoises)
+    later = {name: getattr(table, name)[step:] for name in ("timesteps", "alpha", "sigma", "a")}
+    return replace(table, **later, b=b, c=c)
 
 
 def guided_steps(table: Table, guidance: float, interval: tuple[float, float], first: int = 0) -> NDArray[np.bool_]:
@@ -115,9 +122,16 @@ def guided_steps(table: Table, guidance: float, interval: tuple[float, float], f
 
 
 def step_table(table: Table, guidance: float) -> NDArray[np.float32]:
-    """What `kernels.reference.guided_update` works from, (s, 6) float32: alpha, sigma, a, b, c of each step, and the guidance."""
+    """What `kernels.reference.guided_update` works from, (s, 6) float32: alpha, sigma, a, b, c of each step, and the guidance.
+
+    It takes x0 = (x - sigma * predicted) / alpha. That of v, alpha * x - sigma * v, has this form with 1 / alpha and sigma / alpha,
+    so loops and kernels need not know what a U-Net predicts; noise made of v would lose what tells the image at low alpha.
+    """
     steps = len(table.timesteps)
-    columns = (table.alpha[:steps], table.sigma[:steps], table.a, table.b, table.c, np.full(steps, guidance))
+    alpha, sigma = table.alpha[:steps], table.sigma[:steps]
+    if table.predicts_v:
+        alpha, sigma = 1 / alpha, sigma / alpha
+    columns = (alpha, sigma, table.a, table.b, table.c, np.full(steps, guidance))
     return np.stack(columns, axis=1).astype(np.float32)
 
 
@@ -127,4 +141,9 @@ def _alpha_bar(schedule: Schedule) -> Floats:
         betas = np.linspace(schedule.beta_start, schedule.beta_end, schedule.train_steps)
     else:
         betas = np.linspace(schedule.beta_start**0.5, schedule.beta_end**0.5, schedule.train_steps) ** 2
-    return np.cumprod(1.0 - betas, dtype=np.float64)
+    alpha_bar = np.cumprod(1.0 - betas, dtype=np.float64)
+    if schedule.zero_snr:  # Lin et al. 2024, algorithm 1
+        signal = np.sqrt(alpha_bar)
+        alpha_bar = np.square((signal - signal[-1]) * signal[0] / (signal[0] - signal[-1]))
+        alpha_bar[-1] = ALMOST_ZERO
+    return alpha_bar

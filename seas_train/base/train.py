@@ -112,7 +112,8 @@ def train(
     torch.manual_seed(settings.seed)
     texts = sorted({c.text(p, d) for c in captions for p in (False, True) for d in (False, True)})
     kept = out / "tokenizer"
-    model = components.build(geometry, texts, CLIPTokenizer.from_pretrained(kept) if kept.is_dir() else None)
+    tokenizer = CLIPTokenizer.from_pretrained(kept) if kept.is_dir() else None
+    model = components.build(geometry, texts, tokenizer, settings.prediction)
     if not kept.is_dir():  # another version of the library may learn other merges: a continued run needs its own
         components.keep(model.tokenizer, kept)
     _train_vae(model.vae, images, out, settings)

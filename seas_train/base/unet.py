@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from seas_train.config import BaseSettings
 from seas_train.data.dataset import draw, step_generator
-from seas_train.models import components
+from seas_train.models import components, prediction
 from seas_train.models.components import Components
 from seas_train.prompts import tokenize
 from seas_train.training import loop
@@ -42,17 +42,17 @@ class Batch:
     captions: list[str]
 
 
-def noise_loss(predicted: Tensor, noise: Tensor, masks: Tensor, weight: float) -> Tensor:
-    """Weighted mean of the squared error of the predicted noise; cells that an anomaly touches weigh 1 + `weight`, others 1.
+def noise_loss(predicted: Tensor, wanted: Tensor, masks: Tensor, weight: float) -> Tensor:
+    """Weighted mean of the squared error of the predicted noise or v; cells that an anomaly touches weigh 1 + `weight`, others 1.
 
     Args:
         predicted: (n, C, h, w).
-        noise: same shape.
+        wanted: same shape.
         masks: (n, 1, h, w) of 0 and 1.
         weight: 0 for the plain mean.
     """
     weights = 1 + weight * masks
-    return ((predicted - noise) ** 2 * weights).mean() / weights.mean()
+    return ((predicted - wanted) ** 2 * weights).mean() / weights.mean()
 
 
 def timestep_weights(alphas: Tensor, most: float) -> Tensor:
@@ -70,11 +70,12 @@ def timestep_weights(alphas: Tensor, most: float) -> Tensor:
 
 
 def losses(model: Components, batch: Batch, settings: BaseSettings) -> loop.Losses:
-    """The error of the predicted noise."""
+    """The error of what is predicted, noise or v."""
     prompt = model.text_encoder(tokenize(model.tokenizer, batch.captions)).last_hidden_state
     noisy = model.scheduler.add_noise(batch.latents, batch.noise, batch.timesteps)
     predicted = model.unet(noisy, batch.timesteps, prompt).sample
-    return {"loss": noise_loss(predicted, batch.noise, batch.masks, settings.anomaly_weight)}
+    wanted = prediction.target(model.scheduler, batch.latents, batch.noise, batch.timesteps)
+    return {"loss": noise_loss(predicted, wanted, batch.masks, settings.anomaly_weight)}
 
 
 def rate(step: int, settings: BaseSettings) -> float:

@@ -9,12 +9,15 @@ import click
 
 from seas_runtime.errors import DataError, SettingsError
 from seas_runtime.terminal import shown
+from seas_train.base_options import base_options
 from seas_train.config import MaskSettings, TuneSettings, resolve
 from seas_train.folders import data_source
-from seas_train.options import ESTIMATE, hush, settings_options, stopwatch, tell
+from seas_train.options import ESTIMATE, settings_options, stopwatch, tell
+from seas_train.quiet import hush
 
 if TYPE_CHECKING:
     from seas_train.data.source import Source
+    from seas_train.models.origin import Origin
 
 PATH = click.Path(path_type=Path)
 CONTEXT = {"show_default": True, "max_content_width": 100}
@@ -41,22 +44,22 @@ def demo_data(out: Path, product: str, size: int, **counts: Any) -> None:
 
 @click.command(context_settings=CONTEXT, epilog="Example: seas-train check data/VisA/candle --train-share 0.5 --size 256")
 @data_source
-@settings_options(TuneSettings, only=("fit", "seed", "normals", "train_share", "split", "shots"))
-@click.option("--size", type=click.IntRange(16, 4096), default=512, metavar="PIXELS", help="Side of the model's images.")
-@click.option("--base", metavar="BASE", help="The base model of --estimate; its side goes before --size.")
+@base_options(required=False)
 @ESTIMATE
-def check(source: Source, settings: TuneSettings, size: int, base: str | None, *, estimate: bool) -> None:
+@settings_options(TuneSettings, only=("fit", "seed", "normals", "train_share", "split", "shots"))
+def check(source: Source, base: Origin | None, settings: TuneSettings, *, estimate: bool) -> None:
     """Look at every file of the product DATA: counts, sizes, mask areas, and all that is wrong (then exit code 3).
 
     Says which images a training with the same options takes, which files are not read, and which defects it cannot see.
+    With --base, alone or beside DATA: what the base is, as far as its configs tell, or why it cannot be trained.
     """
-    if estimate and base is None:
+    size, known = (base and base.size) or 512, base is not None and base.source
+    if estimate and not known:
         raise SettingsError("--estimate times a step of training and needs the base model; add --base BASE")
-    if base is not None:
-        hush()
-        from seas_train.models import stored
-
-        size = stored.image_side(base)
+    if base is not None and known:
+        size = _check_base(base)
+        if source.data is None and not source.folders and not estimate:
+            return
     from tqdm import tqdm
 
     from seas_train.data import layouts
@@ -86,3 +89,15 @@ def check(source: Source, settings: TuneSettings, size: int, base: str | None, *
 
 def _pass(_line: str) -> None:
     pass
+
+
+def _check_base(base: Origin) -> int:
+    """Tell what a base is; gives the side of its images in pixels."""
+    hush()
+    from seas_train.models import components
+
+    found = components.inspect(base)
+    click.echo(shown(base.source))
+    for line in found.lines():
+        click.echo(shown(line))
+    return found.image_size

@@ -66,9 +66,13 @@ def _overlaps(side: int, size: int) -> npt.NDArray[np.float64]:
     return np.asarray(np.maximum(end - start, 0), dtype=np.float64)
 
 
+SYMMETRIES = 8
+"""Of the square: quarter-turns and flips."""
+
+
 def draw_symmetry(generator: torch.Generator) -> int:
     """Draw one of the square's 8 symmetries."""
-    return int(torch.randint(8, (), generator=generator))
+    return int(torch.randint(SYMMETRIES, (), generator=generator))
 
 
 def view(x: Tensor, symmetry: int) -> Tensor:

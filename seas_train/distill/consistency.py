@@ -15,6 +15,7 @@ from torch import Tensor
 
 from seas_runtime.bundle.manifest import Schedule
 from seas_runtime.sampling.solver import boundary, solver_table
+from seas_train.models import prediction as predicts
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,10 @@ def schedule_of(scheduler: DDPMScheduler) -> Schedule:
         beta_end=noise.beta_end,
         beta_schedule=noise.beta_schedule,
         train_steps=noise.num_train_timesteps,
-        spacing="linspace",
+        spacing=predicts.spacing(scheduler),
         final="zero",
+        prediction="v_prediction" if noise.prediction_type == "v_prediction" else None,
+        zero_snr=predicts.zero_snr(scheduler) or None,
     )
 
 

@@ -23,16 +23,19 @@ from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from seas_runtime.staging import replaced
-from seas_train.models import stored
+from seas_train.models import reading, stored
+from seas_train.models.origin import Origin
+from seas_train.models.tokens import WORD_END
 
 PARTS = stored.PARTS
 inspect = stored.inspect
 
-WORD_END = "</w>"  # of CLIP: what marks the last symbol of a word
-
 
 class Geometry(BaseModel):
-    """Sizes of a base model; the block types are always those of Stable Diffusion v1."""
+    """Sizes of a base model; the block types are always those of Stable Diffusion 1.x and 2.x.
+
+    `unet_heads`: of every level, or one number for all; `linear_projection`, `text_activation`: 2.x has other ones than 1.x.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -40,7 +43,7 @@ class Geometry(BaseModel):
     latent_channels: int
     unet_channels: tuple[int, int, int, int]
     unet_layers: int
-    unet_heads: int
+    unet_heads: int | tuple[int, int, int, int]
     unet_groups: int
     vae_channels: tuple[int, int, int, int]
     vae_layers: int
@@ -49,6 +52,8 @@ class Geometry(BaseModel):
     text_layers: int
     text_heads: int
     prompt_length: int
+    linear_projection: bool = False
+    text_activation: str = "quick_gelu"
 
 
 GEOMETRIES: dict[str, Geometry] = {
@@ -86,6 +91,19 @@ GEOMETRIES: dict[str, Geometry] = {
 GEOMETRIES["demo"] = GEOMETRIES["tiny"].model_copy(
     update={"latent_channels": 16, "unet_channels": (64, 96, 144, 144), "vae_channels": (16, 32, 96, 128)}
 )
+
+
+GEOMETRIES["sd21-base"] = GEOMETRIES["sd14"].model_copy(
+    update={
+        "unet_heads": (5, 10, 20, 20),
+        "text_width": 1024,
+        "text_layers": 23,  # of OpenCLIP's 24: the last but one is what the U-Net was trained with
+        "text_heads": 16,
+        "linear_projection": True,
+        "text_activation": "gelu",
+    }
+)
+GEOMETRIES["sd21"] = GEOMETRIES["sd21-base"].model_copy(update={"image_size": 768})
 
 
 @dataclass
@@ -136,14 +154,15 @@ def keep(part: Any, folder: Path) -> None:
 
 
 def build_unet(g: Geometry) -> UNet2DConditionModel:
-    """The stock v1 U-Net at the sizes of `g`, random weights."""
+    """The stock U-Net at the sizes of `g`, random weights."""
     return UNet2DConditionModel(
         sample_size=g.image_size // 8,
         in_channels=g.latent_channels,
         out_channels=g.latent_channels,
         block_out_channels=g.unet_channels,
         layers_per_block=g.unet_layers,
-        attention_head_dim=g.unet_heads,  # diffusers' name; for v1 models it is the number of heads
+        attention_head_dim=g.unet_heads,  # diffusers' name; for these models it is the number of heads
+        use_linear_projection=g.linear_projection,
         cross_attention_dim=g.text_width,
         norm_num_groups=g.unet_groups,
     )
@@ -195,6 +214,7 @@ def build_text_encoder(g: Geometry, tokenizer: CLIPTokenizer) -> CLIPTextModel:
             num_attention_heads=g.text_heads,
             max_position_embeddings=g.prompt_length,
             projection_dim=g.text_width,
+            hidden_act=g.text_activation,
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
@@ -202,12 +222,21 @@ def build_text_encoder(g: Geometry, tokenizer: CLIPTokenizer) -> CLIPTextModel:
     )
 
 
-def build_scheduler() -> DDPMScheduler:
-    """The forward noise schedule of Stable Diffusion: 1000 steps, scaled-linear betas, noise prediction."""
-    return DDPMScheduler(num_train_timesteps=1000, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
+def build_scheduler(prediction: str = "epsilon", zero_snr: bool = False) -> DDPMScheduler:
+    """The forward noise schedule of Stable Diffusion: 1000 steps, scaled-linear betas; `prediction` of noise or v."""
+    return DDPMScheduler(
+        num_train_timesteps=1000,
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type=prediction,
+        rescale_betas_zero_snr=zero_snr,
+    )
 
 
-def build(geometry: Geometry, captions: Iterable[str], tokenizer: CLIPTokenizer | None = None) -> Components:
+def build(
+    geometry: Geometry, captions: Iterable[str], tokenizer: CLIPTokenizer | None = None, prediction: str = "epsilon"
+) -> Components:
     """A model with random weights, ready for base training or for measurements; learns a tokenizer if given none."""
     if tokenizer is None:
         tokenizer = build_tokenizer(captions, geometry.prompt_length)
@@ -216,35 +245,30 @@ def build(geometry: Geometry, captions: Iterable[str], tokenizer: CLIPTokenizer 
         vae=build_vae(geometry),
         text_encoder=build_text_encoder(geometry, tokenizer),
         tokenizer=tokenizer,
-        scheduler=build_scheduler(),
+        scheduler=build_scheduler(prediction),
     )
 
 
-def load(source: str | Path, vae: str | Path | None = None, revision: str | None = None) -> Components:
-    """Read a base model from a local folder or, where there is a network, from a hub name.
+def load(source: str | Path | Origin, vae: str | Path | Origin | None = None) -> Components:
+    """Read the parts of a model as they lie in a local folder or, where there is a network, under a hub name.
 
     Args:
-        source: the model.
+        source: the model; of what is asked of it, variant and revision are heard here, the rest in `bases.load`.
         vae: the model whose autoencoder to take; None, the same.
-        revision: branch, tag or commit of what is read from a hub.
 
     Raises:
         DataError: the folder lacks a part, a part cannot be read, the hub name is not to be had, or see `inspect`.
     """
-    inspect(source, vae, added=None, revision=revision)
-    model, autoencoder = stored.Place(source, revision), stored.Place(source if vae is None else vae, revision)
+    origin = Origin.of(source)
+    inspect(origin, vae, added=None)
+    other = origin if vae is None else Origin.of(vae)
     return Components(
-        unet=stored.weights(UNet2DConditionModel.from_pretrained, model, "unet", torch_dtype=torch.float32),
-        vae=stored.weights(AutoencoderKL.from_pretrained, autoencoder, "vae", torch_dtype=torch.float32),
-        text_encoder=stored.weights(CLIPTextModel.from_pretrained, model, "text_encoder", dtype=torch.float32),
-        tokenizer=stored.read(CLIPTokenizer.from_pretrained, model, "tokenizer"),
-        scheduler=stored.read(DDPMScheduler.from_pretrained, model, "scheduler"),
+        unet=reading.weights(UNet2DConditionModel.from_pretrained, origin, "unet", torch_dtype=torch.float32),
+        vae=reading.weights(AutoencoderKL.from_pretrained, other, "vae", torch_dtype=torch.float32),
+        text_encoder=reading.weights(CLIPTextModel.from_pretrained, origin, "text_encoder", dtype=torch.float32),
+        tokenizer=reading.read(CLIPTokenizer.from_pretrained, origin, "tokenizer"),
+        scheduler=reading.read(DDPMScheduler.from_pretrained, origin, "scheduler"),
     )
-
-
-def base_name(source: str) -> str:
-    """What a run calls its base: a hub name as it is, a folder by its own name, not by where it lies."""
-    return Path(source).resolve().name if Path(source).is_dir() else source
 
 
 def fingerprint(*modules: nn.Module) -> str:

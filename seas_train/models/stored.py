@@ -2,137 +2,160 @@
 
 from __future__ import annotations
 
-import logging
+import json
 import os
-import pickle
-import struct
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
-from safetensors import SafetensorError
+from diffusers import AutoencoderKL, DDPMScheduler, DiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTokenizer
 
 from seas_runtime.errors import DataError
 from seas_runtime.files import require_plain
-from seas_runtime.terminal import shown
+from seas_train.models import lora, reading, rules, single_file, tokens, weights
+from seas_train.models.inspected import Inspected
+from seas_train.models.origin import Origin
+from seas_train.models.rules import WORKS, Configs
 
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
-WORKS = "a text-to-image model of Stable Diffusion 1.x, such as CompVis/stable-diffusion-v1-4, or one of `seas-train base`"
-_DAMAGED = (
-    OSError,
-    ValueError,
-    RuntimeError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    EOFError,
-    struct.error,
-    pickle.UnpicklingError,
-    SafetensorError,
-)  # as the libraries raise them of a file that is not what it should be
-_NO_SUCH_FILE = "does not appear to have a file named"  # as diffusers and transformers say of a model on a hub
+WEIGHTED = ("unet", "vae", "text_encoder")
+PADS = {"gelu": "!", "quick_gelu": "<|endoftext|>"}
+"""What prompts are padded with, by the text encoder's activation: Stable Diffusion 2.x pads otherwise than 1.x."""
 
 
-@dataclass(frozen=True)
-class Inspected:
-    """What the method takes for granted, as a model's configs state it.
-
-    channels of the U-Net, in and out, and of the latents; prediction, what the U-Net gives; tokens of the tokenizer; rows of
-    the text encoder's table.
-    """
-
-    channels: tuple[int, int]
-    latent_channels: int
-    prediction: str
-    tokens: int
-    rows: int
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a model lies: a folder, or a name on a hub with the branch, tag or commit that is meant."""
-
-    source: str | Path
-    revision: str | None = None
-
-    @property
-    def local(self) -> bool:
-        """Whether it is a folder."""
-        return Path(self.source).is_dir()
-
-    @property
-    def version(self) -> dict[str, str]:
-        """What a library's reader is told of the revision; a folder has none."""
-        return {} if self.local or self.revision is None else {"revision": self.revision}
-
-
-def inspect(source: str | Path, vae: str | Path | None = None, added: int | None = 0, revision: str | None = None) -> Inspected:
+def inspect(source: str | Path | Origin, vae: str | Path | Origin | None = None, added: int | None = 0) -> Inspected:
     """Read a model's configs, before any weights, and refuse what would train wrongly or not at all.
 
     Args:
-        source: a local folder, or a hub name.
+        source: a local folder, a single file, a hub name, or one of these with what is asked of it.
         vae: the model whose autoencoder is taken; None, the same.
-        added: tokens that the tokenizer has beyond the text encoder's table, as a run has; None, not compared.
-        revision: branch, tag or commit of what is read from a hub.
+        added: tokens that the tokenizer must have beyond the text encoder's table, as a run has; 0 for a base, whose tokenizer may
+            have some that will be given rows, or left out; None, not compared.
 
     Raises:
-        DataError: a part is missing or cannot be read, or the model is none that can be trained.
+        DataError: a part is missing, not whole or cannot be read, or the model is none that can be trained.
     """
-    require_parts(source, vae)
-    model = Place(source, revision)
-    unet = _config(UNet2DConditionModel, model, "unet")
-    autoencoder = _config(AutoencoderKL, Place(source if vae is None else vae, revision), "vae")
-    scheduler = _config(DDPMScheduler, model, "scheduler")
-    found = Inspected(
+    origin = Origin.of(source)
+    for each in origin.loras:
+        lora.require_file(each.file)
+    configs = single_file.configs(origin) if origin.is_file else read_configs(origin, vae)
+    if wrong := rules.wrong(configs):
+        raise DataError(f"{origin.source}: {wrong}")
+    tokenizer = read_tokenizer(origin, configs)
+    rows = int(configs.text.get("vocab_size", 49408))
+    wrong, notes = (None, ()) if added is None else _compared(origin, tokenizer, rows, added)
+    if wrong is None and tokenizer.model_max_length > (length := int(configs.text.get("max_position_embeddings", 77))):
+        wrong = f"found a tokenizer of prompts of {tokenizer.model_max_length} tokens over a text encoder of {length}; give {WORKS}"
+    if wrong:
+        raise DataError(f"{origin.source}: {wrong}")
+    unet, noise = configs.unet, configs.scheduler
+    return Inspected(
         channels=(unet.get("in_channels", 4), unet.get("out_channels", 4)),
-        latent_channels=autoencoder.get("latent_channels", 4),
-        prediction=scheduler.get("prediction_type", "epsilon"),
-        tokens=len(read(CLIPTokenizer.from_pretrained, model, "tokenizer")),
-        rows=read(CLIPTextConfig.from_pretrained, model, "text_encoder").vocab_size,
-    )
-    if wrong := _wrong(source, found, added):
-        raise DataError(f"{source}: {wrong}")
-    return found
-
-
-def _wrong(source: str | Path, found: Inspected, added: int | None) -> str | None:
-    """Found, expected, and what to do; None where nothing is wrong."""
-    latents = found.latent_channels
-    if found.channels != (latents, latents):
-        kind = " (an inpainting model)" if found.channels[0] == 2 * latents + 1 else ""
-        return (
-            f"the VAE has {latents} latent channels, the U-Net {found.channels[0]} in and {found.channels[1]} out{kind}, expected "
-            f"one number; give {WORKS}"
-        )
-    if found.prediction != "epsilon":
-        return f"found prediction_type {found.prediction!r}, expected 'epsilon', a U-Net that predicts the noise; give {WORKS}"
-    if added is None or found.tokens == found.rows + added:
-        return None
-    if (Path(source) / "run.json").is_file() and not added:
-        return "found a run of `seas-train tune`, whose tokenizer has tokens of its own, expected a base; give the run's own base"
-    return (
-        f"found a tokenizer of {found.tokens} tokens over a text encoder of {found.rows}, expected {found.rows + added} tokens; "
-        f"give the model that these tokens were added to, or {WORKS}"
+        latent_channels=configs.vae.get("latent_channels", 4),
+        prediction=noise.get("prediction_type", "epsilon"),
+        tokens=len(tokenizer),
+        rows=rows,
+        image_size=origin.size or 8 * unet["sample_size"],
+        widths=tuple(unet.get("block_out_channels", (320, 640, 1280, 1280))),
+        prompt=(tokenizer.model_max_length, configs.text.get("hidden_size", 512)),
+        scaling=configs.vae.get("scaling_factor", 0.18215),
+        betas=(noise.get("beta_start", 0.0001), noise.get("beta_end", 0.02), noise.get("beta_schedule", "linear")),
+        zero_snr=bool(noise.get("rescale_betas_zero_snr")),
+        notes=tuple(notes),
     )
 
 
-def require_parts(source: str | Path, vae: str | Path | None = None) -> None:
-    """Refuse a folder that lacks a part, the autoencoder in `vae` where that is given; a hub name is asked later.
+def read_configs(origin: Origin, vae: str | Path | Origin | None = None) -> Configs:
+    """Configs of a folder or of a hub name, whose files of weights are whole as far as their ends tell.
 
     Raises:
-        DataError: no such folder, or a part is not in it.
+        DataError: a part is missing, not whole or cannot be read, or the model is of another kind.
     """
-    _require(source, PARTS if vae is None else [part for part in PARTS if part != "vae"])
-    if vae is not None:
+    other = origin if vae is None else Origin.of(vae)
+    index = _index(origin)
+    if wrong := rules.family(str(index.get("_class_name", ""))):
+        unet = origin.path / "unet" / "config.json"  # tells which plain base is nearest
+        width = _config(UNet2DConditionModel, origin, "unet").get("cross_attention_dim") if unet.is_file() else None
+        raise DataError(f"{origin.source}: {rules.family(str(index['_class_name']), width) or wrong}")
+    require_parts(origin, other)
+    if wrong := _unwhole(origin):
+        raise DataError(wrong)
+    scheduler = _config(DDPMScheduler, origin, "scheduler")
+    return Configs(
+        index=index,
+        unet=_config(UNet2DConditionModel, origin, "unet"),
+        vae=_config(AutoencoderKL, other, "vae"),
+        text=_text_config(origin),
+        scheduler={**scheduler, "prediction_type": origin.prediction or scheduler.get("prediction_type", "epsilon")},
+    )
+
+
+def read_tokenizer(origin: Origin, configs: Configs) -> CLIPTokenizer:
+    """The tokenizer as it is, with tokens of its own where it has some.
+
+    Raises:
+        DataError: it cannot be read, or there is none.
+    """
+    if origin.is_file or origin.tokenizer is not None:
+        return tokens.find(origin.tokenizer, origin.path, PADS.get(configs.text.get("hidden_act", ""), "<|endoftext|>"))
+    return tokens.whole(reading.read(CLIPTokenizer.from_pretrained, origin, "tokenizer"), origin.source)
+
+
+def _compared(origin: Origin, tokenizer: CLIPTokenizer, rows: int, added: int) -> tuple[str | None, list[str]]:
+    """Tokenizer against table: what is wrong, and what will be done about the rest."""
+    count, words = len(tokenizer), len(tokens.vocabulary(tokenizer))
+    said = f"a tokenizer of {count} tokens over a text encoder of {rows}"
+    other = f"give the model that these tokens were added to, or {WORKS}"
+    if added:
+        return (None if count == rows + added else f"found {said}, expected {rows + added} tokens; {other}"), []
+    if words > rows or count < rows - tokens.SPARE_ROWS:
+        return f"found {said}, expected {rows} tokens; {other}", []
+    if origin.is_run:
+        return None, ["a run of `seas-train tune`: its U-Net is taken, and what its tokens learned of the same product"]
+    if count < rows:
+        return None, [f"{rows - count} rows of the text encoder belong to no token and are cut off"]
+    late = tokens.added(tokenizer)[max(0, rows - words) :] if count > rows else []
+    learned = tokens.learned_rows(origin.path) if late and origin.path.is_dir() else {}
+    notes = []
+    if known := [token for token in late if token in learned]:
+        notes.append(f"rows of {', '.join(known)} are taken from {tokens.LEARNED}")
+    if without := [token for token in late if token not in learned]:
+        notes.append(f"tokens without a row are left out: {', '.join(without)}")
+    return None, notes
+
+
+def _unwhole(origin: Origin) -> str | None:
+    """What is wrong with the files of weights in a folder."""
+    for part in WEIGHTED:
+        folder = origin.path / part
+        if not folder.is_dir():
+            continue
+        if wrong := weights.first_fault(folder, reading.variant_of(origin, part)):
+            return wrong
+        plain, variants = weights.variants(folder)
+        if origin.variant is None and variants and not plain:
+            return f"{folder}: found weights of the variant {variants[0]} alone, expected plain ones; add --variant {variants[0]}"
+        if origin.variant is not None and part == "unet" and origin.variant not in variants:
+            known = f"those of {', '.join(variants)}" if variants else "plain ones" if plain else "none"
+            return f"{folder}: found no weights of the variant {origin.variant}, but {known}; choose another --variant, or none"
+    return None
+
+
+def require_parts(origin: Origin, vae: Origin) -> None:
+    """Refuse a folder that lacks a part, the autoencoder in `vae`; a hub name is asked later.
+
+    Raises:
+        DataError: no such folder, a part is not in it, or something in a part is no plain file.
+    """
+    _require(origin, PARTS if vae is origin else [part for part in PARTS if part != "vae"])
+    if vae is not origin:
         _require(vae, ["vae"])
 
 
-def _require(source: str | Path, parts: Sequence[str]) -> None:
-    folder = Path(source)
-    if folder.is_dir():
+def _require(origin: Origin, parts: Sequence[str]) -> None:
+    source, folder = origin.source, origin.path
+    if origin.is_folder:
         missing = [part for part in parts if not (folder / part).is_dir()]
         if missing:
             raise DataError(
@@ -141,73 +164,36 @@ def _require(source: str | Path, parts: Sequence[str]) -> None:
             )
         for part in parts:
             require_plain(folder / part)
-    elif os.sep in str(source) and (str(source).startswith((".", os.sep)) or str(source).count("/") != 1):
+    elif os.sep in source and (source.startswith((".", os.sep)) or source.count("/") != 1):
         raise DataError(f"{source}: no such folder. Give a base model's folder or a hub name like owner/model.")
 
 
-def image_side(source: str | Path) -> int:
-    """Side of the images that a model makes, in pixels, from its configs alone.
-
-    Raises:
-        DataError: as `inspect`.
-    """
-    inspect(source, added=None)
-    place = Place(source)
-    latent, blocks = _config(UNet2DConditionModel, place, "unet").get("sample_size"), _config(AutoencoderKL, place, "vae")
-    if not isinstance(latent, int):
-        raise DataError(f"{source}: the config of unet/ says no sample_size; copy the model again")
-    return latent * 2 ** (len(blocks.get("block_out_channels", ())) - 1)
-
-
-def read(reader: Callable[..., Any], place: Place, part: str, **how: Any) -> Any:
-    """What a library's `reader` makes of a part of a model.
-
-    Raises:
-        DataError: it cannot be read, or the hub name is not to be had.
-    """
+def _index(origin: Origin) -> dict[str, Any]:
+    """What `model_index.json` says, where there is one."""
+    source, path = origin.source, origin.path / "model_index.json"
     try:
-        return reader(place.source, subfolder=part, local_files_only=place.local, **place.version, **how)
-    except _DAMAGED as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        hint = (
-            "Make the base again with `seas-train base`, or give a whole Stable Diffusion v1-4 folder."
-            if place.local
-            else "Without a network give a local folder: one from `seas-train base`, or a copy of the hub model."
-        )
-        raise DataError(f"cannot load a base model from {place.source} ({reason}). {hint}") from error
+        if origin.is_folder:
+            return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+        if "/" not in source or source.startswith((".", os.sep)):
+            return {}
+        return dict(DiffusionPipeline.load_config(source, **origin.version))
+    except (OSError, ValueError, TypeError, RecursionError):
+        return {}  # a help, not a part: what is wrong with the model is told of its parts
 
 
-def weights(reader: Callable[..., Any], place: Place, part: str, **how: Any) -> Any:
-    """As `read`, of a network: its safetensors; where there are none, its pickled weights, with a word on that.
-
-    Raises:
-        DataError: as `read`.
-    """
-    folder = Path(place.source) / part
-    if place.local and not any(folder.glob("*.safetensors")) and any(folder.glob("*.bin")):
-        return _unpickled(reader, place, part, **how)
-    try:
-        return read(reader, place, part, use_safetensors=True, **how)
-    except DataError as error:
-        if place.local or _NO_SUCH_FILE not in str(error):
-            raise
-    return _unpickled(reader, place, part, **how)
+def _config(cls: Any, origin: Origin, part: str) -> dict[str, Any]:
+    return _object(reading.read(cls.load_config, origin, part), origin, part)
 
 
-def _unpickled(reader: Callable[..., Any], place: Place, part: str, **how: Any) -> Any:
-    said = f"{place.source}: {part} has no safetensors; its pickled weights are read with PyTorch's restricted reader"
-    logging.getLogger(__name__).warning(shown(f"Warning: {said}"))
-    try:
-        return read(reader, place, part, use_safetensors=False, **how)
-    except DataError:
-        raise
-    except Exception as error:  # a spoiled pickle can raise anything
-        reason = type(error).__name__
-        raise DataError(f"{place.source}: the weights of {part} are damaged ({reason}); copy the model again") from error
+def _text_config(origin: Origin) -> dict[str, Any]:
+    def reader(name: str, **how: Any) -> Any:
+        return CLIPTextConfig.get_config_dict(name, **how)[0]
+
+    found = _object(reading.read(reader, origin, "text_encoder"), origin, "text_encoder")
+    return dict(found.get("text_config", found)) if found.get("model_type") == "clip" else found
 
 
-def _config(cls: Any, place: Place, part: str) -> dict[str, Any]:
-    config = read(cls.load_config, place, part)
-    if not isinstance(config, dict):
-        raise DataError(f"{place.source}: the config of {part}/ is no JSON object; copy the model again")
-    return config
+def _object(found: Any, origin: Origin, part: str) -> dict[str, Any]:
+    if not isinstance(found, dict) or not found:
+        raise DataError(f"{origin.source}: the config of {part}/ is no JSON object; copy the model again")
+    return found

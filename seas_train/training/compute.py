@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from seas_runtime.errors import SettingsError
 from seas_train.config import FineSettings
+from seas_train.data.dataset import SYMMETRIES, ImageSet, view
 from seas_train.models import components
 from seas_train.training.batches import View
 
@@ -114,13 +115,23 @@ class Encoder:
         self.vae = vae
         self.cached = cached
         self.kept: dict[View, tuple[Tensor, Tensor]] = {}
+        self.device: torch.device | None = None  # where latents go once the VAE is elsewhere
 
     def __call__(self, images: Tensor, views: Sequence[View]) -> tuple[Tensor, Tensor]:
         """Mean and spread of the scaled latents of images (n, 3, H, W), which show these views: see `encode_moments`."""
         if not self.cached:
             return components.encode_moments(self.vae, images)
         means, spreads = zip(*(self._one(*pair) for pair in zip(images, views, strict=True)), strict=True)
-        return torch.stack(means).to(self.vae.device), torch.stack(spreads).to(self.vae.device)
+        device = self.device or self.vae.device
+        return torch.stack(means).to(device), torch.stack(spreads).to(device)
+
+    def fill(self, images: Iterable[ImageSet], augmented: bool) -> None:
+        """Keep every view of these images that can be drawn, and put the VAE off the GPU: nothing more is asked of it."""
+        for of in images:
+            for index, record in enumerate(of.records):
+                for symmetry in range(SYMMETRIES if augmented else 1):
+                    self._one(view(of[index][0], symmetry), (record, symmetry))
+        self.device, _ = self.vae.device, self.vae.cpu()
 
     def _one(self, image: Tensor, view: View) -> tuple[Tensor, Tensor]:
         if view not in self.kept:

@@ -13,6 +13,7 @@ class Cake(Settings):
     """Settings of nothing here."""
 
     presets: ClassVar = {"sweet": {"sugar": 2, "butter": 2}}
+    memories: ClassVar = {"8": {"butter": 5, "flour": 5, "eggs": 5}}
     sugar: int = 1
     butter: int = 1
     flour: int = 1
@@ -33,6 +34,25 @@ def test_command_line_over_file_over_preset_over_default(tmp_path):
     file = tmp_path / "cake.toml"
     file.write_text("butter = 3\nflour = 3\n")
     assert resolve(Cake, "sweet", file, {"flour": 4, "eggs": None}) == Cake(sugar=2, butter=3, flour=4, eggs=1)
+
+
+def test_memory_goes_over_a_preset_and_below_a_file(tmp_path):
+    file = tmp_path / "cake.toml"
+    file.write_text("flour = 3\n")
+    assert resolve(Cake, "sweet", file, {"eggs": 4}, "8") == Cake(sugar=2, butter=5, flour=3, eggs=4)
+
+
+@pytest.mark.parametrize("cls", [TuneSettings, MaskSettings])
+def test_every_memory_is_valid_and_less_never_asks_for_more(cls):
+    """A batch keeps its size in sum, and what saves memory stays on as memory gets scarce."""
+    before = cls()
+    for size in sorted(cls.memories, key=int, reverse=True):
+        found = resolve(cls, None, None, {}, size)
+        assert found.accumulation * (found.anomaly_batch + found.normal_batch) == 4
+        for name in ("cache_latents", "gradient_checkpointing"):
+            assert getattr(found, name, False) >= getattr(before, name, False)
+        before = found
+    assert sorted(cls.memories, key=int) == ["8", "12", "16", "24"]
 
 
 def test_an_option_that_is_not_given_overrides_nothing():

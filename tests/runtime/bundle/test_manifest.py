@@ -70,7 +70,7 @@ def nested(fields, path, value):
         (("defects", 0, "name"), "HOLE", "share a name"),
         (("defects", 0, "name"), "a/b", "folder"),
         (("surprise",), 1, "surprise"),
-        (("schedule", "spacing"), "trailing", "spacing"),
+        (("schedule", "spacing"), "leading", "spacing"),
         (("schedule", "final"), "other", "final"),
         (("schedule", "beta_start"), 0.5, "beta_start"),
         (("start", "noise"), float("nan"), "noise"),

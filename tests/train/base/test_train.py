@@ -78,9 +78,9 @@ def test_no_folder(tmp_path):
     assert "no such folder" in data_error(components.load, "./absent/base")
 
 
-def test_a_file_is_no_folder(tmp_path):
+def test_a_file_that_is_empty(tmp_path):
     (tmp_path / "model.ckpt").write_bytes(b"")
-    assert "no such folder" in data_error(components.load, tmp_path / "model.ckpt")
+    assert "found an empty file" in data_error(components.load, tmp_path / "model.ckpt")
 
 
 def test_the_schedule_is_that_of_stable_diffusion():

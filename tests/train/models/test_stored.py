@@ -55,8 +55,13 @@ def test_stable_diffusion_s_own_configs_are_taken(copy):
 
 def test_v_prediction(copy):
     spoil(copy, "scheduler", prediction_type="v_prediction")
+    assert components.inspect(copy).prediction == "v_prediction"
+
+
+def test_another_prediction(copy):
+    spoil(copy, "scheduler", prediction_type="sample")
     said = data_error(components.inspect, copy)
-    assert "found prediction_type 'v_prediction', expected 'epsilon'" in said
+    assert "found prediction_type 'sample', expected 'epsilon' or 'v_prediction'" in said
     assert "CompVis/stable-diffusion-v1-4" in said
     assert data_error(components.load, copy) == said
 
@@ -69,7 +74,7 @@ def test_channels_that_are_not_the_latents(copy, channels, words):
     spoil(copy, "unet", in_channels=channels)
     said = data_error(components.inspect, copy)
     assert words in said
-    assert "CompVis/stable-diffusion-v1-4" in said
+    assert ("stable-diffusion-v1-5/stable-diffusion-v1-5" if channels == 9 else "CompVis/stable-diffusion-v1-4") in said
 
 
 def test_another_autoencoder(copy):
@@ -78,22 +83,26 @@ def test_another_autoencoder(copy):
 
 
 def test_a_tokenizer_larger_than_its_table(copy, model):
+    """Of a base the tokens without a row are left out; a run must have a row for each."""
     rows = len(model.tokenizer)
     more_tokens(copy, model, ["<cat>", "<dog>"])
-    said = data_error(components.inspect, copy)
-    assert f"a tokenizer of {rows + 2} tokens over a text encoder of {rows}, expected {rows} tokens" in said
+    assert components.inspect(copy).notes == ("tokens without a row are left out: <cat>, <dog>",)
     assert components.inspect(copy, added=2).tokens == rows + 2
+    said = data_error(components.inspect, copy, None, 3)
+    assert f"a tokenizer of {rows + 2} tokens over a text encoder of {rows}, expected {rows + 3} tokens" in said
 
 
 def test_a_tokenizer_smaller_than_its_table(copy, model):
-    """Numbers of new tokens would be those of rows that the table has already."""
+    """Numbers of new tokens would be those of rows that the table has already: a few are cut off, many are another model's."""
     rows = len(model.tokenizer)
     spoil(copy, "text_encoder", vocab_size=rows + 64)
-    assert f"a tokenizer of {rows} tokens over a text encoder of {rows + 64}" in data_error(components.inspect, copy)
+    assert "64 rows of the text encoder belong to no token" in components.inspect(copy).notes[0]
+    spoil(copy, "text_encoder", vocab_size=rows + 640)
+    assert f"a tokenizer of {rows} tokens over a text encoder of {rows + 640}" in data_error(components.inspect, copy)
 
 
-def test_a_run_is_no_base(tuned):
-    assert "found a run of `seas-train tune`" in data_error(components.inspect, tuned)
+def test_a_run_is_a_base(tuned):
+    assert "a run of `seas-train tune`" in components.inspect(tuned).notes[0]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 from transformers import CLIPTextModel
 
 from seas_train.cli import main
-from seas_train.models import components, stored
+from seas_train.models import components, reading
+from seas_train.models.origin import Origin
 from tests.train.refusals import data_error
 
 FILES = {
@@ -32,7 +33,7 @@ def pickled(base, tmp_path):
 
 def test_pickled_weights_are_read_with_a_word(base, pickled, caplog):
     found, wanted = components.load(pickled), components.load(base)
-    said = [record.getMessage() for record in caplog.records if record.name == stored.__name__]
+    said = [record.getMessage() for record in caplog.records if record.name == reading.__name__]
     assert said == [
         f"Warning: {pickled}: {part} has no safetensors; its pickled weights are read with PyTorch's restricted reader"
         for part in FILES
@@ -47,7 +48,7 @@ def test_safetensors_are_read_where_both_are_there(base, pickled, caplog):
         shutil.copy(base / part / safe, pickled / part)
         (pickled / part / other).write_bytes(b"not to be opened")
     components.load(pickled)
-    assert not [record for record in caplog.records if record.name == stored.__name__]
+    assert not [record for record in caplog.records if record.name == reading.__name__]
 
 
 class Evil:
@@ -73,8 +74,8 @@ def test_a_hub_s_model_is_asked_for_safetensors_first_and_for_the_revision(monke
         return "weights"
 
     monkeypatch.setattr(CLIPTextModel, "from_pretrained", from_pretrained)
-    place = stored.Place("owner/model", "fp32")
-    assert stored.weights(CLIPTextModel.from_pretrained, place, "text_encoder") == "weights"
+    origin = Origin("owner/model", revision="fp32")
+    assert reading.weights(CLIPTextModel.from_pretrained, origin, "text_encoder") == "weights"
     assert asked == [("owner/model", "fp32", True), ("owner/model", "fp32", False)]
     assert "pickled weights" in caplog.text
 
@@ -87,7 +88,7 @@ def test_a_hub_that_does_not_answer_is_asked_once(monkeypatch):
         raise OSError("We couldn't connect to 'https://huggingface.co'")
 
     monkeypatch.setattr(CLIPTextModel, "from_pretrained", from_pretrained)
-    said = data_error(stored.weights, CLIPTextModel.from_pretrained, stored.Place("owner/model"), "text_encoder")
+    said = data_error(reading.weights, CLIPTextModel.from_pretrained, Origin("owner/model"), "text_encoder")
     assert "Without a network give a local folder" in said
     assert asked == [True]
 

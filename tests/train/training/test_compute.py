@@ -57,6 +57,22 @@ def test_gradient_checkpointing_gives_the_same_gradients(base, product):
     assert len(again) == 2
 
 
+@pytest.mark.parametrize(("augmented", "views"), [(True, 8), (False, 1)])
+def test_a_filled_cache_asks_nothing_more_of_the_vae(model, images, monkeypatch, augmented, views):
+    """So that the VAE may leave the GPU: every view that can be drawn is there, its latents those of the view alone."""
+    components.freeze(model.vae)
+    encode = compute.Encoder(model.vae, cached=True)
+    encode.fill(images, augmented)
+    assert len(encode.kept) == views * sum(len(of) for of in images)
+    settings = TuneSettings(augment=augmented)
+    batches = [tune.sample_batch(*images, (2, 2), settings.augment, step_generator(0, step)) for step in range(3)]
+    expected = [components.encode_moments(model.vae, image[None])[0][0] for batch in batches for image in batch.images]
+    monkeypatch.setattr(type(model.vae), "encode", lambda *_: pytest.fail("encoded again"))
+    found = [mean for batch in batches for mean in encode(batch.images, batch.views)[0]]
+    for mean, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(mean, other, rtol=1e-4, atol=1e-5)
+
+
 def test_cached_latents_are_the_encoder_s_and_are_encoded_once(model, product, monkeypatch):
     components.freeze(model.vae)
     (image, other), (first, second) = (ImageSet(product.anomalies, 64)[i][0] for i in (0, 1)), product.anomalies[:2]
