@@ -80,7 +80,7 @@ def add(networks: Mapping[str, nn.Module], file: Path, weight: float) -> int:
     Raises:
         DataError: the file cannot be read, is no plain LoRA, or was made for other networks; nothing is changed then.
     """
-    require(file)
+    require_file(file)
     try:
         state, alphas = StableDiffusionLoraLoaderMixin.lora_state_dict(
             str(file.parent), weight_name=file.name, local_files_only=True, unet_config=networks["unet"].config
