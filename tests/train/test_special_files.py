@@ -9,7 +9,8 @@ import pytest
 
 from seas_train import run_folder
 from seas_train.data import images, layouts
-from seas_train.models import components
+from seas_train.models import bases, components
+from seas_train.models.origin import Origin
 from tests.train.refusals import data_error
 
 
@@ -58,6 +59,22 @@ def test_a_run_folder(tuned, tmp_path, name):
     copy = shutil.copytree(tuned, tmp_path / "copy")
     pipe(copy / name)
     assert f"{copy / name}: is no plain file" in data_error(run_folder.load, copy)
+
+
+def test_a_run_as_a_base(tuned, tmp_path):
+    copy = shutil.copytree(tuned, tmp_path / "copy")
+    pipe(copy / "tokens.safetensors")
+    assert f"{copy / 'tokens.safetensors'}: is no plain file" in data_error(bases.load, copy)
+
+
+def test_what_a_base_may_have_beside_its_parts(base, tmp_path):
+    copy = shutil.copytree(base, tmp_path / "copy")
+    pipe(copy / "model_index.json")
+    pipe(copy / "learned_embeds.bin")
+    bases.load(copy)
+    pipe(tmp_path / "tokenizer" / "vocab.json")
+    said = data_error(bases.load, Origin(str(copy), tokenizer=tmp_path / "tokenizer"))
+    assert f"{tmp_path / 'tokenizer' / 'vocab.json'}: is no plain file" in said
 
 
 def test_a_run_folder_s_record(tmp_path):
