@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from seas_runtime.bundle.manifest import canonical_digest, stored_form
+from seas_runtime.bundle.digest import canonical_digest, stored_form
 from tests.campaign.damage import damaged, edited, nested
 from tests.campaign.trials import Campaign
 from tests.campaign.warm import Warm

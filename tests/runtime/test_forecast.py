@@ -14,7 +14,7 @@ def test_a_dry_run_counts_and_opens_no_engine(gen, tmp_path, monkeypatch):
     monkeypatch.setattr(api, "open", never)
     said = gen("--count", 10, "--normals", 3, "--defect", "hole", "--defect", "crack", "--shard", "0/2", "--dry-run")
     # Batches of 4: pairs 0 to 3 and 8, 9 are of this part, types in turn; of the 3 normal images all.
-    assert f"{tmp_path}/out: 6 pairs (crack 3, hole 3) and 3 normal images of 8 x 8 pixels; none of them there" in said
+    assert f"{tmp_path}/out/shard-0-of-2: 6 pairs (crack 3, hole 3) and 3 normal images of 8 x 8 pixels; none of them there" in said
     assert "steps 5, guidance 2.0, threshold 0.5" in said
     assert "less than 5.45 kB" in said  # 9 * (4 * 64 + 350) = 5454
     assert not (tmp_path / "out").exists()

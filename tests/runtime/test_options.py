@@ -19,7 +19,7 @@ def test_python_and_the_command_line_have_the_same_options_and_defaults():
     defaults = {option.name: option.default for option in fields(Options)}
     inside = {name: one.default for name, one in inspect.signature(Generator.pairs).parameters.items() if name != "self"}
     assert inside.pop("start") == 0  # what shards are for on the command line
-    assert inside == {name: default for name, default in defaults.items() if name not in ("per_type", "normals")}
+    assert inside == {name: default for name, default in defaults.items() if name not in ("per_type", "normals", "per_tar")}
     of_normals = {name: one.default for name, one in inspect.signature(Generator.normals).parameters.items() if name != "self"}
     assert of_normals.pop("count") is inspect.Parameter.empty
     assert of_normals == {name: defaults[name] for name in of_normals}

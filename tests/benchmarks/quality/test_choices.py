@@ -123,7 +123,8 @@ def test_two_networks_share_the_time():
     two = Speed(0.2, 0.1, {"small": 0.25, "efficientnet": 0.35})
     chosen = choices.decide(noisy([disc()] * 3), nothing(), 170, 128, 3, two)
     assert chosen.networks == ("small", "efficientnet")
-    taken = chosen.segmenter_steps * 3 * (13 * 0.25 + 9 * 0.35)  # the second is trained with all pairs alone
+    of_both = choices.TRAININGS * 0.25 + choices.MORE * 0.35  # the second is trained with all pairs alone
+    taken = chosen.segmenter_steps * 3 * of_both
     assert taken == pytest.approx(0.45 * 170 * 60, rel=0.01)
     assert f"segmenters small and efficientnet {chosen.segmenter_steps}, 3 seeds" in chosen.reasons[-1]
 
