@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import socket
 import tempfile
 import time
 from collections import deque
@@ -31,6 +32,8 @@ Batch = tuple[int, ...]
 AHEAD = 2
 """Batches that an actor has been given and not given back: one that it makes, one that waits for it."""
 POLL = 0.5
+KNOCK = 10.0
+"""Seconds for a cluster's address to answer."""
 
 
 @dataclass(frozen=True)
@@ -302,6 +305,7 @@ def _connect(address: str) -> Any:
         raise BackendError('--ray needs Ray; run pip install "seas[ray]" on every node') from error
     given: dict[str, Any] = {} if address == "local" else {"address": address}
     try:
+        _knock(address)
         ray.init(**given, include_dashboard=False if address == "local" else None, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
         with suppress(Exception):
@@ -310,6 +314,17 @@ def _connect(address: str) -> Any:
             f"--ray {address}: no cluster answers ({_line(error)}); start one with ray start --head, or give --ray local"
         ) from error
     return ray
+
+
+def _knock(address: str) -> None:
+    """Connect to HOST:PORT or ray://HOST:PORT once: Ray itself asks for minutes and then ends the process.
+
+    Raises:
+        OSError: nothing listens there.
+    """
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host, int(port)), KNOCK).close()
 
 
 def _cause(error: Any) -> BaseException:

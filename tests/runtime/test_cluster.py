@@ -18,7 +18,7 @@ from tests.runtime.written import check_pairs, tree
 
 ray = pytest.importorskip("ray")
 STORE = 100 << 20
-WORDS = ("--count", 90, "--batch", 4, "--seed", 3, "--retries", 1)
+WORDS = ("--count", 90, "--batch", 4, "--seed", 3, "--max-area", 1)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_a_node_that_is_killed_costs_its_batches_in_flight_and_nothing_else(node
     from seas_runtime.options import Options
     from seas_runtime.settings import resolve
 
-    settings = resolve(bundle.manifest, "cpu", Options(count=90, batch=4, seed=3, retries=1))
+    settings = resolve(bundle.manifest, "cpu", Options(count=90, batch=4, seed=3, max_area=1.0))
     extra = nodes.add_node(num_cpus=1, object_store_memory=STORE)
     with cluster.Cluster(bundle, "cpu", Pool(nodes.address, 3, patience=20), None, lines.append) as pool:
         found = {}
@@ -106,10 +106,11 @@ def test_more_than_there_is_room_for_is_waited_for_and_told(nodes, pristine):
     assert "waiting up to 1 s" in lines[0]
 
 
-@pytest.mark.slow
-def test_no_cluster_at_the_address(gen):
-    said = gen("--count", 1, "--ray", "127.0.0.1:1", code=4)
-    assert "--ray 127.0.0.1:1: no cluster answers" in said
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "nowhere.invalid:6379"])
+def test_no_cluster_at_the_address(gen, address):
+    said = gen("--count", 1, "--ray", address, code=4)
+    assert f"--ray {address}: no cluster answers" in said
+    assert "start one with ray start --head" in said
     assert len(said.strip().splitlines()) == 1
 
 

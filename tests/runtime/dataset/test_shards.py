@@ -163,7 +163,7 @@ def test_shards_that_are_killed_and_run_again_join_to_the_same_bytes(gen, pristi
     program = "from seas_runtime.cli import generate; generate()"
     for schedule in range(5):
         shared = tmp_path / f"shared{schedule}"
-        words = ["--engine", str(pristine), "--out", str(shared), "--backend", "cpu", *map(str, WORDS), "--quiet"]
+        words = ["--engine", str(pristine), "--out", str(shared), "--backend", "cpu", "--threads", "1", *map(str, WORDS), "--quiet"]
 
         def begin(part, words=words):
             return subprocess.Popen([sys.executable, "-c", program, *words, "--shard", f"{part}/3"])
