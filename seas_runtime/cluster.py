@@ -96,6 +96,8 @@ class Worker:
             self.generator = api.open(candidate, asked.backend, threads=asked.threads, expect=asked.expect)
         except SeasError as error:
             return {"error": type(error)(f"node {_node()}: {error.message}")}
+        except OSError as error:  # the bundle that was sent does not fit its disk
+            return {"error": BackendError(f"node {_node()}: {error.filename}: {error.strerror or error}; free space there")}
         return {"name": self.generator.backend.name, "facts": self.generator.backend.describe(), "node": _node()}
 
     def make(self, plan: Plan, sampling: Sampling, batch: Batch) -> list[Pair]:

@@ -18,7 +18,7 @@ from tests.runtime.written import check_pairs, tree
 
 ray = pytest.importorskip("ray")
 STORE = 100 << 20
-WORDS = ("--count", 90, "--batch", 4, "--seed", 3, "--max-area", 1)
+WORDS = ("--count", 200, "--batch", 4, "--seed", 3, "--max-area", 1)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_a_node_that_is_killed_costs_its_batches_in_flight_and_nothing_else(node
     from seas_runtime.options import Options
     from seas_runtime.settings import resolve
 
-    settings = resolve(bundle.manifest, "cpu", Options(count=90, batch=4, seed=3, max_area=1.0))
+    settings = resolve(bundle.manifest, "cpu", Options(count=200, batch=4, seed=3, max_area=1.0))
     extra = nodes.add_node(num_cpus=1, object_store_memory=STORE)
     with cluster.Cluster(bundle, "cpu", Pool(nodes.address, 3, patience=20), None, lines.append) as pool:
         found = {}
@@ -70,7 +70,7 @@ def test_a_node_that_is_killed_costs_its_batches_in_flight_and_nothing_else(node
                 killed.append(extra)
                 nodes.remove_node(extra, allow_graceful=False)
     assert killed
-    assert sorted(found) == list(range(0, 90, 4))
+    assert sorted(found) == list(range(0, 200, 4))
     assert any("an actor was lost" in line for line in lines)
     import seas_runtime
 

@@ -161,7 +161,7 @@ def test_shards_that_are_killed_and_run_again_join_to_the_same_bytes(gen, pristi
     gen(*WORDS, out="whole")
     rng = random.Random(4)
     program = "from seas_runtime.cli import generate; generate()"
-    for schedule in range(5):
+    for schedule in range(50):
         shared = tmp_path / f"shared{schedule}"
         words = ["--engine", str(pristine), "--out", str(shared), "--backend", "cpu", "--threads", "1", *map(str, WORDS), "--quiet"]
 
