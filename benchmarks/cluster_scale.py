@@ -92,9 +92,9 @@ def text(rows: Sequence[dict[str, Any]], sums: Sequence[dict[str, Any]]) -> str:
     most = 1000 * THREADS / rows[-1]["driver_ms"]
     lines += [
         "",
-        f"The driver ends first: it encodes and writes in {THREADS} threads, {most:.0f} pairs a second at this picture size, and "
-        "larger pictures cost it more. Then several drivers share the work, each with --shard k/n beside --ray, and seas-data merge "
-        "joins what they made; --per-tar keeps the number of files small. The network carries finished pictures alone, uncompressed "
+        f"The driver ends first: it encodes and writes in {THREADS} threads, {most:.0f} pairs a second at this size, and larger "
+        "pictures cost it more. Then several drivers share the work, each with --shard k/n beside --ray, and seas-data merge joins "
+        "what they made; --per-tar keeps the number of files small. The network carries finished pictures alone, uncompressed "
         "1 MiB a pair at 512 x 512, and the bundle once to each node.",
     ]
     return "\n".join([*lines, ""])
