@@ -23,8 +23,6 @@ import numpy as np
 
 from benchmarks import common, demo_quality
 from benchmarks.common import RESULTS
-from benchmarks.demo import figures
-from benchmarks.demo.oracle import Pieces
 from benchmarks.make_demo import DRAWN, PRODUCT, base_command, drawn_stage, engine_stages
 from benchmarks.quality.decomposition import build
 from benchmarks.quality.tables import Document, Table, save
@@ -109,16 +107,8 @@ class Curve:
     def figures(self, pairs: Path) -> dict[str, Any]:
         """What the oracle says of a folder of pairs, as demo_quality.py takes it."""
         asked = replace(demo_quality.request(self.work, None, COUNT), pairs={0: pairs})
-        stock = build.stock_of(asked, self.work / "quality", self.log)
-        laid, fresh = build.sets(stock, asked)
-        own = stock.shots[demo_quality.SHOTS]
-        if stock.judge is None or own.ours is None:
-            raise click.ClickException("found no judge or no pairs, expected both")
-        test = own.material.test
-        whole = ~test.masks.any(axis=(1, 2))
-        pieces = Pieces(test.images[whole], test.masks[whole], np.zeros(whole.sum(), np.uint8))
-        measured = figures.measure(stock.judge, own.ours, laid[fresh], pieces, Pieces(*own.material.few, own.types))
-        found = dict(measured["generated"])
+        measured, _, _ = demo_quality.measured(asked, build.stock_of(asked, self.work / "quality", self.log))
+        found = measured["generated"]
         return {
             "IoU with the oracle": found["iou"],
             "asked type": found["type"],
@@ -126,7 +116,7 @@ class Curve:
             "share of pixels": found["area"],
             "diversity": float(np.mean(list(found["diversity"].values()))),
             "distance to real": found["fidelity"],
-            "without a mask": 1 - len(own.ours.images) / COUNT,
+            "without a mask": measured["empty"],
         }
 
 

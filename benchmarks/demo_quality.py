@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 
 from benchmarks.demo import figures, report
 from benchmarks.demo.drawn import JudgeSettings
-from benchmarks.demo.oracle import Pieces
+from benchmarks.demo.oracle import Oracle, Pieces
 from benchmarks.make_demo import PRODUCT
 from benchmarks.quality import real
 from benchmarks.quality.decomposition import build, cases, trainings
@@ -94,6 +95,16 @@ def main(work: Path, engine: Path, count: int, seeds: int, methods: tuple[str, .
 
 def judge(engine: Path, asked: Request, stock: Stock, scores: report.Scores) -> None:
     """Take every figure of the engine's pairs and save table and sheet."""
+    found, ours, oracle = measured(asked, stock)
+    report.save(engine, found, scores, ours, oracle)
+
+
+def measured(asked: Request, stock: Stock) -> tuple[dict[str, Any], Pieces, Oracle]:
+    """Every figure of generated pairs, the pairs, and the oracle that judged them.
+
+    Raises:
+        click.ClickException: there is neither a judge nor pairs.
+    """
     laid, fresh = build.sets(stock, asked)
     own = stock.shots[SHOTS]
     if stock.judge is None or own.ours is None:
@@ -104,7 +115,7 @@ def judge(engine: Path, asked: Request, stock: Stock, scores: report.Scores) -> 
     few = Pieces(*own.material.few, own.types)
     found = figures.measure(stock.judge, own.ours, laid[fresh], pieces, few)
     found["empty"] = 1 - len(own.ours.images) / asked.count
-    report.save(engine, found, scores, own.ours, stock.judge)
+    return found, own.ours, stock.judge
 
 
 if __name__ == "__main__":

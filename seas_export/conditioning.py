@@ -10,8 +10,7 @@ from torch import Tensor
 
 from seas_runtime.bundle.manifest import CONDITIONING
 from seas_train import run_folder
-from seas_train.data import placing
-from seas_train.models import components
+from seas_train.models import composites as placed
 from seas_train.run_folder import Run
 
 
@@ -23,29 +22,26 @@ def tensors(run: Run) -> dict[str, Tensor]:
     return {**found, "normal.mean": run.normal_mean, "normal.std": run.normal_std}
 
 
-def composites(run: Run, count: int) -> dict[str, Tensor]:
-    """Scaled latents (count, C, h, w) of each type: number k is normal image k mod P with a training anomaly placed on it.
+def composed(run: Run, count: int) -> dict[str, Tensor]:
+    """The composites of a run, see `seas_train.models.composites`, by the names of their tensors.
 
     Raises:
         DataError: the run has no pictures, see `run_folder.require_pictures`.
     """
-    normals, anomalies = run_folder.require_pictures(run)
-    found = {}
-    for defect, pairs in anomalies.items():
-        placed = placing.composites(normals, pairs, count, run.facts.tune.augment, run.facts.tune.seed)
-        found[f"composite.{defect}"], _ = components.encode_each(run.model.vae, (each.image for each in placed))
-    return found
+    tune = run.facts.tune
+    found = placed.latents(run.model.vae, *run_folder.require_pictures(run), count, tune.augment, tune.seed)
+    return {f"composite.{defect}": latents for defect, latents in found.items()}
 
 
-def write(run: Run, folder: Path, half: bool, composed: int = 0) -> None:
+def write(run: Run, folder: Path, half: bool, composites: int = 0) -> None:
     """Write `conditioning.safetensors`; with `half` the latents, the bulk of it, are stored in half precision.
 
     Raises:
-        DataError: as `composites`, of which there are so many `composed` of each type.
+        DataError: as `composed`, for so many `composites` of each type.
     """
 
     def stored(name: str, tensor: Tensor) -> Tensor:
         return tensor.to(torch.float32 if not half or name.startswith("prompt.") else torch.float16).contiguous()
 
-    found = tensors(run) | (composites(run, composed) if composed else {})
+    found = tensors(run) | (composed(run, composites) if composites else {})
     save_file({name: stored(name, tensor) for name, tensor in found.items()}, folder / CONDITIONING)

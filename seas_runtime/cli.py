@@ -146,7 +146,7 @@ Exit codes: 0 done, 2 usage, 3 bad bundle, 4 engine not usable, 5 output problem
 @click.option("--ray-gpus", type=click.FloatRange(0), default=0.0, metavar="N", help="GPUs of each; half a one for two on each.")
 @click.option(
     "--first-run-limit", type=click.FloatRange(0), default=1800.0, metavar="SECONDS",
-    help="Give up, with exit code 4, where the first run of a graph takes longer; 0 for never.",
+    help="Give up, with exit code 4, where the first run of a graph takes longer; 0 for never. Not of a cluster's actors.",
 )  # fmt: skip
 @click.option("--sheet", is_flag=True, help="Also write OUT/sheet.png: pairs of each type, for a look, the surest first.")
 @click.option(
@@ -191,6 +191,8 @@ def generate(
     if ray is not None:
         from seas_runtime.cluster import Pool
 
+        if threads or estimate:
+            raise SettingsError("--ray found with --threads or --estimate; give --ray-cores, or estimate one machine without --ray")
         pool = Pool(ray, ray_workers, ray_cores, ray_gpus)
     elif ray_workers or ray_cores != 1 or ray_gpus:
         raise SettingsError("--ray-workers, --ray-cores or --ray-gpus found without --ray; add --ray")

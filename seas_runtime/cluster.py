@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import os
 import socket
 import tempfile
 import time
@@ -299,8 +298,6 @@ def _connect(address: str) -> Any:
     Raises:
         BackendError: it is not installed, or no cluster answers.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         import ray  # noqa: PLC0415  # an extra
     except ImportError as error:

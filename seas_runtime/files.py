@@ -115,6 +115,19 @@ def flush_folder(folder: Path) -> None:
 
 
 @contextmanager
+def explained(place: Path, advice: str) -> Iterator[None]:
+    """Turn what the file system says below `place` into one line that ends in the advice.
+
+    Raises:
+        OutputError: in place of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{error.filename or place}: {error.strerror or error}; {advice}") from error
+
+
+@contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold `folder` until the block ends.
 

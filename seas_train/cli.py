@@ -17,7 +17,7 @@ from seas_runtime.sampling.defaults import PAPER
 from seas_runtime.terminal import shown
 from seas_train.base_options import base_licence, base_options
 from seas_train.config import BaseSettings, MaskSettings, Settings, TuneSettings
-from seas_train.data.cli import check, demo_data
+from seas_train.data_cli import check, demo_data
 from seas_train.distill.settings import DistillSettings
 from seas_train.folders import data_source
 from seas_train.options import ESTIMATE, LICENCE, OUT, say, settings_options, stopwatch, tell

@@ -36,7 +36,7 @@ from seas_runtime.fit import Fit, Size
 from seas_runtime.staging import replaced
 from seas_train import prompts
 from seas_train.config import MaskSettings, TuneSettings
-from seas_train.data.dataset import load_image, load_mask
+from seas_train.data.dataset import load_image, load_mask, to_bytes
 from seas_train.data.images import png
 from seas_train.distill.settings import DistillSettings
 from seas_train.models import components
@@ -299,7 +299,7 @@ def _save(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def _picture(image: Tensor) -> bytes:
-    return png(Image.fromarray(((image + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()))
+    return png(Image.fromarray(to_bytes(image).permute(1, 2, 0).numpy()))
 
 
 def _load_rmp(folder: Path) -> RefinedMaskPredictor:

@@ -15,10 +15,12 @@ import torch
 from torch import Tensor
 
 from benchmarks.quality.downstream import segmenters
+from benchmarks.quality.downstream.comparators import COMPARATORS
 from benchmarks.quality.downstream.segmentation import SegmenterSettings, segmentation_loss
 from benchmarks.quality.metrics import efficientnet
 from benchmarks.quality.pipeline import Effort
 from benchmarks.quality.real import Real
+from benchmarks.quality.report import CURVE, OURS, PASTED, PLACED
 from seas_runtime.errors import DataError
 from seas_runtime.files import write_atomic
 from seas_train.base import vae
@@ -41,9 +43,10 @@ CELL = 8
 """Pixels of a latent cell."""
 SEGMENTER_STEPS = (150, 400)
 """Fewest and most."""
-TRAININGS, MORE = 15, 11
-"""Segmenters of each seed: five comparators, our two kinds of pairs in three numbers, and four with the few real ones; of each
-network but the first, in the largest number alone."""
+MORE = len(COMPARATORS) + len(PASTED) + 2 * len((OURS, PLACED))
+"""Segmenters of each seed in the largest number of pairs: comparators and our kinds of pairs, some beside the few real ones too."""
+TRAININGS = MORE + len(CURVE) * len((OURS, PLACED))
+"""The same of the first network, which learns from smaller numbers of our pairs too."""
 SEGMENTING = {False: 0.35, True: 0.45}
 """Share of the time for segmenters, of one network and of several."""
 TOO_MUCH = 0.55

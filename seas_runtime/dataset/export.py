@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from seas_runtime.dataset.exporters.job import Job, Options
 from seas_runtime.dataset.read import GeneratedSet, Record, read
 from seas_runtime.dataset.split import train_and_test, train_and_val
 from seas_runtime.errors import OutputError, SettingsError
-from seas_runtime.files import read_regular
+from seas_runtime.files import explained, read_regular
 from seas_runtime.staging import fingerprint, replaced, settle
 from seas_runtime.versions import package_version
 
@@ -92,7 +91,7 @@ def export(
     parts = _divided(data, name, options)
     record = _record(data, name, options, {part: len(records) for part, records in parts.items()})
     notes = _notes(data, name)
-    with _explained(into):
+    with explained(into, "fix that and run the same command again, nothing was written"):
         settle(into)  # what a killed export left beside it
         earlier = _earlier(into, data.out, record)
         if earlier is not None and (earlier.state, earlier.seas) == (record.state, record.seas):
@@ -178,14 +177,3 @@ def _earlier(into: Path, out: Path, record: ExportRecord) -> ExportRecord | None
     if fingerprint(into, RECORD) != found.content:
         raise OutputError(f"{into}: was changed after it was exported, so it is not replaced; give another --into, or remove it")
     return found
-
-
-@contextmanager
-def _explained(into: Path) -> Iterator[None]:
-    """Turn what the file system says into one line."""
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(
-            f"{error.filename or into}: {error.strerror or error}; fix that and run the same command again, nothing was written"
-        ) from error

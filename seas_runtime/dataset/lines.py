@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -9,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from seas_runtime.bundle.manifest import Place
 from seas_runtime.bundle.names import defect_name, folder_name
 from seas_runtime.dataset.inside import is_plain
+from seas_runtime.errors import DataError
 
 TOP_INDEX = 10**9
 """No pair has a greater index."""
@@ -44,6 +46,7 @@ class RunSettings(BaseModel):
     product: Annotated[str, AfterValidator(folder_name)]
     digest: str = ""
     defects: Annotated[tuple[DefectName, ...], Field(min_length=1)]
+    per_tar: Count = 0
 
 
 class RunFacts(BaseModel):
@@ -81,6 +84,18 @@ class AskedFacts(RunFacts):
     """What a page that follows a run needs of `run.json`."""
 
     settings: AskedSettings
+
+
+def require_pictures(out: Path, per_tar: int) -> None:
+    """Refuse a run whose pairs are in tar files, where single pictures are read.
+
+    Raises:
+        DataError: it is one.
+    """
+    if per_tar:
+        raise DataError(
+            f"{out}: holds its pairs in tar files (--per-tar), single pictures expected; WebDataset reads them as they are"
+        )
 
 
 def first_fault(error: ValidationError) -> str:

@@ -16,12 +16,13 @@ from pathlib import Path
 
 from seas_runtime.dataset.decisions import REVIEW, read_decisions
 from seas_runtime.dataset.inside import place
+from seas_runtime.dataset.lines import require_pictures
 from seas_runtime.dataset.png import are_whole
 from seas_runtime.dataset.records import RUN, Journal, RunRecord, write_record
 from seas_runtime.dataset.series import SERIES
 from seas_runtime.dataset.shards import Run, Shard, read_run
 from seas_runtime.errors import DataError, OutputError
-from seas_runtime.files import LOCK, TEMPORARY_SUFFIX, flush_folder, inside, lies_in, locked, write_atomic
+from seas_runtime.files import LOCK, TEMPORARY_SUFFIX, explained, flush_folder, inside, lies_in, locked, write_atomic
 
 BEGUN = "merge.json"
 
@@ -54,9 +55,10 @@ def merge(run: Run, into: Path, *, partial: bool, link: bool, progress: Callable
         progress: Called with 1 for each picture.
 
     Raises:
-        DataError: something is missing, or a picture is damaged.
+        DataError: something is missing, a picture is damaged, or the pairs are in tar files, which need no joining.
         OutputError: `into` holds something else, lies in a shard, or cannot be written.
     """
+    require_pictures(run.shards[0].folder, run.settings.per_tar)
     missing = sum(series.plan(run.settings).count - len(run.known(series)) for series in SERIES)
     if missing and not partial:
         raise DataError(
@@ -67,7 +69,7 @@ def merge(run: Run, into: Path, *, partial: bool, link: bool, progress: Callable
         if lies_in(into, shard.folder):
             raise OutputError(f"{into}: lies in the shard {shard.folder}; give another --into")
     known = _identity(run)
-    try:
+    with explained(into, "mend that and give the same command again"):
         if _finished(into, known):
             return Merged(into, 0, missing, already=True)
         into.mkdir(parents=True, exist_ok=True)
@@ -77,10 +79,6 @@ def merge(run: Run, into: Path, *, partial: bool, link: bool, progress: Callable
             write_record(into / RUN, _record(run))
             (into / BEGUN).unlink()
             flush_folder(into)
-    except OSError as error:
-        raise OutputError(
-            f"{error.filename or into}: {error.strerror or error}; mend that and give the same command again"
-        ) from error
     return Merged(into, pictures, missing)
 
 

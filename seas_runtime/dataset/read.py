@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from seas_runtime.dataset.decisions import REVIEW, Decision, read_decisions
-from seas_runtime.dataset.lines import TOP_INDEX, PairLine, RunFacts, first_fault
+from seas_runtime.dataset.lines import TOP_INDEX, PairLine, RunFacts, first_fault, require_pictures
 from seas_runtime.dataset.pictures import Item, listed, load
 from seas_runtime.dataset.records import RUN
 from seas_runtime.dataset.series import PAIRS
@@ -89,6 +89,7 @@ def read(out: Path, *, normals: Path | None = None, own_normals: bool = True, ac
         DataError: no such folder or pair, a line that cannot be understood, a path that leaves the folder.
     """
     facts, identity = _run(out)
+    require_pictures(out, facts.settings.per_tar)
     lines = _by_index(out / PAIRS.metadata)
     decisions = read_decisions(out, _refuse_line(out / REVIEW))
     undecided = Decision(index=0, decision="undecided")
@@ -100,8 +101,6 @@ def read(out: Path, *, normals: Path | None = None, own_normals: bool = True, ac
             continue
         edited += decision.mask is not None
         records.append(_pair(out, line, decision.mask, index // len(facts.settings.defects)))
-    if next(out.glob("*.tar"), None) is not None:
-        raise DataError(f"{out}: holds its pairs in tar files (--per-tar), single pictures expected; read them with webdataset")
     if not records:
         excluded = f" ({left_out} left out by the review)" if left_out else ""
         raise DataError(f"{out}: holds no pair{excluded}, expected at least one; generate some or check the path")

@@ -11,7 +11,7 @@ import re
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
@@ -22,12 +22,13 @@ from seas_runtime.dataset.pictures import encode
 from seas_runtime.dataset.records import RUN, Journal, Line, RunRecord, check_same_run, read_record, text_of, write_record
 from seas_runtime.dataset.series import PAIRS, SERIES, Series
 from seas_runtime.errors import OutputError
-from seas_runtime.files import LOCK, TEMPORARY_SUFFIX, flush_folder, inside, locked, write_atomic
+from seas_runtime.files import LOCK, TEMPORARY_SUFFIX, explained, flush_folder, inside, locked, write_atomic
 from seas_runtime.sampling.pairs import Pair
 from seas_runtime.settings import Settings
 
 THREADS = 2
 PENDING_BATCHES = 4
+KEPT = "fix that and run the same command again, finished pairs are kept"
 _OURS = re.compile(rf"(\d{{6,}})(_mask)?\.png({re.escape(TEMPORARY_SUFFIX)})?")
 
 
@@ -53,7 +54,7 @@ class Writer:
         self._stack = ExitStack()
 
     def __enter__(self) -> Writer:
-        with _explained(self.out):
+        with explained(self.out, KEPT):
             check_place(self.out)
             self.out.mkdir(parents=True, exist_ok=True)
             with ExitStack() as stack:
@@ -67,7 +68,7 @@ class Writer:
         with self._stack:
             if kind is not None and issubclass(kind, OutputError):
                 return
-            with _explained(self.out):
+            with explained(self.out, KEPT):
                 self._pool.shutdown()
                 while self._pending:
                     self._finish_oldest()
@@ -76,7 +77,7 @@ class Writer:
 
     def add(self, pairs: list[Pair]) -> None:
         """Queue one batch and note those that have arrived; waits while too many are on their way to the disk."""
-        with _explained(self.out):
+        with explained(self.out, KEPT):
             self._pending.append([(pair, self._pool.submit(self._write, pair)) for pair in pairs])
             while self._pending and (len(self._pending) > PENDING_BATCHES or _arrived(self._pending[0])):
                 self._finish_oldest()
@@ -200,14 +201,3 @@ def check_place(out: Path) -> None:
         strange = [x.name for x in out.iterdir() if x.name != LOCK and not x.name.endswith(TEMPORARY_SUFFIX)]
         if strange:
             raise OutputError(f"{out}: holds {min(strange)} but no {RUN}, so no run of ours; give another --out")
-
-
-@contextmanager
-def _explained(out: Path) -> Iterator[None]:
-    """Turn what the file system says into one line."""
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(
-            f"{error.filename or out}: {error.strerror or error}; fix that and run the same command again, finished pairs are kept"
-        ) from error

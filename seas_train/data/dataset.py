@@ -26,7 +26,7 @@ def load_image(path: Path, size: int) -> Tensor:
     Raises:
         DataError: The file is missing, truncated or no image.
     """
-    return _to_float(_bytes(read_rgb(path), None, size))
+    return to_float(_bytes(read_rgb(path), None, size))
 
 
 def load_mask(path: Path, size: int, kind: MaskKind = "binary", part: View | None = None) -> Tensor:
@@ -119,7 +119,7 @@ class ImageSet:
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         """Image (3, s, s) float32 in [-1, 1], mask (1, s, s) float32 of 0 and 1, all 0 for a normal image."""
-        return _to_float(self._images[index]), self._masks[index].float()
+        return to_float(self._images[index]), self._masks[index].float()
 
 
 def draw(n_items: int, k: int, generator: torch.Generator) -> list[int]:
@@ -142,5 +142,11 @@ def _bytes(image: Image.Image, part: View | None, size: int) -> Tensor:
     return torch.from_numpy(np.array(fitted)).permute(2, 0, 1).contiguous()
 
 
-def _to_float(image: Tensor) -> Tensor:
+def to_float(image: Tensor) -> Tensor:
+    """Levels 0 to 255 as float32 in [-1, 1]."""
     return image.float() / 127.5 - 1
+
+
+def to_bytes(image: Tensor) -> Tensor:
+    """The nearest levels, uint8, of an image in [-1, 1]."""
+    return ((image + 1) * 127.5).round().byte()

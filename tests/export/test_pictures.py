@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from click.testing import CliRunner
 from PIL import Image
+from scipy import ndimage
 
 import seas_runtime
 from seas_export.cli import main as export_command
@@ -44,7 +45,13 @@ def test_a_bundle_takes_the_training_pictures_along_and_pairs_start_from_them(tu
         assert torch.isfinite(decoded).all()
 
     with seas_runtime.open(bundle, "cpu") as generator:
-        assert list(generator.pairs(3, init="composite", background="real", min_area=1, max_area=1.0, retries=0)) is not None
+        pairs = generator.pairs(12, init="composite", background="real", threshold=0.05, max_area=1.0, retries=0)
+        made = list(pairs)
+        assert made
+        assert len(made) + len(pairs.refused) == 12
+        for pair in made:  # the edge is 2 pixels wide at this side
+            far = ndimage.binary_dilation(pair.mask > 0, np.ones((5, 5))) == 0
+            np.testing.assert_array_equal(pair.image[far], expected[pair.draw.composite % len(normals)][far])
 
 
 def test_the_run_keeps_the_training_anomalies(tuned, product):

@@ -7,17 +7,14 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-import seas_runtime
 from seas_export import to_onnx
 from seas_export.cli import main as export_command
 from seas_runtime.bundle.reader import read_bundle
-from seas_runtime.options import Options
-from seas_runtime.sampling.noise import RENOISE, draw_latents
-from seas_runtime.sampling.pairs import draw_pair
-from seas_runtime.sampling.recipe import Plan
+from seas_runtime.sampling.noise import RENOISE
 from seas_train import masks, reference, run_folder
 from seas_train.distill import train
 from seas_train.distill.settings import DistillSettings
+from tests.integration.against_reference import drawn, require_alike
 from tests.smallest import MASKS
 
 SETTINGS = DistillSettings(steps=2, guidance=3.0, solver_steps=6, generated=0, train_steps=1, batch=1)
@@ -61,19 +58,8 @@ def test_every_step_and_the_look_are_within_the_bounds(fast, plan):
 def test_the_bundle_makes_the_pairs_of_the_pytorch_sampler(fast, plan):
     held, run = read_bundle(plan).conditioning, run_folder.load(fast)
     to_onnx.require_finite([run.model.unet])
-    drawn = [draw_pair(Plan(run.facts.defects, 3, 4, 4), index, 0, len(held.mean)) for index in range(4)]
-    parts = [draw_latents(draw.stream, held.mean[draw.normal], held.std[draw.normal]) for draw in drawn]
-    normal, noise = (torch.from_numpy(np.stack(part)) for part in zip(*parts, strict=True))
-    fresh = np.stack([draw.stream.normals(RENOISE, (1, *normal.shape[1:])) for draw in drawn], axis=1)
-    given = run, [draw.defect for draw in drawn], normal, noise, reference.usual(run)
+    draws, normal, noise = drawn(run, held)
+    fresh = np.stack([draw.stream.normals(RENOISE, (1, *normal.shape[1:])) for draw in draws], axis=1)
+    given = run, [draw.defect for draw in draws], normal, noise, reference.usual(run)
     truth = reference.sample(*given, torch.from_numpy(fresh))
-    limit = float(truth.probability.median())
-    with seas_runtime.open(plan, "cpu", threads=1) as generator:
-        recipe = generator.recipe(Options(count=4, seed=3, batch=3, threshold=limit, max_area=1.0, retries=0))
-        pairs = [pair for batch in generator.batches(*recipe) for pair in batch]
-    images = ((truth.images.clamp(-1, 1) + 1) * 127.5).permute(0, 2, 3, 1).numpy()
-    for pair, image, probability in zip(pairs, images, truth.probability[:, 0].numpy(), strict=True):
-        error = np.mean((pair.image - np.rint(image)) ** 2)
-        assert error == 0 or 10 * np.log10(255**2 / error) >= 50
-        union = ((pair.mask > 0) | (probability > limit)).sum()
-        assert ((pair.mask > 0) & (probability > limit)).sum() >= 0.99 * union
+    require_alike(plan, truth)

@@ -1,6 +1,5 @@
 """Pairs of a Ray cluster of several nodes: the bytes of one process, also when nodes and the driver are killed."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -26,7 +25,6 @@ def nodes(tmp_path_factory):
     """A head that runs nothing, and two nodes of one core."""
     from ray.cluster_utils import Cluster
 
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     head = {"num_cpus": 0, "object_store_memory": STORE, "include_dashboard": False}
     made = Cluster(initialize_head=True, head_node_args=head)
     made.several = [made.add_node(num_cpus=1, object_store_memory=STORE) for _ in range(2)]
@@ -169,6 +167,11 @@ def test_bytes_that_were_changed_on_the_way_are_refused(asked, pristine, tmp_pat
 
 def test_ray_flags_without_ray(gen):
     assert "found without --ray; add --ray" in gen("--count", 1, "--ray-cores", 2, code=2)
+
+
+@pytest.mark.parametrize("words", [("--threads", 2), ("--estimate",)])
+def test_what_ray_does_not_do_is_told(gen, words):
+    assert "--ray found with --threads or --estimate" in gen("--count", 1, "--ray", *words, code=2)
 
 
 def test_without_ray_the_package_is_named(gen, monkeypatch):

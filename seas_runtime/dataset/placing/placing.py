@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from seas_runtime.dataset.read import GeneratedSet, Record
 from seas_runtime.dataset.records import RUN
 from seas_runtime.dataset.series import PAIRS
 from seas_runtime.errors import DataError, OutputError
+from seas_runtime.files import explained
 from seas_runtime.fit import Box, shrunk
 from seas_runtime.sampling.background import edge, paste, soft
 from seas_runtime.sampling.masks import Mask, area, bounding_box
@@ -34,6 +34,8 @@ from seas_runtime.staging import replaced
 
 THREADS = 2  # a photograph of 12 megapixels takes 200 MB on its way
 Pixels = NDArray[np.uint8]
+
+UNWRITTEN = "fix that and try again, nothing was written"
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def place(data: GeneratedSet, folder: Path, into: Path, step: Callable[[int], ob
     _require_new(into)
     facts, text = _facts(data.out)
     jobs = list(_jobs(data, facts, Photographs(folder)))
-    with _explained(into), replaced(into) as root:
+    with explained(into, UNWRITTEN), replaced(into) as root:
         with ThreadPoolExecutor(THREADS) as pool:
             lines = []
             try:
@@ -188,17 +190,7 @@ def _facts(out: Path) -> tuple[PlacedFacts, bytes]:
 
 
 def _require_new(into: Path) -> None:
-    with _explained(into):
+    with explained(into, UNWRITTEN):
         if into.exists() and (not into.is_dir() or any(into.iterdir())):
             what = "holds files" if into.is_dir() else "is a file"
             raise OutputError(f"{into}: {what}, expected a new or empty folder; give another --into")
-
-
-@contextmanager
-def _explained(into: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(
-            f"{error.filename or into}: {error.strerror or error}; fix that and try again, nothing was written"
-        ) from error

@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
 from pydantic import ValidationError
 
-from seas_runtime.dataset.lines import TOP_INDEX, AskedFacts, PairLine
+from seas_runtime.dataset.lines import TOP_INDEX, AskedFacts, PairLine, RunFacts, require_pictures
 from seas_runtime.dataset.records import RUN
 from seas_runtime.dataset.series import PAIRS
+from seas_runtime.dataset.shards import hint
 from seas_runtime.errors import DataError
+from seas_runtime.files import read_regular
 
 METADATA = PAIRS.metadata
 MOST_PAIRS, MOST_TYPES = 1_000_000, 1000
@@ -45,7 +48,9 @@ def require_run(out: Path) -> None:
         what = "is a file" if out.exists() else "no such folder"
         raise DataError(f"{out}: {what}, the --out of a seas-gen run expected; check the path")
     if not ((out / METADATA).is_file() or (out / RUN).is_file()):
-        raise DataError(f"{out}: holds no {METADATA}, the --out of a seas-gen run expected; check the path")
+        raise DataError(f"{out}: holds no {METADATA}, the --out of a seas-gen run expected; {hint(out)}")
+    with suppress(OSError, ValidationError):  # which a page does without
+        require_pictures(out, RunFacts.model_validate_json(read_regular(out / RUN)).settings.per_tar)
 
 
 class Pairs:

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from seas_runtime.dataset.merge import merge
 from seas_runtime.dataset.read import read
+from seas_runtime.dataset.review.pairs import require_run
+from seas_runtime.dataset.shards import read_run
 from seas_runtime.errors import DataError
 from tests.runtime.written import lines, tree
 
@@ -79,8 +82,14 @@ def test_a_run_of_single_pictures_is_not_mixed_with_tar_files(gen, loose):
 def test_what_reads_single_pictures_says_so(gen, tmp_path):
     assert "--per-tar found with --sheet or --also" in gen("--count", 4, "--per-tar", 5, "--sheet", code=2)
     gen("--count", 12, *WORDS, "--per-tar", 4, out="packed")
-    with pytest.raises(DataError, match=r"holds its pairs in tar files .* read them with webdataset"):
-        read(tmp_path / "packed")
+    for reads in (read, require_run, lambda out: merge(read_run([out]), tmp_path / "merged", partial=False, link=False)):
+        with pytest.raises(DataError, match="holds its pairs in tar files"):
+            reads(tmp_path / "packed")
+
+
+def test_a_tar_file_of_others_does_not_matter(loose):
+    (loose / "backup.tar").write_bytes(b"")
+    assert read(loose).pairs == len(lines(loose))
 
 
 def test_shards_have_names_of_their_own(gen, loose, tmp_path):

@@ -112,7 +112,11 @@ def test_places_that_cannot_be_used(shared, tmp_path):
     (tmp_path / "empty").mkdir()
     assert "holds neither run.json nor shard-K-of-N" in run("status", tmp_path / "empty", code=3)
     assert "no such folder" in run("status", tmp_path / "nowhere", code=3)
-    assert "join the 3 shards in it: seas-data merge" in run("export", shared, "--to", "coco", "--into", tmp_path / "x", code=3)
+    for words in (
+        ("export", shared, "--to", "coco", "--into", tmp_path / "x"),
+        ("review", shared, "--static", tmp_path / "x.html"),
+    ):
+        assert "join the 3 shards in it: seas-data merge" in run(*words, code=3)
 
 
 def test_a_run_in_the_folder_of_a_shard_is_that_of_an_earlier_version(gen, shared, tmp_path):

@@ -6,16 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.quality.downstream.comparators.protocol import (
-    Images,
-    Masks,
-    Pairs,
-    check_anomalies,
-    check_normals,
-    collect,
-    stream,
-)
-from seas_runtime.errors import DataError
+from benchmarks.quality.downstream.comparators.protocol import Images, Masks, Pairs, pasted
 
 SCALE = (0.7, 1.3)
 """Range of the factor by which a defect grows."""
@@ -26,16 +17,7 @@ def make(normals: Images, anomalies: Images, masks: Masks, count: int, seed: int
 
     A defect keeps its pixels. It may land anywhere in the image, also beside the product: where the product ends is not known.
     """
-    check_normals(normals)
-    check_anomalies(anomalies, masks)
-    if normals.shape[1:] != anomalies.shape[1:]:
-        raise DataError(f"found sides {normals.shape[1:3]} and {anomalies.shape[1:3]}, expected one; resize them")
-    found = []
-    for index in range(count):
-        rng = stream(seed, index)
-        normal, chosen = normals[rng.integers(len(normals))], rng.integers(len(anomalies))
-        found.append(paste(normal, anomalies[chosen], masks[chosen], rng))
-    return collect(found, normals)
+    return pasted(normals, anomalies, masks, count, seed, paste)
 
 
 def paste(normal: Images, anomaly: Images, mask: Masks, rng: np.random.Generator) -> tuple[Images, Masks]:

@@ -7,31 +7,21 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from benchmarks.quality.downstream.comparators.protocol import Images, Masks, Pairs, check_anomalies, check_normals, collect, stream
-from seas_runtime.errors import DataError
+from benchmarks.quality.downstream.comparators.protocol import Images, Masks, Pairs, pasted
+from benchmarks.quality.downstream.fitting import channels_first
 from seas_train.data import placing
+from seas_train.data.dataset import to_bytes, to_float
 
 
 def make(normals: Images, anomalies: Images, masks: Masks, count: int, seed: int) -> Pairs:
     """Place one real defect on each of `count` normal images, see `seas_train.data.placing`; arrays as in `protocol.Comparator`."""
-    check_normals(normals)
-    check_anomalies(anomalies, masks)
-    if normals.shape[1:] != anomalies.shape[1:]:
-        raise DataError(f"found sides {normals.shape[1:3]} and {anomalies.shape[1:3]}, expected one; resize them")
-    found = []
-    for index in range(count):
-        rng = stream(seed, index)
-        normal, chosen = normals[rng.integers(len(normals))], rng.integers(len(anomalies))
-        generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
-        mask = torch.from_numpy(masks[chosen]).float()[None]
-        made = placing.place(_tensor(anomalies[chosen]), mask, _tensor(normal), True, generator)
-        pixels = ((made.image + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
-        found.append((pixels, made.mask[0].numpy() > 0))
-    return collect(found, normals)
+    return pasted(normals, anomalies, masks, count, seed, paste)
 
 
-def _tensor(image: Images) -> Tensor:
-    """(H, W, 3) uint8 -> (3, H, W) in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float() / 127.5 - 1
+def paste(normal: Images, anomaly: Images, mask: Masks, rng: np.random.Generator) -> Pairs:
+    """Place the masked part of `anomaly` (H, W, 3) where it fits on `normal`, in any pose; returns the pair."""
+    generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
+    images = [to_float(channels_first(image[None])[0]) for image in (anomaly, normal)]
+    made = placing.place(images[0], torch.from_numpy(mask).float()[None], images[1], True, generator)
+    return to_bytes(made.image).permute(1, 2, 0).numpy(), made.mask[0].numpy() > 0

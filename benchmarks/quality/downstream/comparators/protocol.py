@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -12,6 +13,8 @@ from seas_runtime.errors import DataError
 Images = npt.NDArray[np.uint8]
 Masks = npt.NDArray[np.bool_]
 Pairs = tuple[Images, Masks]
+Paste = Callable[[Images, Images, Masks, np.random.Generator], Pairs]
+"""From a normal image (H, W, 3), an anomaly image, its mask (H, W) and what draws: the pair, of such shapes."""
 
 
 class Comparator(Protocol):
@@ -70,6 +73,32 @@ def check_anomalies(anomalies: Images, masks: Masks) -> None:
     empty = np.flatnonzero(~masks.any(axis=(1, 2)))
     if len(empty):
         raise DataError(f"the mask of anomaly {empty[0]} is empty, expected a marked pixel; remove the pair")
+
+
+def pasted(normals: Images, anomalies: Images, masks: Masks, count: int, seed: int, paste: Paste) -> Pairs:
+    """One real defect on each of `count` normal images, both drawn at random; arrays as in `Comparator`.
+
+    Args:
+        normals: as in `Comparator`, and so the next four.
+        anomalies: (k, H, W, 3).
+        masks: (k, H, W).
+        count: n.
+        seed: 0 or more.
+        paste: puts a defect on a normal image.
+
+    Raises:
+        DataError: arrays are empty or do not fit one another.
+    """
+    check_normals(normals)
+    check_anomalies(anomalies, masks)
+    if normals.shape[1:] != anomalies.shape[1:]:
+        raise DataError(f"found sides {normals.shape[1:3]} and {anomalies.shape[1:3]}, expected one; resize them")
+    found = []
+    for index in range(count):
+        rng = stream(seed, index)
+        normal, chosen = normals[rng.integers(len(normals))], rng.integers(len(anomalies))
+        found.append(paste(normal, anomalies[chosen], masks[chosen], rng))
+    return collect(found, normals)
 
 
 def stream(seed: int, index: int) -> np.random.Generator:
