@@ -21,7 +21,7 @@ from seas_runtime.backends.workers import usable_cores
 from seas_runtime.files import write_atomic
 
 if TYPE_CHECKING:
-    from seas_runtime.bundle.manifest import GraphName
+    from seas_runtime.bundle.graphs import GraphName
     from seas_runtime.bundle.reader import Bundle
 
 RESULTS = Path(__file__).parent / "results"

@@ -18,7 +18,7 @@ from benchmarks import common
 from benchmarks.demo import drawn
 from benchmarks.demo.drawn import JudgeSettings
 from benchmarks.speed import curve
-from seas_runtime.options import interval_of
+from seas_runtime.commands import interval_of
 from seas_train.config import resolve
 from seas_train.data import demo
 

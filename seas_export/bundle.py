@@ -16,8 +16,10 @@ from seas_export import cases, conditioning, fp16_ranges, parity, to_onnx
 from seas_export import fp16 as half
 from seas_export.cases import Case
 from seas_export.graphs import Wrapper, wrappers
-from seas_runtime.bundle.manifest import WHOLE, Defaults, Facts, Graph, GraphName, HalfPrecision, Manifest
+from seas_runtime.bundle.graphs import Graph, GraphName
+from seas_runtime.bundle.manifest import Defaults, Facts, HalfPrecision, Manifest
 from seas_runtime.bundle.reader import write_manifest
+from seas_runtime.bundle.schema import WHOLE
 from seas_runtime.errors import DataError, OutputError, SettingsError
 from seas_runtime.sampling.defaults import PAPER
 from seas_runtime.staging import replaced, settle

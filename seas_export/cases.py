@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from seas_export.graphs import Tensors, Wrapper
-from seas_runtime.bundle.manifest import GraphName
+from seas_runtime.bundle.graphs import GraphName
 from seas_train import reference
 from seas_train.reference import SampleSettings
 from seas_train.run_folder import Run

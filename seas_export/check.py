@@ -8,8 +8,9 @@ from pathlib import Path
 from seas_export import cases, parity, to_onnx
 from seas_export.graphs import wrappers
 from seas_export.parity import Row
-from seas_runtime.bundle.manifest import WHOLE, Manifest
+from seas_runtime.bundle.manifest import Manifest
 from seas_runtime.bundle.reader import read_bundle
+from seas_runtime.bundle.schema import WHOLE
 from seas_runtime.errors import BundleError
 from seas_train import run_folder
 from seas_train.reference import SampleSettings

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from seas_runtime.bundle.manifest import MAX_COMPOSITES
-from seas_runtime.commands import Command
+from seas_runtime.commands import Command, interval_of
 from seas_runtime.errors import INTERRUPTED, BackendError, SettingsError
-from seas_runtime.options import interval_of
 from seas_runtime.sampling.defaults import PAPER
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """Trace-only wrappers: the unmodified modules, seen as the graphs of a bundle.
 
-Names and order of every graph's tensors stand in one table, `seas_runtime.bundle.manifest.GRAPH_INPUTS` and `GRAPH_OUTPUTS`; the
+Names and order of every graph's tensors stand in one table, `seas_runtime.bundle.graphs.GRAPH_INPUTS` and `GRAPH_OUTPUTS`; the
 wrappers' signatures follow it, and `Wrapper.specs` reads the shapes off one forward pass.
 """
 
@@ -14,7 +14,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from seas_runtime.bundle.manifest import GRAPH_INPUTS, GRAPH_OUTPUTS, GraphName, TensorSpec
+from seas_runtime.bundle.graphs import GRAPH_INPUTS, GRAPH_OUTPUTS, GraphName, TensorSpec
 from seas_train import run_folder
 from seas_train.models import taps
 from seas_train.models.components import Components

@@ -17,7 +17,7 @@ from torch import Tensor
 from seas_export import fp16_rounding
 from seas_export.cases import Case
 from seas_export.session import open_graph
-from seas_runtime.bundle.manifest import GraphName, Precision
+from seas_runtime.bundle.graphs import GraphName, Precision
 from seas_runtime.errors import BundleError
 
 

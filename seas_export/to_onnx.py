@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from seas_export.graphs import Wrapper
-from seas_runtime.bundle.manifest import GRAPH_OUTPUTS, WEIGHTS
+from seas_runtime.bundle.graphs import GRAPH_OUTPUTS
+from seas_runtime.bundle.manifest import WEIGHTS
 from seas_runtime.errors import DataError
 
 OPSET = 20

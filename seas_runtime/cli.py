@@ -1,11 +1,7 @@
-"""`seas-gen` and `seas-engine`. Heavy imports wait until a command needs them."""
+"""`seas-gen`. Heavy imports wait until it runs."""
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +9,9 @@ import click
 
 from seas_runtime import options
 from seas_runtime.backends.registry import BACKENDS, OF_CORE
-from seas_runtime.backends.tensorrt.library import VARIANTS, Variant
-from seas_runtime.commands import Ending
+from seas_runtime.commands import VERSION, Ending, interrupt, words
 from seas_runtime.dataset.exporters import FORMATS
-from seas_runtime.errors import INTERRUPTED, SettingsError
+from seas_runtime.errors import SettingsError
 from seas_runtime.terminal import shown, shown_lines
 
 BUNDLE = click.Path(path_type=Path)
@@ -31,62 +26,16 @@ class _Recorded(Ending, click.Command):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        with _interrupt(ctx, "finished pairs are kept; the same command continues"):
+        with interrupt(ctx, "finished pairs are kept; the same command continues"):
             return super().invoke(ctx)
-
-
-class _Group(Ending, click.Group):
-    """Commands that end an interrupt with the exit code of the house; none of them leaves half a thing behind."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        with _interrupt(ctx, "nothing unfinished was left behind"):
-            return super().invoke(ctx)
-
-
-@contextmanager
-def _interrupt(ctx: click.Context, left: str) -> Iterator[None]:
-    """Say in what state an interrupt leaves things, and end with its exit code."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        click.echo(f"Interrupted: {left}.", err=True)
-        ctx.exit(INTERRUPTED)
-
-
-def _words(_ctx: click.Context, _param: click.Parameter, value: str | None) -> list[str]:
-    return [word.strip() for word in value.split(",")] if value else []
 
 
 def _formats(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str]:
-    names = _words(ctx, param, value)
+    names = words(ctx, param, value)
     if strange := [name for name in names if name not in FORMATS]:
         raise click.BadParameter(f"{strange[0]!r} found, {', '.join(FORMATS)} expected, with commas between")
     return names
 
-
-def _numbers(_ctx: click.Context, _param: click.Parameter, value: str) -> list[int]:
-    try:
-        return [int(word) for word in value.split(",")]
-    except ValueError as error:
-        raise click.BadParameter(f"{value!r} found, numbers and commas expected, as in 1,4,8") from error
-
-
-def _show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
-    if value:
-        from seas_runtime.versions import package_version
-
-        click.echo(f"seas {package_version('seas')}")
-        ctx.exit()
-
-
-VERSION = click.option(
-    "--version",
-    is_flag=True,
-    is_eager=True,
-    expose_value=False,
-    callback=_show_version,
-    help="Show the version.",
-)
 
 EXAMPLES = """\b
 Examples:
@@ -191,8 +140,10 @@ def generate(
     if ray is not None:
         from seas_runtime.cluster import Pool
 
-        if threads or estimate:
-            raise SettingsError("--ray found with --threads or --estimate; give --ray-cores, or estimate one machine without --ray")
+        if threads not in (0, ray_cores):
+            raise SettingsError(f"--threads {threads} found with --ray and actors of {ray_cores} cores; give --ray-cores {threads}")
+        if estimate:
+            raise SettingsError("--estimate found with --ray; estimate one machine without --ray")
         pool = Pool(ray, ray_workers, ray_cores, ray_gpus)
     elif ray_workers or ray_cores != 1 or ray_gpus:
         raise SettingsError("--ray-workers, --ray-cores or --ray-gpus found without --ray; add --ray")
@@ -223,108 +174,3 @@ def generate(
     if not quiet and summary.types:
         click.echo(shown(summary.next()))
     summary.raise_if_poor()
-
-
-@click.group(cls=_Group)
-@VERSION
-def engine() -> None:
-    """Look into bundles and at the engines of this machine."""
-
-
-@engine.command()
-@click.argument("bundle", type=BUNDLE)
-def inspect(bundle: Path) -> None:
-    """Verify BUNDLE and say what it makes, and from what."""
-    from seas_runtime.bundle.reader import read_bundle
-    from seas_runtime.doctor import describe_bundle
-
-    click.echo(shown_lines(describe_bundle(read_bundle(bundle))))
-
-
-@engine.command()
-@click.argument("bundle", type=BUNDLE)
-@click.option("--expect", metavar="DIGEST", help="The digest it must have: proof of where it comes from.")
-def verify(bundle: Path, expect: str | None) -> None:
-    """Verify every file of BUNDLE and print its digest."""
-    from seas_runtime.bundle.reader import read_bundle
-
-    click.echo(f"ok {read_bundle(bundle, expect).manifest.digest}")
-
-
-@engine.command()
-@click.argument("source", type=BUNDLE)
-@click.argument("target", type=BUNDLE, metavar="NAME.plan")
-@click.option("--expect", metavar="DIGEST", help="The digest it must have: proof of where it comes from.")
-def copy(source: Path, target: Path, expect: str | None) -> None:
-    """Copy the core of bundle SOURCE as plain files, following links, and verify it."""
-    from seas_runtime.bundle.copying import copy_bundle
-
-    click.echo(shown(f"{target}: ok {copy_bundle(source, target, expect).manifest.digest}"))
-
-
-BUILD_EXAMPLES = """\b
-Examples:
-  seas-engine build tile.plan                              # RTX, every GPU from Ampere on
-  seas-engine build tile.plan --gpu sm86,sm89,sm120 --batch 4
-  seas-engine build tile.plan --gpu sm75                   # Turing: best alone
-  seas-engine build tile.plan --variant tensorrt           # A100, H100: on that machine
-
-\b
-Variant rtx needs neither GPU nor driver (pip install tensorrt-rtx-cu13). The engines lie in
-tile.plan/engines/<variant>-<version> and fit this bundle alone. An engine takes any number of pairs up
-to its largest batch; four batches take about three times as long to build as one."""
-
-
-@engine.command("build", epilog=BUILD_EXAMPLES, context_settings={"show_default": True, "max_content_width": 100})
-@click.argument("bundle", type=BUNDLE)
-@click.option("--variant", "--flavour", type=click.Choice(VARIANTS), default="rtx", help="TensorRT-RTX, or TensorRT for this GPU.")
-@click.option(
-    "--gpu",
-    "gpus",
-    callback=_words,
-    metavar="SM[,SM...]",
-    show_default="Ampere and later; with tensorrt this GPU",
-    help='Compute capabilities, as sm86,sm89; "all" for every known one.',
-)
-@click.option(
-    "--batch",
-    "batches",
-    default="1,4,8,16",
-    callback=_numbers,
-    metavar="N[,N...]",
-    help="Numbers of pairs to tune for.",
-)
-@click.option("--replace", is_flag=True, help="Build again what is there of this variant and version.")
-def build_engines(
-    *,
-    bundle: Path,
-    variant: Variant,
-    gpus: list[str],
-    batches: list[int],
-    replace: bool,
-) -> None:
-    """Build TensorRT engines beside the core of BUNDLE."""
-    from seas_runtime.backends.tensorrt import build
-    from seas_runtime.doctor import describe_engines
-
-    began = time.monotonic()
-
-    def progress(line: str) -> None:
-        if sys.stderr.isatty():
-            click.echo(f"{time.monotonic() - began:6.1f} s  {line}", err=True)
-
-    engines = build.build(bundle, variant, gpus, batches, progress, replace=replace)
-    click.echo(shown(f"{engines.path}: {describe_engines(engines)}, {time.monotonic() - began:.0f} s"))
-
-
-@engine.command()
-@click.argument("bundle", type=BUNDLE, required=False)
-def doctor(bundle: Path | None) -> None:
-    """Say what works on this machine, which engines of BUNDLE fit it, and the hint for what does not."""
-    from seas_runtime.doctor import describe_fit, describe_machine
-
-    click.echo(shown_lines(describe_machine()))
-    if bundle is not None:
-        from seas_runtime.bundle.reader import read_bundle
-
-        click.echo(shown_lines(describe_fit(read_bundle(bundle))))

@@ -1,8 +1,10 @@
-"""How every command ends: an interrupt with the exit code of the house, a standard output that takes no more in one line."""
+"""What commands share: how they end (an interrupt, a standard output that takes no more), --version, types of options."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -40,6 +42,54 @@ class Ending:
             except OSError:
                 _forget(_STDERR)
             raise SystemExit(problem.exit_code) from None
+
+
+@contextmanager
+def interrupt(ctx: click.Context, left: str) -> Iterator[None]:
+    """Say in what state an interrupt leaves things, and end with its exit code."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo(f"Interrupted: {left}.", err=True)
+        ctx.exit(INTERRUPTED)
+
+
+def words(_ctx: click.Context, _param: click.Parameter, value: str | None) -> list[str]:
+    """An option's words with commas between, as a callback."""
+    return [word.strip() for word in value.split(",")] if value else []
+
+
+def interval_of(value: Any) -> tuple[float, float]:
+    """A part of the noise schedule: "A:B", or (A, B) as it is.
+
+    Raises:
+        click.BadParameter: it is neither, or empty, or not inside 0 to 1.
+    """
+    try:
+        low, high = map(float, value.split(":") if isinstance(value, str) else value)
+    except (TypeError, ValueError):
+        low = high = -1.0
+    if not 0 <= low < high <= 1:
+        raise click.BadParameter(f"{value!r} found, A:B with 0 <= A < B <= 1 expected, as in 0.1:0.8")
+    return low, high
+
+
+def _show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value:
+        from seas_runtime.versions import package_version  # noqa: PLC0415  # every command would wait for it
+
+        click.echo(f"seas {package_version('seas')}")
+        ctx.exit()
+
+
+VERSION = click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version.",
+)
 
 
 class Command(Ending, click.Command):

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import click
 
 from seas_runtime.array import AUTO, part_of
+from seas_runtime.commands import interval_of
 from seas_runtime.errors import SettingsError
 
 SEED_BELOW = 1 << 64  # `sampling.noise.WORD`, without numpy
@@ -40,21 +41,6 @@ def shard_of(value: Any) -> tuple[int, int]:
     if not 0 <= part < parts:
         raise click.BadParameter(f"{value!r} found, k/n with 0 <= k < n expected, as in 0/4")
     return part, parts
-
-
-def interval_of(value: Any) -> tuple[float, float]:
-    """A part of the noise schedule: "A:B", or (A, B) as it is.
-
-    Raises:
-        click.BadParameter: it is neither, or empty, or not inside 0 to 1.
-    """
-    try:
-        low, high = map(float, value.split(":") if isinstance(value, str) else value)
-    except (TypeError, ValueError):
-        low = high = -1.0
-    if not 0 <= low < high <= 1:
-        raise click.BadParameter(f"{value!r} found, A:B with 0 <= A < B <= 1 expected, as in 0.1:0.8")
-    return low, high
 
 
 def _option(default: Any, kind: Callable[[Any], Any], text: str, **more: Any) -> Any:

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
-from seas_runtime.bundle.manifest import WHOLE, DefectName, FolderName, Interval, Manifest, Place
+from seas_runtime.bundle.manifest import Manifest, Place
+from seas_runtime.bundle.schema import WHOLE, DefectName, FolderName, Interval
 from seas_runtime.bundle.student import Student
 from seas_runtime.errors import SettingsError
 from seas_runtime.options import SEED_BELOW, Options

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from seas_runtime.commands import Ending
+from seas_runtime.commands import Ending, interval_of
 from seas_runtime.errors import SettingsError
 from seas_runtime.files import write_atomic
-from seas_runtime.options import interval_of
 from seas_runtime.sampling.defaults import PAPER
 from seas_runtime.terminal import shown
 from seas_train.base_options import base_licence, base_options

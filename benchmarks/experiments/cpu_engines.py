@@ -20,7 +20,7 @@ from seas_runtime.backends.mnn import MnnBackend
 from seas_runtime.backends.openvino import OpenvinoBackend
 from seas_runtime.backends.ort import OrtBackend
 from seas_runtime.backends.workers import CoreSplit
-from seas_runtime.bundle.manifest import GRAPH_OUTPUTS, REQUIRED_GRAPHS, GraphName
+from seas_runtime.bundle.graphs import GRAPH_OUTPUTS, REQUIRED_GRAPHS, GraphName
 from seas_runtime.bundle.reader import Bundle, read_bundle
 
 ONE = CoreSplit(workers=1, threads=1)

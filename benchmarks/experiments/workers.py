@@ -20,7 +20,7 @@ from seas_runtime.backends import Backend
 from seas_runtime.backends.mixed import MixedBackend
 from seas_runtime.backends.ort import OrtBackend
 from seas_runtime.backends.workers import CoreSplit, usable_cores
-from seas_runtime.bundle.manifest import GRAPH_OUTPUTS, REQUIRED_GRAPHS
+from seas_runtime.bundle.graphs import GRAPH_OUTPUTS, REQUIRED_GRAPHS
 from seas_runtime.bundle.reader import Bundle, read_bundle
 
 RUNS = ((1, 1), (8, 1), (8, 4))  # pairs, batch

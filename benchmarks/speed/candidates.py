@@ -24,7 +24,7 @@ from benchmarks.speed.torch_candidates import Compiled, Product, Reference, Roun
 from seas_runtime import Generator, Options, Pair
 from seas_runtime.backends import Backend, BatchBackend, open_backend
 from seas_runtime.backends.workers import Workers
-from seas_runtime.bundle.manifest import REQUIRED_GRAPHS, GraphName
+from seas_runtime.bundle.graphs import REQUIRED_GRAPHS, GraphName
 from seas_runtime.bundle.reader import Bundle, read_bundle
 from seas_runtime.dataset.records import RunRecord
 from seas_runtime.dataset.writer import Writer

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.export_sd14 import make_run
-from seas_runtime.bundle.manifest import GraphName
+from seas_runtime.bundle.graphs import GraphName
 from seas_runtime.sampling.defaults import PAPER
 
 
@@ -34,7 +34,8 @@ def make_bundle(work: Path, preset: str) -> None:
     """Export the graphs that the sampler runs."""
     from seas_export import bundle, conditioning, graphs, to_onnx
     from seas_export.parity import Files
-    from seas_runtime.bundle.manifest import REQUIRED_GRAPHS, Defaults
+    from seas_runtime.bundle.graphs import REQUIRED_GRAPHS
+    from seas_runtime.bundle.manifest import Defaults
     from seas_runtime.bundle.reader import write_manifest
     from seas_train import run_folder
 

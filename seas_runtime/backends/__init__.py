@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from seas_runtime.bundle.manifest import GraphName
+    from seas_runtime.bundle.graphs import GraphName
     from seas_runtime.bundle.reader import Bundle
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from seas_runtime.bundle.manifest import GraphName
+    from seas_runtime.bundle.graphs import GraphName
 
 LIMIT = 1800.0
 """Seconds; a U-Net step of Stable Diffusion takes some ten for each pair of a batch on two cores."""

@@ -13,7 +13,7 @@ from seas_runtime.backends.mnn import MnnBackend, load_mnn
 from seas_runtime.backends.openvino import OpenvinoBackend, load_openvino
 from seas_runtime.backends.ort import OrtBackend, load_onnxruntime
 from seas_runtime.backends.workers import CoreSplit, split_cores
-from seas_runtime.bundle.manifest import GraphName
+from seas_runtime.bundle.graphs import GraphName
 from seas_runtime.bundle.reader import Bundle
 from seas_runtime.errors import BackendError
 

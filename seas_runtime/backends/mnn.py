@@ -20,7 +20,7 @@ from seas_runtime.backends.mnn_convert import model_file
 from seas_runtime.backends.ort import OrtBackend
 from seas_runtime.backends.registry import BACKENDS
 from seas_runtime.backends.workers import CoreSplit, borrowed, split_cores, usable_cores
-from seas_runtime.bundle.manifest import Graph, GraphName, TensorSpec
+from seas_runtime.bundle.graphs import Graph, GraphName, TensorSpec
 from seas_runtime.bundle.reader import Bundle
 from seas_runtime.errors import BackendError
 

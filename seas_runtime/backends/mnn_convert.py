@@ -20,7 +20,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from seas_runtime.backends.cache import cache_root
-from seas_runtime.bundle.manifest import GraphName
+from seas_runtime.bundle.graphs import GraphName
 from seas_runtime.bundle.onnx_inline import MAX_BYTES, external_bytes, write_inline
 from seas_runtime.bundle.reader import Bundle
 from seas_runtime.bundle.verified import verify_again

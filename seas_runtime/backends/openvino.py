@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from seas_runtime.backends.registry import BACKENDS
 from seas_runtime.backends.results import checked
 from seas_runtime.backends.workers import CoreSplit, borrowed, split_cores
-from seas_runtime.bundle.manifest import GraphName
+from seas_runtime.bundle.graphs import GraphName
 from seas_runtime.bundle.reader import Bundle
 from seas_runtime.bundle.verified import verify_again
 from seas_runtime.errors import BackendError

@@ -14,7 +14,7 @@ from seas_runtime.backends import Backend
 from seas_runtime.backends.registry import BACKENDS
 from seas_runtime.backends.results import checked
 from seas_runtime.backends.workers import CoreSplit, split_cores
-from seas_runtime.bundle.manifest import Graph, GraphName, Precision
+from seas_runtime.bundle.graphs import Graph, GraphName, Precision
 from seas_runtime.bundle.reader import Bundle
 from seas_runtime.bundle.verified import Weights
 from seas_runtime.device import NO_GPU, current_gpu

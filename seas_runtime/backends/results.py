@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seas_runtime.bundle.manifest import Graph
+from seas_runtime.bundle.graphs import Graph
 from seas_runtime.errors import BackendError
 
 

@@ -7,8 +7,9 @@ import os
 import shutil
 from pathlib import Path
 
-from seas_runtime.bundle.manifest import MANIFEST, FileEntry
+from seas_runtime.bundle.manifest import FileEntry
 from seas_runtime.bundle.reader import Bundle, parse_manifest, read_bundle
+from seas_runtime.bundle.schema import MANIFEST
 from seas_runtime.errors import BundleError, OutputError
 from seas_runtime.files import open_regular
 from seas_runtime.staging import replaced, settle

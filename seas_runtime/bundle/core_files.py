@@ -7,7 +7,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from seas_runtime.bundle.manifest import CONDITIONING, ENGINES, MANIFEST, FileEntry, Manifest
+from seas_runtime.bundle.manifest import CONDITIONING, FileEntry, Manifest
+from seas_runtime.bundle.schema import ENGINES, MANIFEST
 from seas_runtime.errors import BundleError
 from seas_runtime.files import open_regular
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from seas_runtime.bundle.manifest import FileEntry, Graph, TensorSpec, core_name
+from seas_runtime.bundle.graphs import Graph, TensorSpec
+from seas_runtime.bundle.manifest import FileEntry
 from seas_runtime.bundle.onnx_wire import Value, external_tensors, graph_values, survey
+from seas_runtime.bundle.schema import core_name
 from seas_runtime.errors import BundleError
 
 DOMAINS = frozenset({"", "ai.onnx"})

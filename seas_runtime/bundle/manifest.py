@@ -2,112 +2,21 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    FiniteFloat,
-    JsonValue,
-    SerializerFunctionWrapHandler,
-    model_serializer,
-    model_validator,
-)
+from pydantic import Field, FiniteFloat, JsonValue, model_validator
 
-from seas_runtime.bundle.names import defect_name, folder_name
+from seas_runtime.bundle.graphs import SAMPLED, Graph, GraphName, MaskSource, check_tensors
+from seas_runtime.bundle.schema import CorePath, DefectName, FolderName, Interval, Model, Offset, Size, Sparse
 from seas_runtime.bundle.student import Student
 
 FORMAT = 1
-MANIFEST = "manifest.json"
 CONDITIONING = "conditioning.safetensors"
 MAX_COMPOSITES = 10_000  # of a type
 WEIGHTS = "weights.bin"
-ENGINES = "engines"
-
-GraphName = Literal["unet", "vae_decoder", "mask_head", "decoder", "mask_branch", "finish"]
-MaskSource = Literal["steps", "final"]
-Precision = Literal["fp32", "fp16"]
-
-# The tensors of each graph, in order.
-GRAPH_INPUTS: dict[GraphName, tuple[str, ...]] = {
-    "unet": ("sample", "timestep", "prompt"),
-    "vae_decoder": ("latent",),
-    "mask_head": ("up2", "up3", "feature1", "feature2", "feature3"),
-    "decoder": ("latent",),
-    "mask_branch": ("latent", "up2", "up3"),
-    "finish": ("latent", "up2", "up3"),
-}
-GRAPH_OUTPUTS: dict[GraphName, tuple[str, ...]] = {
-    "unet": ("noise", "up2", "up3"),
-    "vae_decoder": ("image", "feature1", "feature2", "feature3"),
-    "mask_head": ("probability",),
-    "decoder": ("image",),
-    "mask_branch": ("probability",),
-    "finish": ("image", "probability"),
-}
-# What the sampler runs: masks of the last steps' latents, or one of the finished picture, whose decoder alone makes normal images.
-SAMPLED: dict[MaskSource, tuple[GraphName, ...]] = {
-    "steps": ("unet", "decoder", "mask_branch"),
-    "final": ("unet", "decoder", "finish"),
-}
-REQUIRED_GRAPHS = SAMPLED["steps"]
 
 
-# Letters, digits and "._+-" only: an engine must find nothing in a name but a name, as ONNX Runtime finds an address of its own
-# memory in "*/_ORT_MEM_ADDR_/*".
-_PART = r"[A-Za-z0-9_][A-Za-z0-9._+-]*"
-_PLAIN = re.compile(rf"{_PART}(/{_PART}){{0,7}}")
-_LONGEST_NAME = 200
-
-
-def core_name(path: str) -> str:
-    """The name itself, if it can be that of a core file.
-
-    Raises:
-        ValueError: it is not plain, or names something else.
-    """
-    if len(path) > _LONGEST_NAME or not _PLAIN.fullmatch(path):
-        raise ValueError(f"{path!r} leaves the bundle or is not a plain relative path")
-    if path == MANIFEST or path.split("/", maxsplit=1)[0] == ENGINES:
-        raise ValueError(f"{path!r} cannot be a core file")
-    return path
-
-
-def _not_empty(interval: tuple[float, float]) -> tuple[float, float]:
-    if not 0 <= interval[0] < interval[1] <= 1:
-        raise ValueError(f"an interval within 0 to 1 expected, {interval} found")
-    return interval
-
-
-Interval = Annotated[tuple[float, float], AfterValidator(_not_empty)]
-WHOLE = (0.0, 1.0)
-FolderName = Annotated[str, AfterValidator(folder_name)]
-DefectName = Annotated[str, AfterValidator(defect_name)]
-CorePath = Annotated[str, AfterValidator(core_name)]
-Size = Annotated[int, Field(ge=1, le=1 << 16)]
-Offset = Annotated[int, Field(ge=-(1 << 16), le=1 << 16)]
-Dimension = Size | Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")]
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class _Optional(_Model):
-    """A model whose fields that say nothing are left out, so that what was sealed before they were thought of stays as it is."""
-
-    @model_serializer(mode="wrap")
-    def _without_nothing(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {name: value for name, value in dump(self).items() if value is not None or name not in self._later}
-
-    _later: ClassVar[frozenset[str]] = frozenset()
-
-
-class Defect(_Optional):
+class Defect(Sparse):
     """One defect type and the prompt whose embedding the conditioning holds.
 
     What the training anomalies taught of its masks, where that was asked for: the threshold of the mean probability, the least IoU
@@ -123,7 +32,7 @@ class Defect(_Optional):
     min_area: Annotated[float, Field(ge=0, le=1)] | None = None
 
 
-class Geometry(_Model):
+class Geometry(Model):
     """Sides of the square images and latents, channels, and the prompt's tokens and width."""
 
     image_size: Size
@@ -132,8 +41,22 @@ class Geometry(_Model):
     prompt_length: Size
     prompt_width: Size
 
+    @property
+    def shapes(self) -> dict[str, tuple[int | str, ...]]:
+        """Of the graphs' tensors by name, as far as they follow; "n" is the batch."""
+        latent = ("n", self.latent_channels, self.latent_size, self.latent_size)
+        return {
+            "sample": latent,
+            "latent": latent,
+            "noise": latent,
+            "timestep": ("n",),
+            "prompt": ("n", self.prompt_length, self.prompt_width),
+            "image": ("n", 3, self.image_size, self.image_size),
+            "probability": ("n", 1, self.image_size, self.image_size),
+        }
 
-class Schedule(_Optional):
+
+class Schedule(Sparse):
     """The noise schedule of training and how the solver samples it; names are those of diffusers.
 
     `prediction`: what the U-Net's output `noise` holds, v = alpha * noise - sigma * x0 where it says so (Salimans & Ho 2022).
@@ -166,14 +89,14 @@ class Schedule(_Optional):
         return self
 
 
-class Start(_Model):
+class Start(Model):
     """start latent = signal * z + noise * eps, z the scaled latent of a normal image, eps ~ N(0, 1)."""
 
     signal: Annotated[FiniteFloat, Field(ge=0)]
     noise: Annotated[FiniteFloat, Field(gt=0)]
 
 
-class Defaults(_Optional):
+class Defaults(Sparse):
     """Sampling settings where the command line says nothing.
 
     guidance_interval: the part of the schedule that is guided, see `sampling.solver.guided_steps`; None for all of it.
@@ -188,23 +111,7 @@ class Defaults(_Optional):
     guidance_interval: Interval | None = None
 
 
-class TensorSpec(_Model):
-    """A graph's input or output; a text in the shape is a free dimension, "n" the batch."""
-
-    name: str
-    dtype: Literal["float32", "float16", "int64"]
-    shape: tuple[Dimension, ...]
-
-
-class Graph(_Model):
-    """One ONNX graph: its file in each precision, its tensors in order."""
-
-    files: Annotated[dict[Precision, CorePath], Field(min_length=1)]
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-
-
-class HalfPrecision(_Model):
+class HalfPrecision(Model):
     """Where the fp16 graphs stay in fp32, and why.
 
     A module stays in fp32 if a tensor it reads or makes was larger than 65504 / `headroom` in the runs measured at export, or if
@@ -216,21 +123,21 @@ class HalfPrecision(_Model):
     largest: dict[GraphName, float]
 
 
-class FileEntry(_Model):
+class FileEntry(Model):
     """Size in bytes and hash of a core file."""
 
     bytes: Annotated[int, Field(ge=0)]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class Fitting(_Model):
+class Fitting(Model):
     """How photographs were fitted to the square image (see `seas_runtime.fit`), and the size (width, height) that most had."""
 
     fit: Literal["stretch", "pad", "crop", "tile"]
     photograph: tuple[Size, Size]
 
 
-class Place(_Model):
+class Place(Model):
     """Where a normal image lies on its photograph.
 
     `file`, as training or the import before it called it; its upright size (width, height); `box` of the image on it: left, top,
@@ -242,7 +149,7 @@ class Place(_Model):
     box: tuple[Offset, Offset, Size, Size]
 
 
-class Facts(_Optional):
+class Facts(Sparse):
     """What a manifest says before there are graphs.
 
     `fitting` and `places` (in the conditioning's order) say how pictures come from photographs. `photographs` are
@@ -325,28 +232,5 @@ class Manifest(Facts):
         named = {CONDITIONING, *(self.photographs or ())}.union(*(graph.files.values() for graph in self.graphs.values()))
         if unlisted := sorted(named - self.files.keys()):
             raise ValueError(f"files: {', '.join(unlisted)} not listed")
-        _check_tensors(self.graphs, self.geometry)
+        check_tensors(self.graphs, self.geometry.shapes)
         return self
-
-
-def _check_tensors(graphs: Mapping[GraphName, Graph], geometry: Geometry) -> None:
-    """Compare every graph's tensors with the geometry, and tensors of one name with each other."""
-    latent = ("n", geometry.latent_channels, geometry.latent_size, geometry.latent_size)
-    known: dict[str, tuple[int | str, ...]] = {
-        "sample": latent,
-        "latent": latent,
-        "noise": latent,
-        "timestep": ("n",),
-        "prompt": ("n", geometry.prompt_length, geometry.prompt_width),
-        "image": ("n", 3, geometry.image_size, geometry.image_size),
-        "probability": ("n", 1, geometry.image_size, geometry.image_size),
-    }
-    for name, graph in graphs.items():
-        for specs, wanted in ((graph.inputs, GRAPH_INPUTS[name]), (graph.outputs, GRAPH_OUTPUTS[name])):
-            if (found := tuple(spec.name for spec in specs)) != wanted:
-                raise ValueError(f"graphs.{name}: tensors {found} found, {wanted} expected")
-            for spec in specs:
-                if spec.shape != known.setdefault(spec.name, spec.shape):
-                    raise ValueError(f"graphs.{name}.{spec.name}: shape {spec.shape}, but {known[spec.name]} expected")
-                if (spec.dtype == "int64") != (spec.name == "timestep"):
-                    raise ValueError(f"graphs.{name}.{spec.name}: dtype {spec.dtype} does not fit")

@@ -18,14 +18,9 @@ from seas_runtime.bundle.conditioning import Conditioning, check_header, read_co
 from seas_runtime.bundle.core_files import check_listed, check_names, copy_hint, core_files, entry_of, read_listed
 from seas_runtime.bundle.digest import canonical_digest, stored_form
 from seas_runtime.bundle.graph_rules import verify_ends, verify_graph
-from seas_runtime.bundle.manifest import (
-    CONDITIONING,
-    FORMAT,
-    MANIFEST,
-    GraphName,
-    Manifest,
-    Precision,
-)
+from seas_runtime.bundle.graphs import GraphName, Precision
+from seas_runtime.bundle.manifest import CONDITIONING, FORMAT, Manifest
+from seas_runtime.bundle.schema import MANIFEST
 from seas_runtime.errors import BundleError
 from seas_runtime.files import open_regular, write_atomic
 

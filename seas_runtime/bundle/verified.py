@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seas_runtime.bundle.core_files import check_listed
-from seas_runtime.bundle.manifest import GraphName, Precision
+from seas_runtime.bundle.graphs import GraphName, Precision
 from seas_runtime.bundle.onnx_wire import External, external_tensors, survey
 from seas_runtime.bundle.reader import Bundle
 from seas_runtime.errors import BundleError

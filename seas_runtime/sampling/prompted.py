@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seas_runtime.backends import Backend
-from seas_runtime.bundle.manifest import GraphName
+from seas_runtime.bundle.graphs import GraphName
 from seas_runtime.errors import BackendError
 
 Array = NDArray[np.float32]

@@ -93,8 +93,6 @@ def call(name: str, words: Sequence[str]) -> int:
 
 
 def _command(name: str) -> Any:
-    from seas_runtime import cli
-
     if name == "build":
         return _build
     if name == "load":
@@ -113,7 +111,10 @@ def _command(name: str) -> Any:
         from seas_runtime.dataset.cli import data
 
         return data
-    return {"seas-gen": cli.generate, "seas-engine": cli.engine}[name]
+    from seas_runtime.cli import generate
+    from seas_runtime.engine_cli import engine
+
+    return {"seas-gen": generate, "seas-engine": engine}[name]
 
 
 @click.command()

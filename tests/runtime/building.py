@@ -12,13 +12,13 @@ from click.testing import CliRunner
 
 from seas_runtime.backends.tensorrt import library
 from seas_runtime.backends.tensorrt.build import build
-from seas_runtime.cli import engine
+from seas_runtime.engine_cli import engine
 
 BOTTLE = Path(__file__).parents[2] / "engines" / "bottle.plan"
 GRAPHS = ("unet", "decoder", "mask_branch")
 GENERATIONS = ("sm86", "sm89", "sm120")
 RTX = version("tensorrt-rtx-cu13")
-COMMAND = [sys.executable, "-c", "from seas_runtime.cli import engine; engine(prog_name='seas-engine')"]
+COMMAND = [sys.executable, "-c", "from seas_runtime.engine_cli import engine; engine(prog_name='seas-engine')"]
 
 
 def seas_engine(*words):

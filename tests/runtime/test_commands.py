@@ -14,7 +14,7 @@ from seas_runtime.errors import SettingsError
 FULL = "/dev/full"
 CALLS = {
     "seas-gen": "from seas_runtime.cli import generate; generate()",
-    "seas-engine": "from seas_runtime.cli import engine; engine()",
+    "seas-engine": "from seas_runtime.engine_cli import engine; engine()",
     "seas-data": "from seas_runtime.dataset.cli import data; data()",
     "seas-train": "from seas_train.cli import main; main()",
     "seas-export": "from seas_export.cli import main; main()",

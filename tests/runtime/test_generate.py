@@ -10,7 +10,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 from seas_runtime.bundle.reader import read_bundle
-from seas_runtime.cli import engine, generate
+from seas_runtime.cli import generate
+from seas_runtime.engine_cli import engine
 from tests.runtime.small_bundle import defects, seal, write_photographs
 from tests.runtime.written import check_pairs, lines, settings, tree
 

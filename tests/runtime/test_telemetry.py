@@ -10,7 +10,7 @@ from tests.runtime.building import BOTTLE
 from tests.runtime.traces import run
 
 GENERATE = "from seas_runtime.cli import generate; generate()"
-DOCTOR = "from seas_runtime.cli import engine; engine(['doctor'])"
+DOCTOR = "from seas_runtime.engine_cli import engine; engine(['doctor'])"
 
 
 @pytest.mark.parametrize("backend", ["cpu", "openvino"])

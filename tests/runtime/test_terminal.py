@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seas_runtime.bundle.reader import write_manifest
-from seas_runtime.cli import engine
+from seas_runtime.engine_cli import engine
 from seas_runtime.errors import BundleError, DataError, OutputError
 from seas_runtime.terminal import LONGEST, shown
 from tests.runtime.small_bundle import manifest_fields

@@ -15,8 +15,9 @@ from seas_runtime.backends.tensorrt.engine_set import EngineSet, read_engines
 from seas_runtime.backends.tensorrt.graph_engine import shape_of
 from seas_runtime.backends.tensorrt.library import Library, Variant, load
 from seas_runtime.backends.tensorrt.session import Session, memory_of
-from seas_runtime.bundle.manifest import ENGINES, GraphName
+from seas_runtime.bundle.graphs import GraphName
 from seas_runtime.bundle.reader import Bundle
+from seas_runtime.bundle.schema import ENGINES
 from seas_runtime.device import NO_GPU, Gpu, current_gpu, driver_version
 from seas_runtime.errors import BackendError
 from seas_runtime.kernels.loader import load_kernels

@@ -27,8 +27,9 @@ from seas_runtime.backends.tensorrt.engine_set import (
 )
 from seas_runtime.backends.tensorrt.library import Library, Variant, load
 from seas_runtime.bundle.digest import stored_form
-from seas_runtime.bundle.manifest import ENGINES, Graph, GraphName, Precision
+from seas_runtime.bundle.graphs import Graph, GraphName, Precision
 from seas_runtime.bundle.reader import Bundle, read_bundle
+from seas_runtime.bundle.schema import ENGINES
 from seas_runtime.bundle.verified import verify_again
 from seas_runtime.device import current_gpu
 from seas_runtime.errors import BackendError, OutputError, SettingsError

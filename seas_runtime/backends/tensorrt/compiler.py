@@ -13,7 +13,7 @@ from typing import Any
 
 from seas_runtime.backends.tensorrt.engine_set import BuildSettings, Profile
 from seas_runtime.backends.tensorrt.library import Library
-from seas_runtime.bundle.manifest import GraphName, TensorSpec
+from seas_runtime.bundle.graphs import GraphName, TensorSpec
 from seas_runtime.errors import BackendError, BundleError
 from seas_runtime.files import write_atomic
 

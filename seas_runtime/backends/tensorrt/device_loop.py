@@ -16,7 +16,8 @@ from seas_runtime.backends import BatchJob
 from seas_runtime.backends.tensorrt.cuda import explained
 from seas_runtime.backends.tensorrt.graph_engine import Ready
 from seas_runtime.backends.tensorrt.session import Session, Sized, memory_of, size_of
-from seas_runtime.bundle.manifest import GraphName, Manifest
+from seas_runtime.bundle.graphs import GraphName
+from seas_runtime.bundle.manifest import Manifest
 from seas_runtime.errors import BackendError
 from seas_runtime.kernels.loader import Kernels, Storage
 

@@ -14,8 +14,10 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from seas_runtime.backends.tensorrt.library import Variant
-from seas_runtime.bundle.manifest import ENGINES, REQUIRED_GRAPHS, SAMPLED, FileEntry, GraphName, Precision
+from seas_runtime.bundle.graphs import REQUIRED_GRAPHS, SAMPLED, GraphName, Precision
+from seas_runtime.bundle.manifest import FileEntry
 from seas_runtime.bundle.reader import Bundle
+from seas_runtime.bundle.schema import ENGINES
 from seas_runtime.errors import BackendError, BundleError
 from seas_runtime.files import LOCK, TEMPORARY_SUFFIX
 

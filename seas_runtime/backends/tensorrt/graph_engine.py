@@ -12,7 +12,7 @@ from seas_runtime.backends.tensorrt.cuda import CudaDevice, explained, failure
 from seas_runtime.backends.tensorrt.engine_set import Engine
 from seas_runtime.backends.tensorrt.jit_cache import JitCache
 from seas_runtime.backends.tensorrt.library import Library
-from seas_runtime.bundle.manifest import Graph, GraphName, TensorSpec
+from seas_runtime.bundle.graphs import Graph, GraphName, TensorSpec
 from seas_runtime.errors import BackendError
 
 

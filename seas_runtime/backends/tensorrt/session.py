@@ -12,7 +12,7 @@ from seas_runtime.backends.tensorrt.engine_set import EngineSet
 from seas_runtime.backends.tensorrt.graph_engine import GraphEngine, Ready, shape_of
 from seas_runtime.backends.tensorrt.jit_cache import JitCache, cache_file
 from seas_runtime.backends.tensorrt.library import Library
-from seas_runtime.bundle.manifest import Graph, GraphName, TensorSpec
+from seas_runtime.bundle.graphs import Graph, GraphName, TensorSpec
 from seas_runtime.bundle.reader import Bundle
 from seas_runtime.errors import DeviceMemoryError
 

@@ -9,7 +9,7 @@ import pytest
 from seas_runtime.backends import mixed, open_backend, workers
 from seas_runtime.backends.mixed import ON_MNN, REST
 from seas_runtime.backends.registry import BACKENDS
-from seas_runtime.bundle.manifest import REQUIRED_GRAPHS, SAMPLED
+from seas_runtime.bundle.graphs import REQUIRED_GRAPHS, SAMPLED
 from seas_runtime.bundle.reader import read_bundle
 from seas_runtime.errors import BackendError
 from tests.runtime.engine_checks import MNN, check_graphs, check_missing, check_parity, inputs, pairs

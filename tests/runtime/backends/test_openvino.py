@@ -7,7 +7,7 @@ import pytest
 from seas_runtime.backends import backend_module, open_backend
 from seas_runtime.backends.openvino import NO_BF16, OpenvinoBackend
 from seas_runtime.backends.workers import CoreSplit
-from seas_runtime.bundle.manifest import REQUIRED_GRAPHS
+from seas_runtime.bundle.graphs import REQUIRED_GRAPHS
 from seas_runtime.bundle.reader import read_bundle
 from seas_runtime.errors import BackendError
 from tests.runtime.engine_checks import (

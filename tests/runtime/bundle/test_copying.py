@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from seas_runtime.bundle.copying import copy_bundle
 from seas_runtime.bundle.reader import read_bundle
-from seas_runtime.cli import engine
+from seas_runtime.engine_cli import engine
 from seas_runtime.errors import BundleError, OutputError
 from tests.runtime.spoiled import refused
 

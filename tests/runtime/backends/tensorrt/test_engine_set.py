@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from seas_runtime.backends.tensorrt.engine_set import find_engines, read_engines
-from seas_runtime.bundle.manifest import REQUIRED_GRAPHS
+from seas_runtime.bundle.graphs import REQUIRED_GRAPHS
 from seas_runtime.bundle.reader import read_bundle
 from seas_runtime.errors import BackendError, BundleError
 from tests.runtime.engine_sets import CONTENTS, VERSION, description, write_set

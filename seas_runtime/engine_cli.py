@@ -1,0 +1,136 @@
+"""`seas-engine`. Heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from seas_runtime.backends.tensorrt.library import VARIANTS, Variant
+from seas_runtime.commands import VERSION, Ending, interrupt, words
+from seas_runtime.terminal import shown, shown_lines
+
+BUNDLE = click.Path(path_type=Path)
+
+
+class _Group(Ending, click.Group):
+    """Commands that end an interrupt with the exit code of the house; none of them leaves half a thing behind."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with interrupt(ctx, "nothing unfinished was left behind"):
+            return super().invoke(ctx)
+
+
+def _numbers(_ctx: click.Context, _param: click.Parameter, value: str) -> list[int]:
+    try:
+        return [int(word) for word in value.split(",")]
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} found, numbers and commas expected, as in 1,4,8") from error
+
+
+@click.group(cls=_Group)
+@VERSION
+def engine() -> None:
+    """Look into bundles and at the engines of this machine."""
+
+
+@engine.command()
+@click.argument("bundle", type=BUNDLE)
+def inspect(bundle: Path) -> None:
+    """Verify BUNDLE and say what it makes, and from what."""
+    from seas_runtime.bundle.reader import read_bundle
+    from seas_runtime.doctor import describe_bundle
+
+    click.echo(shown_lines(describe_bundle(read_bundle(bundle))))
+
+
+@engine.command()
+@click.argument("bundle", type=BUNDLE)
+@click.option("--expect", metavar="DIGEST", help="The digest it must have: proof of where it comes from.")
+def verify(bundle: Path, expect: str | None) -> None:
+    """Verify every file of BUNDLE and print its digest."""
+    from seas_runtime.bundle.reader import read_bundle
+
+    click.echo(f"ok {read_bundle(bundle, expect).manifest.digest}")
+
+
+@engine.command()
+@click.argument("source", type=BUNDLE)
+@click.argument("target", type=BUNDLE, metavar="NAME.plan")
+@click.option("--expect", metavar="DIGEST", help="The digest it must have: proof of where it comes from.")
+def copy(source: Path, target: Path, expect: str | None) -> None:
+    """Copy the core of bundle SOURCE as plain files, following links, and verify it."""
+    from seas_runtime.bundle.copying import copy_bundle
+
+    click.echo(shown(f"{target}: ok {copy_bundle(source, target, expect).manifest.digest}"))
+
+
+BUILD_EXAMPLES = """\b
+Examples:
+  seas-engine build tile.plan                              # RTX, every GPU from Ampere on
+  seas-engine build tile.plan --gpu sm86,sm89,sm120 --batch 4
+  seas-engine build tile.plan --gpu sm75                   # Turing: best alone
+  seas-engine build tile.plan --variant tensorrt           # A100, H100: on that machine
+
+\b
+Variant rtx needs neither GPU nor driver (pip install tensorrt-rtx-cu13). The engines lie in
+tile.plan/engines/<variant>-<version> and fit this bundle alone. An engine takes any number of pairs up
+to its largest batch; four batches take about three times as long to build as one."""
+
+
+@engine.command("build", epilog=BUILD_EXAMPLES, context_settings={"show_default": True, "max_content_width": 100})
+@click.argument("bundle", type=BUNDLE)
+@click.option("--variant", "--flavour", type=click.Choice(VARIANTS), default="rtx", help="TensorRT-RTX, or TensorRT for this GPU.")
+@click.option(
+    "--gpu",
+    "gpus",
+    callback=words,
+    metavar="SM[,SM...]",
+    show_default="Ampere and later; with tensorrt this GPU",
+    help='Compute capabilities, as sm86,sm89; "all" for every known one.',
+)
+@click.option(
+    "--batch",
+    "batches",
+    default="1,4,8,16",
+    callback=_numbers,
+    metavar="N[,N...]",
+    help="Numbers of pairs to tune for.",
+)
+@click.option("--replace", is_flag=True, help="Build again what is there of this variant and version.")
+def build_engines(
+    *,
+    bundle: Path,
+    variant: Variant,
+    gpus: list[str],
+    batches: list[int],
+    replace: bool,
+) -> None:
+    """Build TensorRT engines beside the core of BUNDLE."""
+    from seas_runtime.backends.tensorrt import build
+    from seas_runtime.doctor import describe_engines
+
+    began = time.monotonic()
+
+    def progress(line: str) -> None:
+        if sys.stderr.isatty():
+            click.echo(f"{time.monotonic() - began:6.1f} s  {line}", err=True)
+
+    engines = build.build(bundle, variant, gpus, batches, progress, replace=replace)
+    click.echo(shown(f"{engines.path}: {describe_engines(engines)}, {time.monotonic() - began:.0f} s"))
+
+
+@engine.command()
+@click.argument("bundle", type=BUNDLE, required=False)
+def doctor(bundle: Path | None) -> None:
+    """Say what works on this machine, which engines of BUNDLE fit it, and the hint for what does not."""
+    from seas_runtime.doctor import describe_fit, describe_machine
+
+    click.echo(shown_lines(describe_machine()))
+    if bundle is not None:
+        from seas_runtime.bundle.reader import read_bundle
+
+        click.echo(shown_lines(describe_fit(read_bundle(bundle))))
