@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 
 from seas_runtime.backends.workers import usable_cores
 from seas_runtime.files import write_atomic
+from seas_runtime.versions import extra, own_version
 
 if TYPE_CHECKING:
     from seas_runtime.bundle.graphs import GraphName
     from seas_runtime.bundle.reader import Bundle
 
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("seas", "torch", "diffusers", "transformers", "onnx", "onnxruntime", "tensorrt-rtx-cu13")
+PACKAGES = ("torch", "diffusers", "transformers", "onnx", "onnxruntime", "tensorrt-rtx-cu13")
 """Whose versions belong to every figure."""
 
 
@@ -34,7 +35,7 @@ def machine() -> dict[str, Any]:
     load = os.getloadavg() if hasattr(os, "getloadavg") else ()
     return {
         "machine": {"cpu": cpu(), "cores": usable_cores(), "load": [round(value, 1) for value in load]},
-        "versions": {"python": platform.python_version(), **versions(PACKAGES)},
+        "versions": {"python": platform.python_version(), "seas": own_version(), **versions(PACKAGES)},
         "commit": commit(),
     }
 
@@ -94,7 +95,7 @@ def executable(name: str) -> str:
     beside = Path(sys.executable).parent / name
     found = str(beside) if beside.exists() else shutil.which(name)
     if found is None:
-        raise click.ClickException(f'{name} is not installed; run pip install ".[cpu,train,export]"')
+        raise click.ClickException(f"{name} is not installed; run {extra('cpu', 'train', 'export')}")
     return found
 
 

@@ -23,13 +23,14 @@ from seas_runtime.bundle.schema import WHOLE
 from seas_runtime.errors import DataError, OutputError, SettingsError
 from seas_runtime.sampling.defaults import PAPER
 from seas_runtime.staging import replaced, settle
+from seas_runtime.versions import own_version
 from seas_train import reference, run_folder
 from seas_train.models import prediction
 from seas_train.reference import SampleSettings
 from seas_train.run_folder import Run
 
 MEASURED: tuple[GraphName, ...] = ("unet", "vae_decoder", "mask_head")
-PACKAGES = ("seas", "torch", "diffusers", "transformers", "onnx", "onnxruntime")
+PACKAGES = ("torch", "diffusers", "transformers", "onnx", "onnxruntime")
 
 
 @dataclass(frozen=True)
@@ -224,7 +225,7 @@ def _facts(run: Run, settings: ExportSettings) -> Facts:
             **({"distill": facts.distill.model_dump(mode="json")} if facts.distill else {}),
             "anomalies": len(facts.train),
             "normals": len(facts.normals),
-            "versions": {name: version(name) for name in PACKAGES},
+            "versions": {"seas": own_version(), **{name: version(name) for name in PACKAGES}},
         },
     }
     try:

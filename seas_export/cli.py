@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from seas_runtime.bundle.manifest import MAX_COMPOSITES
-from seas_runtime.commands import Command, interval_of
+from seas_runtime.commands import VERSION, Command, interval_of
 from seas_runtime.errors import INTERRUPTED, BackendError, SettingsError
 from seas_runtime.sampling.defaults import PAPER
+from seas_runtime.versions import extra
 
 if TYPE_CHECKING:
     from seas_train.run_folder import Run
 
-HINT = 'pip install ".[cpu,export]"'
+HINT = extra("cpu", "export")
 EXAMPLES = """\b
 Examples:
   seas-export runs/bottle --out engines/bottle.plan --fp16
@@ -95,7 +96,7 @@ Exit codes: 0 done, 2 usage, 3 bad run or failed parity, 4 engine builder not us
     "--gpu", metavar="SM[,SM...]", default="", show_default="as in seas-engine build",
     help="Compute capabilities of the engines, as sm86,sm89.",
 )  # fmt: skip
-@click.version_option(package_name="seas")
+@VERSION
 @click.pass_context
 def main(
     ctx: click.Context,

@@ -23,6 +23,7 @@ from seas_runtime.backends.first_run import guard
 from seas_runtime.backends.registry import BACKENDS, OF_CORE
 from seas_runtime.bundle.photographs import read_photographs
 from seas_runtime.bundle.reader import Bundle, read_bundle
+from seas_runtime.bundle.shipped import find
 from seas_runtime.errors import SettingsError
 from seas_runtime.options import Options
 from seas_runtime.sampling.pairs import Pair
@@ -45,7 +46,7 @@ def open(  # noqa: A001  # as its users write it: seas_runtime.open
     """Open a bundle in a backend.
 
     Args:
-        bundle: the folder NAME.plan, which is verified, or a bundle that has been read.
+        bundle: the folder NAME.plan, which is verified, or a bundle that has been read; bottle.plan is one that comes along.
         backend: what computes, as `--backend` of `seas-gen`; "auto" takes the fastest that works here.
         threads: CPU threads at most; 0 leaves it to the engine.
         expect: the digest that the bundle must have. "auto" then takes no backend that needs more than what it covers.
@@ -59,7 +60,7 @@ def open(  # noqa: A001  # as its users write it: seas_runtime.open
     """
     if threads < 0:
         raise SettingsError(f"threads {threads} found, at least 0 expected")
-    read = bundle if isinstance(bundle, Bundle) else read_bundle(bundle, expect)
+    read = bundle if isinstance(bundle, Bundle) else read_bundle(find(Path(bundle)), expect)
     candidates = tuple(BACKENDS) if expect is None else OF_CORE
     return Generator(read, guard(open_backend(backend, read, threads, candidates, log), first_run_limit), log)
 

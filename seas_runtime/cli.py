@@ -9,12 +9,12 @@ import click
 
 from seas_runtime import options
 from seas_runtime.backends.registry import BACKENDS, OF_CORE
+from seas_runtime.bundle.shipped import BundlePath
 from seas_runtime.commands import VERSION, Ending, interrupt, words
 from seas_runtime.dataset.exporters import FORMATS
 from seas_runtime.errors import SettingsError
 from seas_runtime.terminal import shown, shown_lines
 
-BUNDLE = click.Path(path_type=Path)
 UNDER_DIGEST = [name for name in OF_CORE if not BACKENDS[name].rounds]
 
 
@@ -39,7 +39,7 @@ def _formats(ctx: click.Context, param: click.Parameter, value: str | None) -> l
 
 EXAMPLES = """\b
 Examples:
-  seas-gen --engine engines/bottle.plan --count 24 --sheet
+  seas-gen --engine bottle.plan --count 24 --sheet
   seas-gen --engine tile.plan --per-type 1000 --out data/tile --seed 7
   seas-gen --engine tile.plan --defect crack --count 100 --guidance 5
   seas-gen --engine tile.plan --count 100 --normals 100 --background real --strength 0.8
@@ -62,8 +62,20 @@ Exit codes: 0 done, 2 usage, 3 bad bundle, 4 engine not usable, 5 output problem
     epilog=EXAMPLES,
     context_settings={"show_default": True, "max_content_width": 100},
 )
-@click.option("--engine", type=BUNDLE, required=True, metavar="NAME.plan", help="The bundle to generate from.")
-@click.option("--out", type=BUNDLE, metavar="DIR", show_default="out/<product>", help="Where the data set goes (MVTec AD layout).")
+@click.option(
+    "--engine",
+    type=BundlePath(),
+    required=True,
+    metavar="NAME.plan",
+    help="The bundle to generate from; bottle.plan is one that comes with seas-gen.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    show_default="out/<product>",
+    help="Where the data set goes (MVTec AD layout).",
+)
 @options.command_line
 @click.option(
     "--backend",

@@ -22,7 +22,7 @@ from seas_runtime.cluster_worker import Asked, Batch, Worker
 from seas_runtime.errors import BackendError, SeasError
 from seas_runtime.sampling.pairs import Pair
 from seas_runtime.sampling.recipe import Plan, Sampling
-from seas_runtime.versions import package_version
+from seas_runtime.versions import extra, own_version
 
 Log = Callable[[str], None]
 AHEAD = 2
@@ -172,7 +172,7 @@ class Cluster:
 
     def _actor(self, backend: str) -> Any:
         path, digest = self.bundle.path.resolve(), self.bundle.manifest.digest
-        asked = Asked(path, digest, backend, self.pool.cores, package_version("seas"), self.expect)
+        asked = Asked(path, digest, backend, self.pool.cores, own_version(), self.expect)
         remote = self._ray.remote(num_cpus=self.pool.cores, num_gpus=self.pool.gpus, max_restarts=0)(Worker)
         return remote.remote(asked, self._core)
 
@@ -235,7 +235,7 @@ def _connect(address: str) -> Any:
     try:
         import ray  # noqa: PLC0415  # an extra
     except ImportError as error:
-        raise BackendError('--ray needs Ray; run pip install "seas[ray]" on every node') from error
+        raise BackendError(f"--ray needs Ray; run {extra('ray')} on every node") from error
     given: dict[str, Any] = {} if address == "local" else {"address": address}
     try:
         _knock(address)

@@ -12,7 +12,7 @@ from seas_runtime.bundle.reader import read_bundle
 from seas_runtime.errors import BackendError, BundleError, SeasError
 from seas_runtime.sampling.pairs import Pair
 from seas_runtime.sampling.recipe import Plan, Sampling
-from seas_runtime.versions import package_version
+from seas_runtime.versions import own_version
 
 Batch = tuple[int, ...]
 """Indices of pairs that are made together."""
@@ -43,7 +43,7 @@ class Worker:
 
     def begin(self) -> dict[str, Any]:
         """Open the bundle: that at its path if there is one, else what was sent. Says what it computes with, or the error."""
-        asked, path, here = self.asked, self.asked.bundle, package_version("seas")
+        asked, path, here = self.asked, self.asked.bundle, own_version()
         if here != asked.version:
             reason = f"node {_node()}: seas {here} found, {asked.version} expected; install the same everywhere"
             return {"error": BackendError(reason)}

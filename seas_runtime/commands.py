@@ -76,9 +76,9 @@ def interval_of(value: Any) -> tuple[float, float]:
 
 def _show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     if value:
-        from seas_runtime.versions import package_version  # noqa: PLC0415  # every command would wait for it
+        from seas_runtime.versions import own_version  # noqa: PLC0415  # every command would wait for it
 
-        click.echo(f"seas {package_version('seas')}")
+        click.echo(f"seas {own_version()}")
         ctx.exit()
 
 

@@ -10,10 +10,11 @@ from typing import Any
 import click
 
 from seas_runtime.backends.tensorrt.library import VARIANTS, Variant
+from seas_runtime.bundle.shipped import BundlePath
 from seas_runtime.commands import VERSION, Ending, interrupt, words
 from seas_runtime.terminal import shown, shown_lines
 
-BUNDLE = click.Path(path_type=Path)
+BUNDLE = BundlePath()
 
 
 class _Group(Ending, click.Group):
@@ -59,7 +60,7 @@ def verify(bundle: Path, expect: str | None) -> None:
 
 @engine.command()
 @click.argument("source", type=BUNDLE)
-@click.argument("target", type=BUNDLE, metavar="NAME.plan")
+@click.argument("target", type=click.Path(path_type=Path), metavar="NAME.plan")
 @click.option("--expect", metavar="DIGEST", help="The digest it must have: proof of where it comes from.")
 def copy(source: Path, target: Path, expect: str | None) -> None:
     """Copy the core of bundle SOURCE as plain files, following links, and verify it."""

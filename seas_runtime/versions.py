@@ -5,6 +5,19 @@ from __future__ import annotations
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
+DISTRIBUTION = "seas-gen"
+"""Of this project, as pip knows it; "seas" on PyPI is somebody else's."""
+
+
+def own_version() -> str:
+    """Version of this project."""
+    return package_version(DISTRIBUTION)
+
+
+def extra(*names: str) -> str:
+    """The command that installs extras of this project, such as "train"."""
+    return f'pip install "{DISTRIBUTION}[{",".join(names)}]"'
+
 
 def package_version(package: str) -> str:
     """Version of an installed package, or "not installed"."""
@@ -16,5 +29,5 @@ def package_version(package: str) -> str:
 
 def run_versions() -> dict[str, str]:
     """Python, system, and the packages that decide a run's bytes."""
-    packages = {name: package_version(name) for name in ("seas", "numpy", "pillow")}
-    return {"python": platform.python_version(), "system": platform.platform(), **packages}
+    packages = {name: package_version(name) for name in ("numpy", "pillow")}
+    return {"python": platform.python_version(), "system": platform.platform(), "seas": own_version(), **packages}

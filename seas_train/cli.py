@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from seas_runtime.commands import Ending, interval_of
+from seas_runtime.commands import VERSION, Ending, interval_of
 from seas_runtime.errors import SettingsError
 from seas_runtime.files import write_atomic
 from seas_runtime.sampling.defaults import PAPER
@@ -59,7 +59,7 @@ class _Group(Ending, click.Group):
 
 
 @click.group(cls=_Group, epilog=EXAMPLES, context_settings={"show_default": True, "max_content_width": 100})
-@click.version_option(package_name="seas", message="%(package)s %(version)s")
+@VERSION
 def main() -> None:
     """Train a generator of anomaly images and masks: base model, fine-tuning, mask branch."""
 

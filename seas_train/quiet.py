@@ -7,6 +7,7 @@ import os
 import warnings
 
 from seas_runtime.errors import SettingsError
+from seas_runtime.versions import extra
 
 
 def hush() -> None:
@@ -21,7 +22,7 @@ def hush() -> None:
         from diffusers.utils import logging as diffusers_log  # noqa: PLC0415 - heavy
         from transformers.utils import logging as transformers_log  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        raise SettingsError(f'{error.name} is not installed; run pip install ".[train]"') from None
+        raise SettingsError(f"{error.name} is not installed; run {extra('train')}") from None
 
     logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)  # its retries; the error itself is ours to tell
     for log in (diffusers_log, transformers_log):

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.quality`."""
+"""`seas-quality`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from benchmarks.stages import interruptible
 
 EXAMPLES = """\b
 Examples:
-  python -m benchmarks.quality generation out/tile --data data/tile
-  python -m benchmarks.quality downstream --data data/tile --pairs ours=out/tile --comparator perlin
-  python -m benchmarks.quality replaced --data data/tile --pairs out/tile
-  python -m benchmarks.quality unsupervised --data data/tile --pairs out/tile
-  python -m benchmarks.quality report --data data/tile --work out/report --budget small
-  python -m benchmarks.quality ablate --data data/tile --work out/ablate --table 4
-  python -m benchmarks.quality decompose --data data/tile --pairs out/tile --work out/decompose
+  seas-quality generation out/tile --data data/tile
+  seas-quality downstream --data data/tile --pairs ours=out/tile --comparator perlin
+  seas-quality replaced --data data/tile --pairs out/tile
+  seas-quality unsupervised --data data/tile --pairs out/tile
+  seas-quality report --data data/tile --work out/report --budget small
+  seas-quality ablate --data data/tile --work out/ablate --table 4
+  seas-quality decompose --data data/tile --pairs out/tile --work out/decompose
 
 Real anomalies are divided as seas-train tune divides them: tests see none that anything has learned from.
 The same command again continues an interrupted one.

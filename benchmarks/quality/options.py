@@ -1,4 +1,4 @@
-"""What the commands of `python -m benchmarks.quality` share: their options, and what those stand for."""
+"""What the commands of `seas-quality` share: their options, and what those stand for."""
 
 from __future__ import annotations
 

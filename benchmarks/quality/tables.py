@@ -14,6 +14,7 @@ from typing import Any
 from benchmarks import common
 from seas_runtime.errors import OutputError, SettingsError
 from seas_runtime.files import write_atomic
+from seas_runtime.versions import extra
 
 MISSING = "-"
 PACKAGES = ("numpy", "scipy", "scikit-learn", "opencv-python-headless", "torchmetrics", "matplotlib", "pillow")
@@ -154,7 +155,7 @@ def origin(words: Sequence[str], **more: Any) -> dict[str, Any]:
     """
     found, own = common.machine(), common.versions(PACKAGES)
     if missing := [name for name, number in own.items() if number == "not installed"]:
-        raise SettingsError(f'{missing[0]} is not installed; run pip install ".[cpu,train,export,dev]"')
+        raise SettingsError(f"{missing[0]} is not installed; run {extra('cpu', 'train', 'export', 'quality', 'judge')}")
     found["versions"] |= own
     return {"command": " ".join(["python -m benchmarks.quality", *map(_short, words)]), **more, **found}
 

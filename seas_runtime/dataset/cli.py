@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from seas_runtime.commands import Ending
+from seas_runtime.commands import VERSION, Ending
 from seas_runtime.errors import INTERRUPTED
 
 COMMANDS = {
@@ -43,6 +43,6 @@ class _LazyGroup(Ending, click.Group):
 
 
 @click.group(cls=_LazyGroup, context_settings={"show_default": True, "max_content_width": 100})
-@click.version_option(package_name="seas", message="%(package)s %(version)s")
+@VERSION
 def data() -> None:
     """Bring annotated photographs in; look at pairs and decide on them, join, place and export them."""

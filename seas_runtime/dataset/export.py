@@ -15,7 +15,7 @@ from seas_runtime.dataset.split import train_and_test, train_and_val
 from seas_runtime.errors import OutputError, SettingsError
 from seas_runtime.files import explained, read_regular
 from seas_runtime.staging import fingerprint, replaced, settle
-from seas_runtime.versions import package_version
+from seas_runtime.versions import own_version
 
 RECORD = "export.json"
 
@@ -120,7 +120,7 @@ def also(out: Path, names: Sequence[str], step: Callable[[int], object] = lambda
 
 def _record(data: GeneratedSet, name: str, options: Options, splits: dict[str, int]) -> ExportRecord:
     return ExportRecord(
-        seas=package_version("seas"),
+        seas=own_version(),
         format=name,
         options=options,
         product=data.facts.settings.product,

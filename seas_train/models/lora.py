@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from seas_runtime.errors import DataError, SettingsError
+from seas_runtime.versions import extra
 from seas_train.models import weights
 
 PROJECTIONS = ["to_q", "to_k", "to_v", "to_out.0"]
@@ -32,7 +33,7 @@ def require() -> Any:
     try:
         from peft import LoraConfig  # noqa: PLC0415 - optional
     except ImportError as error:
-        raise SettingsError('unet lora needs peft, which is not installed; run pip install ".[lora]"') from error
+        raise SettingsError(f"unet lora needs peft, which is not installed; run {extra('lora')}") from error
     return LoraConfig
 
 

@@ -13,6 +13,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
 from seas_runtime.errors import SettingsError
+from seas_runtime.versions import extra
 from seas_train.config import FineSettings
 from seas_train.data.dataset import SYMMETRIES, ImageSet, view
 from seas_train.models import components
@@ -91,7 +92,7 @@ def optimizer(groups: list[dict[str, Any]], settings: FineSettings) -> torch.opt
         from bitsandbytes.optim import AdamW8bit  # noqa: PLC0415 - optional
     except ImportError as error:
         raise SettingsError(
-            'optimizer adamw8bit needs bitsandbytes, which is not installed; run pip install ".[adamw8bit]", or use adamw'
+            f"optimizer adamw8bit needs bitsandbytes, which is not installed; run {extra('adamw8bit')}, or use adamw"
         ) from error
     return AdamW8bit(groups, weight_decay=settings.weight_decay)
 

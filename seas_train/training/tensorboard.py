@@ -14,6 +14,7 @@ from torch import Tensor
 
 from seas_runtime.dataset.sheet import sheet
 from seas_runtime.errors import SettingsError
+from seas_runtime.versions import extra
 from seas_train.losses import min_max
 
 if TYPE_CHECKING:
@@ -35,9 +36,7 @@ class Board:
         try:
             from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - optional
         except ImportError as error:
-            raise SettingsError(
-                'watch every needs tensorboard, which is not installed; run pip install ".[tensorboard]"'
-            ) from error
+            raise SettingsError(f"watch every needs tensorboard, which is not installed; run {extra('tensorboard')}") from error
         self._open = functools.partial(SummaryWriter, str(run / "tensorboard" / stage))
         self._writer: Any = None
 

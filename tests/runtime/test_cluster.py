@@ -13,7 +13,7 @@ from seas_runtime.bundle.reader import read_bundle
 from seas_runtime.cluster import Pool
 from seas_runtime.cluster_worker import Asked, Worker
 from seas_runtime.errors import BackendError, BundleError
-from seas_runtime.versions import package_version
+from seas_runtime.versions import own_version
 from tests.runtime.written import check_pairs, tree
 
 ray = pytest.importorskip("ray")
@@ -116,7 +116,7 @@ def test_no_cluster_at_the_address(gen, address):
 @pytest.fixture
 def asked(pristine):
     digest = read_bundle(pristine).manifest.digest
-    return Asked(pristine, digest, "cpu", 1, package_version("seas"), None)
+    return Asked(pristine, digest, "cpu", 1, own_version(), None)
 
 
 @pytest.fixture(autouse=True)
@@ -179,7 +179,7 @@ def test_what_ray_does_not_do_is_told(gen):
 
 def test_without_ray_the_package_is_named(gen, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    assert 'pip install "seas[ray]"' in gen("--count", 1, "--ray", code=4)
+    assert 'pip install "seas-gen[ray]"' in gen("--count", 1, "--ray", code=4)
 
 
 def test_room_is_the_smaller_of_cores_and_gpus():

@@ -1,1 +1,1 @@
-"""The commands of `python -m benchmarks.quality`."""
+"""The commands of `seas-quality`."""

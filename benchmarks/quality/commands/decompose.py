@@ -40,8 +40,7 @@ class SharesType(click.ParamType):  # type: ignore[type-arg]  # generic in new v
 
 
 @click.command(
-    epilog=f"Example: python -m benchmarks.quality decompose --data out/demo/few/bottle --judge bottle --engine {BUNDLE} "
-    "--work out/decompose"
+    epilog=f"Example: seas-quality decompose --data out/demo/few/bottle --judge bottle --engine {BUNDLE} --work out/decompose"
 )
 @options.data_options_but_shots
 @options.WORK

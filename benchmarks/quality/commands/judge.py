@@ -12,7 +12,7 @@ from seas_runtime.errors import SettingsError
 from seas_train.options import IntegersType
 
 
-@click.command(epilog="Example: python -m benchmarks.quality generation out/tile --data data/tile --splits 5")
+@click.command(epilog="Example: seas-quality generation out/tile --data data/tile --splits 5")
 @click.argument("pairs", type=options.PATH)
 @options.data_options
 @options.RUN
@@ -63,7 +63,7 @@ def generation(
         documents.write(Document("generation", "Generated pairs", tuple(opening), tuple(tables), facts, captions), out)
 
 
-@click.command(epilog="Example: python -m benchmarks.quality downstream --data data/tile --pairs ours=out/tile --comparator perlin")
+@click.command(epilog="Example: seas-quality downstream --data data/tile --pairs ours=out/tile --comparator perlin")
 @options.data_options
 @options.RUN
 @options.PAIRS
@@ -125,7 +125,7 @@ def downstream(
         documents.write_downstream(results, compared, materials, facts, out, documents.divided(runs))
 
 
-@click.command(epilog="Example: python -m benchmarks.quality unsupervised --data data/tile --pairs out/tile")
+@click.command(epilog="Example: seas-quality unsupervised --data data/tile --pairs out/tile")
 @options.data_options
 @options.RUN
 @click.option(
@@ -173,7 +173,7 @@ def unsupervised(
         documents.write(Document("unsupervised", "Generated normal images", opening, tables, facts), out)
 
 
-@click.command(epilog="Example: python -m benchmarks.quality replaced --data data/tile --pairs out/tile --budget smoke")
+@click.command(epilog="Example: seas-quality replaced --data data/tile --pairs out/tile --budget smoke")
 @options.data_options
 @options.RUN
 @options.PAIRS

@@ -10,7 +10,7 @@ from benchmarks.quality import options
 from benchmarks.quality.ablation.variants import TABLES
 
 
-@click.command(epilog="Example: python -m benchmarks.quality report --data data/tile --work out/report")
+@click.command(epilog="Example: seas-quality report --data data/tile --work out/report")
 @options.data_options
 @options.WORK
 @options.BASE
@@ -72,7 +72,7 @@ def report(
         run(real, pipeline, chosen, side, base, licence, facts)
 
 
-@click.command(epilog="Example: python -m benchmarks.quality ablate --data data/tile --work out/ablate --table 4 --table 21")
+@click.command(epilog="Example: seas-quality ablate --data data/tile --work out/ablate --table 4 --table 21")
 @options.data_options
 @options.WORK
 @click.option("--table", "numbers", type=click.Choice(TABLES), multiple=True, required=True, help="Of the paper; may be repeated.")

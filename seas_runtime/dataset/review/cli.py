@@ -9,6 +9,7 @@ import click
 
 from seas_runtime.errors import SettingsError
 from seas_runtime.terminal import shown
+from seas_runtime.versions import extra
 
 EPILOG = """\b
 Examples:
@@ -95,7 +96,7 @@ def _serve(out: Path, training: Path | None, port: int, *, read_only: bool, brow
     try:
         from seas_runtime.dataset.review.serve import held, serve, summary
     except ModuleNotFoundError as error:
-        raise SettingsError(f'{error.name} is not installed; run pip install "seas[review]"') from None
+        raise SettingsError(f"{error.name} is not installed; run {extra('review')}") from None
     from seas_runtime.dataset.review.gallery import Gallery
     from seas_runtime.dataset.review.log import DecisionLog, Decisions
     from seas_runtime.dataset.review.pairs import require_run

@@ -316,7 +316,7 @@ def test_generation_refuses_in_one_line(quality, data, generated, tmp_path, word
 
 @pytest.mark.parametrize("command", ["generation", "downstream", "replaced", "unsupervised", "report", "ablate", "decompose"])
 def test_help_has_an_example(quality, command):
-    assert f"Example: python -m benchmarks.quality {command}" in " ".join(ok(quality(command, "--help")).output.split())
+    assert f"Example: seas-quality {command}" in " ".join(ok(quality(command, "--help")).output.split())
 
 
 def test_choices_on_the_command_line_are_all_there_are():

