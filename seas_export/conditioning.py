@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from seas_runtime.bundle.conditioning import MASKS
 from seas_runtime.bundle.manifest import CONDITIONING
 from seas_train import run_folder
 from seas_train.models import composites as placed
@@ -23,14 +25,18 @@ def tensors(run: Run) -> dict[str, Tensor]:
 
 
 def composed(run: Run, count: int) -> dict[str, Tensor]:
-    """The composites of a run, see `seas_train.models.composites`, by the names of their tensors.
+    """The composites of a run, see `seas_train.models.composites`, and their masks, by the names of their tensors.
 
     Raises:
         DataError: the run has no pictures, see `run_folder.require_pictures`.
     """
     tune = run.facts.tune
-    found = placed.latents(run.model.vae, *run_folder.require_pictures(run), count, tune.augment, tune.seed)
-    return {f"composite.{defect}": latents for defect, latents in found.items()}
+    found = {}
+    made = placed.latents(run.model.vae, *run_folder.require_pictures(run), count, tune.augment, tune.seed)
+    for defect, (latents, masks) in made.items():
+        found[f"composite.{defect}"] = latents
+        found[f"{MASKS}{defect}"] = torch.from_numpy(np.packbits(masks.numpy(), axis=-1))
+    return found
 
 
 def write(run: Run, folder: Path, half: bool, composites: int = 0) -> None:
@@ -41,6 +47,8 @@ def write(run: Run, folder: Path, half: bool, composites: int = 0) -> None:
     """
 
     def stored(name: str, tensor: Tensor) -> Tensor:
+        if tensor.dtype == torch.uint8:
+            return tensor
         return tensor.to(torch.float32 if not half or name.startswith("prompt.") else torch.float16).contiguous()
 
     found = tensors(run) | (composed(run, composites) if composites else {})

@@ -119,6 +119,7 @@ class Generator:
         background: str = "generated",
         init: str = "normal",
         strength: float | None = None,
+        mask: str | None = None,
         shape: str | None = None,
         min_area: int | None = None,
         min_agreement: float | None = None,
@@ -146,6 +147,7 @@ class Generator:
             background: "real" for pictures that are, outside their masks, the photographs they started from.
             init: "composite" to start from normal images with a training anomaly placed on them.
             strength: how much noise a photograph or composite starts with, as a share of the schedule; None: 1 and 0.6.
+            mask: "branch" or "composite" for whose mask a pair from a composite has; None: the composite's, of the placed anomaly.
             shape: "network" for its squares, "photograph" for the proportions of the photographs that were fitted to it.
             min_area: a mask of fewer pixels is made again.
             min_agreement: a pair whose last steps' masks have a smaller IoU is made again.
@@ -170,6 +172,7 @@ class Generator:
             background=background,
             init=init,
             strength=strength,
+            mask=mask,
             shape=shape,
             min_area=min_area,
             min_agreement=min_agreement,

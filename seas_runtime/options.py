@@ -116,6 +116,12 @@ class Options:
         metavar="SHARE",
         show_default="0.6 of a composite, else 1",
     )
+    mask: str | None = _option(
+        None,
+        click.Choice(("branch", "composite")),
+        "Whose mask a pair has: the mask branch's, or that of the anomaly as it was placed, with --init composite.",
+        show_default="composite with --init composite, else branch",
+    )
     shape: str | None = _option(
         None,
         click.Choice(("network", "photograph")),

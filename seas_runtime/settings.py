@@ -56,6 +56,7 @@ class Settings(BaseModel):
     background: Literal["generated", "real"] = "generated"
     init: Literal["normal", "composite"] = "normal"
     strength: Annotated[float, Field(gt=0, le=1)] = 1.0
+    mask: Literal["branch", "composite"] = "branch"
     shape: Literal["network", "photograph"] = "network"
     min_area: Area | dict[DefectName, Area]
     min_agreement: Overlap | dict[DefectName, Overlap] = 0.0
@@ -93,6 +94,7 @@ class Settings(BaseModel):
             self.retries,
             first_step=first,
             composites=composite,
+            placed_masks=self.mask == "composite",
             keeps_background=real,
             frame=self.frame(manifest),
             look=manifest.look,
@@ -182,6 +184,7 @@ def resolve(manifest: Manifest, backend: str, options: Options) -> Settings:
         _check_student(manifest.student, values, options)
     elif values["guidance"] == 1 and options.guidance_interval:
         raise SettingsError("--guidance-interval found with guidance 1, which guides no step; leave it out, or give --guidance")
+    values["mask"] = _mask(options)
     values |= _masking(manifest, options, defects) | {"shape": _shape(manifest, options)}
     settings = Settings(product=manifest.product, digest=manifest.digest, backend=backend, **values)
     settings.sampling(manifest)
@@ -222,6 +225,13 @@ def _strength(manifest: Manifest, steps: int, options: Options) -> float:
     strength = options.strength or (COMPOSITE_STRENGTH if composite else 1.0)
     first_step(solver_table(manifest.schedule, steps), strength)
     return strength
+
+
+def _mask(options: Options) -> str:
+    """Whose masks pairs have: a composite's own where nothing else is asked for."""
+    if options.mask == "composite" and options.init != "composite":
+        raise SettingsError("--mask composite found without composites to start from; add --init composite")
+    return options.mask or ("composite" if options.init == "composite" else "branch")
 
 
 def _shape(manifest: Manifest, options: Options) -> str:

@@ -19,6 +19,8 @@ from seas_runtime.errors import BundleError
 from seas_runtime.files import open_regular
 
 Array = NDArray[np.float32]
+MASKS = "composite_mask."
+"""Begins the names of composites' masks."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Conditioning:
     """Prompt embeddings (L, D) and the normal images' scaled latents (P, C, h, w), all float32.
 
     `composites`, where there are some, are scaled latents (K, C, h, w) of each type: number k is normal image k mod P with a
-    training anomaly placed on it.
+    training anomaly placed on it, at `composite_masks` (K, H, W / 8) uint8, eight pixels of a row in a byte, the first one highest.
     """
 
     prompts: Mapping[str, Array]
@@ -35,6 +37,7 @@ class Conditioning:
     mean: Array
     std: Array
     composites: Mapping[str, Array]
+    composite_masks: Mapping[str, NDArray[np.uint8]]
 
 
 def check_header(file: Path, manifest: Manifest) -> None:
@@ -86,7 +89,9 @@ def _wanted(file: Path, found: Mapping[str, tuple[int, ...]], manifest: Manifest
     wanted: dict[str, tuple[int, ...]] = {f"prompt.{name}": prompt for name in manifest.defect_names}
     wanted |= {"prompt.empty": prompt, "prompt.normal": prompt, "normal.mean": latent, "normal.std": latent}
     if manifest.composites:
-        wanted |= {f"composite.{name}": (manifest.composites, *latent[1:]) for name in manifest.defect_names}
+        count, side = manifest.composites, geometry.image_size
+        wanted |= {f"composite.{name}": (count, *latent[1:]) for name in manifest.defect_names}
+        wanted |= {f"{MASKS}{name}": (count, side, -(-side // 8)) for name in manifest.defect_names}
     if found.keys() != wanted.keys():
         odd = ", ".join(sorted(found.keys() ^ wanted.keys()))
         raise BundleError(f"{file}: missing or unknown tensors {odd}; export the bundle again")
@@ -112,10 +117,13 @@ def read_conditioning(file: Path, data: bytes, manifest: Manifest) -> Conditioni
     wanted = _wanted(file, shapes, manifest)
     for name, shape in wanted.items():
         tensor = tensors[name]
-        if tensor.shape != shape or tensor.dtype not in (np.float16, np.float32):
-            raise BundleError(f"{file}: {name} is {tensor.dtype} {tensor.shape}, float32 or float16 {shape} expected")
+        kinds = (np.uint8,) if name.startswith(MASKS) else (np.float32, np.float16)
+        if tensor.shape != shape or tensor.dtype not in kinds:
+            expected = " or ".join(np.dtype(kind).name for kind in kinds)
+            raise BundleError(f"{file}: {name} is {tensor.dtype} {tensor.shape}, {expected} {shape} expected")
         if not np.isfinite(tensor).all():
             raise BundleError(f"{file}: {name} holds NaN or infinity; export the bundle again")
+    masks = {name: tensors.pop(f"{MASKS}{name}") for name in manifest.defect_names if manifest.composites}
     floats = {name: tensor.astype(np.float32) for name, tensor in tensors.items()}
     return Conditioning(
         prompts={name: floats[f"prompt.{name}"] for name in manifest.defect_names},
@@ -124,4 +132,5 @@ def read_conditioning(file: Path, data: bytes, manifest: Manifest) -> Conditioni
         mean=floats["normal.mean"],
         std=floats["normal.std"],
         composites={name: floats[f"composite.{name}"] for name in manifest.defect_names if manifest.composites},
+        composite_masks=masks,
     )

@@ -123,6 +123,14 @@ def start_latent(draw: Draw, conditioning: Conditioning, start: Start) -> NDArra
     return started
 
 
+def placed_mask(draw: Draw, conditioning: Conditioning) -> Mask | None:
+    """The mask (H, W) of 0 and 255 of the composite that a pair starts from; None where it starts from none."""
+    if draw.composite is None:
+        return None
+    packed = conditioning.composite_masks[draw.defect][draw.composite]
+    return np.unpackbits(packed, axis=-1, count=packed.shape[0]) * np.uint8(255)
+
+
 def init_latents(draw: Draw, conditioning: Conditioning) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """What a pair starts from with less than all noise on it: its composite, or else its normal image.
 

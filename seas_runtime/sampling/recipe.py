@@ -46,7 +46,8 @@ class Sampling:
     """How to sample: solver table, guidance (>= 1), last steps that give masks, the rule of each defect type's masks, retries.
 
     guided (s,) are the steps that guidance acts on; at the others the U-Net computes the conditional half alone. With a
-    `first_step`, a pair starts at that step's noise level; from a composite, if `composites`. With `keeps_background` it keeps the
+    `first_step`, a pair starts at that step's noise level; from a composite, if `composites`, whose mask it has if `placed_masks`;
+    otherwise the mask branch's. With `keeps_background` it keeps the
     background of the photograph it starts from. With a `frame`, pictures are brought to the shape of a photograph. With a `look`,
     the mask is that of the finished latents, seen at this timestep, and no step gives one.
     """
@@ -59,6 +60,7 @@ class Sampling:
     retries: int
     first_step: int | None = None
     composites: bool = False
+    placed_masks: bool = False
     keeps_background: bool = False
     frame: Frame | None = None
     look: int | None = None

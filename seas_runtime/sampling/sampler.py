@@ -1,4 +1,4 @@
-"""The loop: from start latents to image-mask pairs. Pure: no files, no globals, any backend."""
+"""From a plan to image-mask pairs. Pure: no files, no globals, any backend."""
 
 from __future__ import annotations
 
@@ -9,24 +9,19 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from seas_runtime.backends import Backend, BatchBackend, BatchJob
+from seas_runtime.backends import Backend, BatchBackend
 from seas_runtime.backends.workers import Workers
 from seas_runtime.bundle.conditioning import Conditioning
 from seas_runtime.bundle.manifest import Start
 from seas_runtime.errors import DeviceMemoryError
-from seas_runtime.kernels.reference import guided_update, to_pixels
 from seas_runtime.sampling.background import at_latent, blend, edge, grow, paste, patch, soft
 from seas_runtime.sampling.cleaning import clean
+from seas_runtime.sampling.loop import Array, Pixels, at_level, finish, fresh_for, job_of, solve
 from seas_runtime.sampling.masks import GOOD, Mask, agreement, threshold_mask
-from seas_runtime.sampling.pairs import NORMAL, Draw, Pair, draw_pair, framed, fresh_noise, init_latents, start_latent
-from seas_runtime.sampling.prompted import PromptedUnet, run_graph
+from seas_runtime.sampling.pairs import NORMAL, Draw, Pair, draw_pair, framed, init_latents, placed_mask, start_latent
+from seas_runtime.sampling.prompted import PromptedUnet
 from seas_runtime.sampling.recipe import Plan, Sampling
-from seas_runtime.sampling.solver import Table, step_table
 
-Array = NDArray[np.float32]
-Pixels = NDArray[np.uint8]
-Keep = Callable[[Array, int, list[Array]], Array]
-NO_MASK = 2.0  # a threshold that no probability is above
 Batches = Generator[list[Pair]]
 
 
@@ -128,15 +123,31 @@ def sample_batch(model: Model, sampling: Sampling, draws: list[Draw], workers: W
         sampling = sampling.begun_at(sampling.first_step)
     if sampling.keeps_background and model.photographs is not None:
         return _over_photographs(model, sampling, model.photographs, draws, unet, workers)
-    if all(draw.defect == NORMAL for draw in draws):
+    placed = _placed(sampling, draws, model)
+    if placed or all(draw.defect == NORMAL for draw in draws):
         sampling = replace(sampling, mask_steps=0, look=None)  # the branch is not asked
     latents = np.stack([_start(draw, model, sampling) for draw in draws])
     if isinstance(model.backend, BatchBackend):
-        pixels, masks, steps = model.backend.sample_batch(_job(unet, latents, sampling, draws))
+        pixels, masks, steps = model.backend.sample_batch(job_of(unet, latents, sampling, draws))
+        if placed:
+            return [_given(sampling, *of_pair) for of_pair in zip(draws, pixels, placed, strict=True)]
         return [_pair(sampling, *of_pair) for of_pair in zip(draws, pixels, masks, steps.swapaxes(0, 1), strict=True)]
-    latents, masking = solve(model.backend, unet, latents, sampling, workers, fresh=_fresh(sampling, draws, latents))
-    pixels, probabilities = _finish(unet, latents, sampling, masking)
+    latents, masking = solve(model.backend, unet, latents, sampling, workers, fresh=fresh_for(sampling, draws, latents))
+    pixels, probabilities = finish(unet, latents, sampling, masking)
+    if placed:
+        return [_given(sampling, *of_pair) for of_pair in zip(draws, pixels, placed, strict=True)]
     return [_masked(sampling, draw, pixels[i], [p[i, 0] for p in probabilities]) for i, draw in enumerate(draws)]
+
+
+def _placed(sampling: Sampling, draws: list[Draw], model: Model) -> list[Mask]:
+    """The masks (H, W) that pairs from composites have, where they are those of the composites; else none."""
+    masks = [placed_mask(draw, model.conditioning) for draw in draws if sampling.placed_masks]
+    return [mask for mask in masks if mask is not None]
+
+
+def _given(sampling: Sampling, draw: Draw, image: Pixels, mask: Mask) -> Pair:
+    """A pair of an image (H, W, 3) whose mask (H, W) was known before."""
+    return Pair(draw, image, mask, sampling.rules[draw.defect].gate.verdict(mask))
 
 
 def _start(draw: Draw, model: Model, sampling: Sampling) -> Array:
@@ -144,19 +155,16 @@ def _start(draw: Draw, model: Model, sampling: Sampling) -> Array:
     if sampling.first_step is None:
         return start_latent(draw, model.conditioning, model.start)
     latent, _, noise = init_latents(draw, model.conditioning)
-    return _at_level(sampling.table, 0, latent, noise)
+    return at_level(sampling.table, 0, latent, noise)
 
 
-def _at_level(table: Table, step: int, latents: Array, noise: Array) -> Array:
-    """Latents with as much noise as enters a step of the table."""
-    return np.asarray(np.float32(table.alpha[step]) * latents + np.float32(table.sigma[step]) * noise, np.float32)
-
-
-def _masked(sampling: Sampling, draw: Draw, image: Pixels, probabilities: list[Array]) -> Pair:
-    """A pair of an image (H, W, 3) and the mask probabilities (H, W) of its last steps."""
+def _masked(sampling: Sampling, draw: Draw, image: Pixels, probabilities: list[Array], within: Mask | None = None) -> Pair:
+    """A pair of an image (H, W, 3) and the mask probabilities (H, W) of its last steps; those count that are `within` a mask."""
     if draw.defect == NORMAL:
         return Pair(draw, image, np.zeros(image.shape[:2], np.uint8), GOOD)
     limit = sampling.rules[draw.defect].threshold
+    if within is not None:
+        probabilities = [np.where(within > 0, probability, np.float32(0)) for probability in probabilities]
     steps = np.stack([threshold_mask([probability], limit) for probability in probabilities])
     return _pair(sampling, draw, image, threshold_mask(probabilities, limit), steps)
 
@@ -170,106 +178,44 @@ def _pair(sampling: Sampling, draw: Draw, image: Pixels, mask: Mask, steps: NDAr
     return Pair(draw, image, mask, rule.gate.verdict(mask, agreed), agreed)
 
 
-def _finish(
-    unet: PromptedUnet, latents: Array, sampling: Sampling, masking: list[Callable[[], list[Array]]]
-) -> tuple[Pixels, list[Array]]:
-    """Images (n, H, W, 3) of the final latents (n, C, h, w), and probabilities (n, 1, H, W): those of the steps, or of one look."""
-    if sampling.look is None:
-        image = run_graph(unet.backend, "decoder", {"latent": latents}, ("image",))[0]
-        return to_pixels(image), [mask()[0] for mask in masking]
-    up2, up3 = unet.taps(latents, sampling.look)
-    feeds = {"latent": latents, "up2": up2, "up3": up3}
-    image, probability = run_graph(unet.backend, "finish", feeds, ("image", "probability"))
-    return to_pixels(image), [probability]
-
-
-def _job(unet: PromptedUnet, latents: Array, sampling: Sampling, draws: list[Draw]) -> BatchJob:
-    table = step_table(sampling.table, sampling.guidance)
-    limits = [NO_MASK if draw.defect == NORMAL else sampling.rules[draw.defect].threshold for draw in draws]
-    return BatchJob(
-        latents,
-        unet.prompts,
-        table,
-        sampling.table.timesteps,
-        sampling.guided,
-        sampling.mask_steps,
-        np.array(limits, np.float32),
-        sampling.look,
-        _fresh(sampling, draws, latents),
-    )
-
-
-def _fresh(sampling: Sampling, draws: list[Draw], latents: Array) -> Array | None:
-    """The noise that the solver adds to latents (n, C, h, w) on the way, where it does."""
-    table = sampling.table
-    return fresh_noise(draws, len(table.timesteps), latents.shape[1:]) if table.renoises else None
-
-
-def solve(
-    backend: Backend,
-    unet: PromptedUnet,
-    latents: Array,
-    sampling: Sampling,
-    workers: Workers,
-    keep: Keep | None = None,
-    fresh: Array | None = None,
-) -> tuple[Array, list[Callable[[], list[Array]]]]:
-    """The solver's steps from the start latents (n, C, h, w) to the final ones; `fresh` is the noise that it adds, if it does.
-
-    Also gives, as functions to be called for them, the mask probabilities (n, 1, H, W) of the last `mask_steps` steps, each
-    from the latent that enters the step and the taps of that step: nothing in the loop waits for them, but for `keep`, which
-    makes of the latents that leave a step, its number and the probabilities so far those that go on.
-
-    Raises:
-        CancelledError: `workers` have been left.
-    """
-    steps = step_table(sampling.table, sampling.guidance)
-    masking: list[Callable[[], list[Array]]] = []
-    before = np.zeros_like(latents)
-    for index, (step, timestep) in enumerate(zip(steps, sampling.table.timesteps, strict=True)):
-        workers.check()
-        sample = np.concatenate([latents, latents]) if sampling.guided[index] else latents
-        if index < len(steps) - sampling.mask_steps:
-            noise = unet.noise(sample, timestep)
-        else:
-            noise, up2, up3 = unet.noise_and_taps(sample, timestep)
-            feeds = {"latent": latents, "up2": up2, "up3": up3}
-            masking.append(workers.beside(run_graph, backend, "mask_branch", feeds, ("probability",)))
-        if fresh is not None and index < len(fresh):
-            before = fresh[index]
-        latents, before = guided_update(noise, latents, before, step, copies=1)
-        if keep is not None and masking:
-            latents = keep(latents, index, [mask()[0] for mask in masking])
-    return latents, masking
-
-
 def _over_photographs(
     model: Model, sampling: Sampling, photographs: Pixels, draws: list[Draw], unet: PromptedUnet, workers: Workers
 ) -> list[Pair]:
-    """Pairs whose pictures are photographs but for the anomaly, see `background`; normal images likewise, but for a patch."""
+    """Pairs whose pictures are photographs but for the anomaly, see `background`; normal images likewise, but for a patch.
+
+    Where the anomaly is to lie is known before for a composite, and kept to in every step; else the steps' masks say it.
+    """
     table = sampling.table
     begun, normals, noise = (np.stack(part) for part in zip(*(init_latents(d, model.conditioning) for d in draws), strict=True))
     side, height = normals.shape[-1], photographs.shape[1]
     width = edge(height)
-    patches = {draw.index: patch(draw.stream, height) for draw in draws if draw.defect == NORMAL}
-
-    def inside(draw: Draw, probabilities: list[Array]) -> Mask:
-        if draw.defect == NORMAL:
-            return patches[draw.index]
-        return threshold_mask(probabilities, sampling.rules[draw.defect].threshold)
+    known = [patch(d.stream, height) if d.defect == NORMAL else placed_mask(d, model.conditioning) for d in draws]
+    placed = _placed(sampling, draws, model)
+    if placed or all(draw.defect == NORMAL for draw in draws):
+        sampling = replace(sampling, mask_steps=0, look=None)  # the branch is not asked
 
     def keep(latents: Array, step: int, probabilities: list[Array]) -> Array:
-        grown = [grow(inside(draw, [p[i, 0] for p in probabilities]), width) for i, draw in enumerate(draws)]
-        return blend(latents, _at_level(table, step + 1, normals, noise), np.stack([at_latent(mask, side) for mask in grown]))
+        regions = [_region(sampling, draw, known[i], [p[i, 0] for p in probabilities]) for i, draw in enumerate(draws)]
+        cells = [at_latent(grow(region, width), side) for region in regions if region is not None]
+        if len(cells) < len(draws):
+            return latents
+        return blend(latents, at_level(table, step + 1, normals, noise), np.stack(cells))
 
-    if all(draw.defect == NORMAL for draw in draws):
-        sampling = replace(sampling, look=None)
-    start, fresh = _at_level(table, 0, begun, noise), _fresh(sampling, draws, normals)
+    start, fresh = at_level(table, 0, begun, noise), fresh_for(sampling, draws, normals)
     latents, masking = solve(model.backend, unet, start, sampling, workers, keep, fresh)
-    pixels, probabilities = _finish(unet, latents, sampling, masking)
+    pixels, probabilities = finish(unet, latents, sampling, masking)
     pairs = []
-    for i, (draw, image) in enumerate(zip(draws, pixels, strict=True)):
-        pair = _masked(sampling, draw, image, [p[i, 0] for p in probabilities])
-        amount = soft(patches[draw.index] if draw.defect == NORMAL else pair.mask, width)
+    for i, (draw, image, region) in enumerate(zip(draws, pixels, known, strict=True)):
+        within = None if region is None else grow(region, width)
+        own = [p[i, 0] for p in probabilities]
+        pair = _given(sampling, draw, image, placed[i]) if placed else _masked(sampling, draw, image, own, within)
+        amount = soft(pair.mask if region is None else region, width)
         pairs.append(replace(pair, image=paste(image, photographs[draw.normal], amount)))
     return pairs
+
+
+def _region(sampling: Sampling, draw: Draw, known: Mask | None, probabilities: list[Array]) -> Mask | None:
+    """Where a pair's anomaly is to lie, as far as that is known in a step that has these probabilities (H, W)."""
+    if known is not None or not probabilities:
+        return known
+    return threshold_mask(probabilities, sampling.rules[draw.defect].threshold)

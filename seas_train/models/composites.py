@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
@@ -15,8 +16,10 @@ Anomaly = tuple[Tensor, Tensor]
 
 def latents(
     vae: AutoencoderKL, normals: Sequence[Tensor], anomalies: Mapping[str, Sequence[Anomaly]], count: int, turned: bool, seed: int
-) -> dict[str, Tensor]:
-    """Scaled latents (count, C, h, w) of each type: number k is normal image k mod P with a training anomaly placed on it.
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """Scaled latents (count, C, h, w) and masks (count, H, W) bool of each type.
+
+    Number k is normal image k mod P with a training anomaly placed on it.
 
     Args:
         vae: the run's autoencoder.
@@ -29,5 +32,6 @@ def latents(
     found = {}
     for defect, pairs in anomalies.items():
         placed = placing.composites(normals, pairs, count, turned, seed)
-        found[defect], _ = encode_each(vae, (each.image for each in placed))
+        parts = [(encode_each(vae, [each.image])[0], each.mask > 0) for each in placed]  # one at a time: 100 of 512 x 512 are much
+        found[defect] = torch.cat([latents for latents, _ in parts]), torch.cat([masks for _, masks in parts])
     return found

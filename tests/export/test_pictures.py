@@ -44,12 +44,21 @@ def test_a_bundle_takes_the_training_pictures_along_and_pairs_start_from_them(tu
             decoded = vae.decode(torch.from_numpy(latents) / vae.config.scaling_factor).sample
         assert torch.isfinite(decoded).all()
 
+    masks = {defect: np.unpackbits(bundle.conditioning.composite_masks[defect], axis=-1) for defect in facts.defects}
+    for defect, of_type in masks.items():
+        assert of_type.shape == (5, side, side)
+        cells = of_type.reshape(5, side // 8, 8, side // 8, 8).any(axis=(2, 4))
+        for number, latent in enumerate(bundle.conditioning.composites[defect]):  # it differs most where the anomaly is
+            change = np.abs(latent - bundle.conditioning.mean[number % len(normals)]).mean(axis=0)
+            assert change[cells[number]].mean() > change[~ndimage.binary_dilation(cells[number], iterations=2)].mean()
+
     with seas_runtime.open(bundle, "cpu") as generator:
         pairs = generator.pairs(12, init="composite", background="real", threshold=0.05, max_area=1.0, retries=0)
         made = list(pairs)
         assert made
         assert len(made) + len(pairs.refused) == 12
         for pair in made:  # the edge is 2 pixels wide at this side
+            np.testing.assert_array_equal(pair.mask > 0, masks[pair.defect][pair.draw.composite] > 0)
             far = ndimage.binary_dilation(pair.mask > 0, np.ones((5, 5))) == 0
             np.testing.assert_array_equal(pair.image[far], expected[pair.draw.composite % len(normals)][far])
 

@@ -13,8 +13,9 @@ from seas_runtime.backends.ort import open_graphs
 from seas_runtime.backends.workers import Workers
 from seas_runtime.bundle.manifest import Defaults
 from seas_runtime.bundle.reader import read_bundle
+from seas_runtime.sampling.loop import solve
+from seas_runtime.sampling.prompted import PromptedUnet
 from seas_runtime.sampling.recipe import Sampling
-from seas_runtime.sampling.sampler import PromptedUnet, solve
 from seas_runtime.sampling.solver import solver_table
 from seas_train import masks, reference, run_folder, tune
 from seas_train.models import components

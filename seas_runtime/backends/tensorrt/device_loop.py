@@ -1,4 +1,4 @@
-"""The sampler's loop on the GPU: `seas_runtime.sampling.sampler.solve`, decoding and masks, with nothing copied in between.
+"""The sampler's loop on the GPU: `seas_runtime.sampling.loop.solve`, decoding and masks, with nothing copied in between.
 
 The graphs hand each other their tensors in place, the kernels do what is between the graphs, and only pixels, masks and
 one flag come back.

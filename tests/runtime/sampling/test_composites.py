@@ -19,10 +19,19 @@ COUNT = 9
 USUAL = {"steps": 8, "guidance": 2.5, "mask_steps": 3, "retries": 0, "max_area": 1.0}
 
 
-def composed(folder, count=COUNT, shape=(2, 4, 4), said=COUNT):
+def masks_of(defect):
+    """(COUNT, H, W) bool, each with another rectangle."""
+    masks = np.zeros((COUNT, small_bundle.IMAGE, small_bundle.IMAGE), bool)
+    for number, mask in enumerate(masks):
+        mask[number % 4 : 6, len(defect) - 4 : 3 + number % 5] = True
+    return masks
+
+
+def composed(folder, count=COUNT, shape=(2, 4, 4), said=COUNT, kind=np.uint8):
     """Put composites in a bundle and seal it again."""
     rng = np.random.default_rng(2)
     more = {f"composite.{name}": rng.normal(size=(count, *shape)).astype(np.float32) for name in small_bundle.DEFECTS}
+    more |= {f"composite_mask.{name}": np.packbits(masks_of(name)[:count], axis=-1).astype(kind) for name in small_bundle.DEFECTS}
     save_file(small_bundle.conditioning() | more, folder / "conditioning.safetensors")
     small_bundle.seal(folder, photographs=small_bundle.write_photographs(folder), **({"composites": said} if said else {}))
     return folder
@@ -33,10 +42,18 @@ def test_a_pair_is_the_one_worked_by_hand(plan_folder):
     with seas_runtime.open(composed(plan_folder), "cpu") as generator:
         bundle = generator.bundle
         made = list(generator.pairs(6, seed=4, init="composite", strength=strength, **USUAL))
+        seen = list(generator.pairs(6, seed=4, init="composite", strength=strength, mask="branch", **USUAL))
         usual = list(generator.pairs(6, seed=4, **USUAL))
     assert made
     by_index = {pair.index: pair.image for pair in usual}
     assert all(not np.array_equal(pair.image, by_index.get(pair.index)) for pair in made)
+    assert [pair.index for pair in made] == list(range(6))
+    for pair in made:
+        np.testing.assert_array_equal(pair.mask, np.where(masks_of(pair.defect)[pair.draw.composite], 255, 0))
+    assert seen
+    for pair in seen:
+        np.testing.assert_array_equal(pair.image, made[pair.index].image)
+    assert any(np.any(pair.mask != made[pair.index].mask) for pair in seen)
     for pair in made:
         draw, held, solver = pair.draw, bundle.conditioning, scheduler(USUAL["steps"])
         times = solver.timesteps.numpy()
@@ -86,6 +103,21 @@ def test_the_usual_strength(plan_folder):
     assert resolve(manifest, "x", Options(count=1, background="real")).strength == 1.0
 
 
+def test_whose_mask(plan_folder):
+    manifest = read_bundle(composed(plan_folder)).manifest
+    assert resolve(manifest, "x", Options(count=1, init="composite")).mask == "composite"
+    assert resolve(manifest, "x", Options(count=1, init="composite", mask="branch")).mask == "branch"
+    assert resolve(manifest, "x", Options(count=1)).mask == "branch"
+    with pytest.raises(SettingsError, match="--mask composite found without composites to start from; add --init composite"):
+        resolve(manifest, "x", Options(count=1, mask="composite"))
+
+
+def test_masks_that_are_no_bits(plan_folder):
+    composed(plan_folder, kind=np.float32)
+    with pytest.raises(BundleError, match=r"composite_mask.crack is float32 \(9, 8, 1\), uint8 \(9, 8, 1\) expected"):
+        read_bundle(plan_folder)
+
+
 def test_a_bundle_without_them(bundle, gen):
     with pytest.raises(SettingsError, match=r"--init composite needs .* export it with seas-export --composites 100"):
         resolve(bundle.manifest, "x", Options(count=1, init="composite"))
@@ -95,7 +127,12 @@ def test_a_bundle_without_them(bundle, gen):
 @pytest.mark.parametrize(
     ("count", "shape", "said", "reason"),
     [
-        (COUNT, (2, 4, 4), None, "missing or unknown tensors composite.crack"),
+        (
+            COUNT,
+            (2, 4, 4),
+            None,
+            "unknown tensors composite.crack, composite.hole, composite.stain, composite_mask.crack",
+        ),
         (4, (2, 4, 4), COUNT, r"composite.crack has the shape \(4, 2, 4, 4\), \(9, 2, 4, 4\) expected"),
         (COUNT, (3, 4, 4), COUNT, "composite.crack has the shape"),
     ],

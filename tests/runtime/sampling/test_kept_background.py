@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -83,28 +84,33 @@ def by_hand(bundle, pair, scale, strength):
     width, near, probabilities = max(1, round(side / 32)), 1.0, []
     normal = draw.defect == "good"
     known = ellipse(draw.stream, side) if normal else None
+    begun = z
+    if draw.composite is not None:
+        begun = held.composites[draw.defect][draw.composite]
+        known = placed(draw.defect, draw.composite, scale)
 
-    def at(level):
+    def at(level, z=z):
         return (np.sqrt(signal[level]) * z + np.sqrt(1 - signal[level]) * noise)[None].astype(np.float32)
 
     def seen():
         return np.mean(probabilities, axis=0)[0, 0]
 
-    x = at(first)
+    x = at(first, begun)
     for step in range(first, len(times)):
         prompt = held.normal if normal else held.prompts[draw.defect]
         left, up2, up3 = solver_step(solver, x, times[step], prompt, held.empty, USUAL["guidance"])
         if step >= len(times) - USUAL["mask_steps"]:
             probabilities.append(backend.mask_branch(x, up2, up3))
             near = min(near, np.abs(seen() - 0.5).min())
-            grown = ndimage.binary_dilation(known if normal else seen() > 0.5, np.ones((2 * width + 1,) * 2))
+        if known is not None or probabilities:
+            grown = ndimage.binary_dilation(seen() > 0.5 if known is None else known, np.ones((2 * width + 1,) * 2))
             cells = np.array(
                 [[grown[2 * scale * r :][: 2 * scale, 2 * scale * c :][:, : 2 * scale].any() for c in range(4)] for r in range(4)]
             )
             left = np.where(cells, left, at(step + 1)).astype(np.float32)
         x = left
     image = to_pixels(backend.run("decoder", {"latent": x}, ("image",))["image"])[0].astype(float)
-    mask = known if normal else seen() > 0.5
+    mask = seen() > 0.5 if known is None else known
     distance = ndimage.distance_transform_cdt(~mask, "chessboard") if mask.any() else np.full(mask.shape, side)
     amount = np.clip(1 - distance / width, 0, 1)[..., None]
     return amount * image + (1 - amount) * photographs_of(scale)[draw.normal], mask & (not normal), near
@@ -125,6 +131,42 @@ def test_pairs_are_those_worked_by_hand(bundle, scale, strength):
             assert np.abs(pair.image - image).max() <= 1.01
     assert checked > len(pairs) / 2
     assert any(0 < pair.area < pair.mask.size for pair in pairs)
+
+
+def placed(defect, number, scale):
+    """Where composite `number` of a type has its anomaly."""
+    rng = np.random.default_rng([number, len(defect), scale])
+    mask = np.zeros((8 * scale, 8 * scale), bool)
+    top, left, high, wide = (int(part * scale) for part in rng.integers((0, 0, 1, 1), (5, 5, 4, 4)))
+    mask[top : top + high, left : left + wide] = True
+    return mask
+
+
+def with_composites(bundle, scale):
+    """The bundle with four composites of each type."""
+    rng, held = np.random.default_rng(1), bundle.conditioning
+    latents = {name: rng.normal(size=(4, 2, 4, 4)).astype(np.float32) for name in held.prompts}
+    masks = {name: np.stack([np.packbits(placed(name, k, scale), axis=-1) for k in range(4)]) for name in held.prompts}
+    manifest = bundle.manifest.model_copy(update={"composites": 4})
+    return replace(bundle, manifest=manifest, conditioning=replace(held, composites=latents, composite_masks=masks))
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.6, 0.3])
+@pytest.mark.parametrize("mask", ["composite", "branch"])
+def test_composites_are_those_worked_by_hand(bundle, mask, strength):
+    bundle = with_composites(bundle, 8)
+    words = {"background": "real", "init": "composite", "strength": strength, "mask": mask, "retries": 0, "max_area": 1}
+    pairs = made(bundle, 8, Options(count=9, seed=3, batch=4, **words, **USUAL))
+    for pair in pairs:
+        image, region, _ = by_hand(bundle, pair, 8, strength)
+        assert np.abs(pair.image - image).max() <= 1.01  # whoever's mask it has, it is the photograph but for where it was placed
+        if mask == "composite":
+            np.testing.assert_array_equal(pair.mask, np.where(region, 255, 0))
+        else:
+            wide = ndimage.binary_dilation(region, np.ones((5, 5)))
+            assert not pair.mask[~wide].any()
+    if mask == "branch":
+        assert any(np.any((pair.mask > 0) != by_hand(bundle, pair, 8, strength)[1]) for pair in pairs)
 
 
 @pytest.mark.parametrize("strength", [1.0, 0.3])
