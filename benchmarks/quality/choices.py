@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,23 +10,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
-from benchmarks.quality.downstream import segmenters
-from benchmarks.quality.downstream.comparators import COMPARATORS
-from benchmarks.quality.downstream.segmentation import SegmenterSettings, segmentation_loss
+from benchmarks.quality import timing
 from benchmarks.quality.metrics import efficientnet
 from benchmarks.quality.pipeline import Effort
 from benchmarks.quality.real import Real
-from benchmarks.quality.report import CURVE, OURS, PASTED, PLACED
+from benchmarks.quality.timing import Speed
 from seas_runtime.errors import DataError
 from seas_runtime.files import write_atomic
-from seas_train.base import vae
-from seas_train.config import BaseSettings, resolve
 from seas_train.data.images import read_mask, read_rgb
 from seas_train.data.layouts import Record
-from seas_train.models import components
 from seas_train.output import require_same
 
 CHOSEN = "chosen.json"
@@ -43,12 +35,10 @@ CELL = 8
 """Pixels of a latent cell."""
 SEGMENTER_STEPS = (150, 400)
 """Fewest and most."""
-MORE = len(COMPARATORS) + len(PASTED) + 2 * len((OURS, PLACED))
-"""Segmenters of each seed in the largest number of pairs: comparators and our kinds of pairs, some beside the few real ones too."""
-TRAININGS = MORE + len(CURVE) * len((OURS, PLACED))
-"""The same of the first network, which learns from smaller numbers of our pairs too."""
 SEGMENTING = {False: 0.35, True: 0.45}
 """Share of the time for segmenters, of one network and of several."""
+SHORTEST = 100
+"""Fewest where the generator took longer than it should."""
 TOO_MUCH = 0.55
 """Where the fewest steps of all networks would take more of the time than this, the first one is trained alone."""
 COUNT = 400
@@ -61,6 +51,8 @@ TIMES = {"sharpen": 2.0, "tune": 1.2, "masks": 2.0}
 """Seconds of a step there, in steps of the autoencoder (sharpen, masks) or the U-Net (tune)."""
 REST = 0.12
 """Share of the time for export, generation and judging."""
+JUDGING = 0.03
+"""Of that, for judging and writing the report."""
 
 
 @dataclass(frozen=True)
@@ -89,20 +81,6 @@ class Pose:
         asymmetry = float(np.sqrt(max(max(changes) - chance, 0))) / contrast if contrast else 0.0
         grain = abs(float(across - along)) / float(across + along) if across + along else 0.0
         return cls(asymmetry < ASYMMETRY and grain < GRAIN, round(asymmetry, 3), round(grain, 3))
-
-
-@dataclass(frozen=True)
-class Speed:
-    """Seconds of a training step on this machine: of the autoencoder, the U-Net, and each segmenter by its name."""
-
-    vae: float
-    unet: float
-    segmenters: Mapping[str, float]
-
-    def segmenting(self, seeds: int) -> float:
-        """Seconds of a step of every segmenter that is trained."""
-        first, *others = self.segmenters.values()
-        return seeds * (TRAININGS * first + MORE * sum(others))
 
 
 @dataclass(frozen=True)
@@ -139,7 +117,7 @@ def choose(
         seeds: Segmenters of each kind.
         folder: Of the report.
         networks: Segmenters that are asked for; none for those of `usual` that there is time for.
-        speed: Measures this machine at a side; None for `measure`.
+        speed: Measures this machine at a side; None for `timing.measure`.
 
     Raises:
         OutputError: It was begun for other images, minutes, networks or another side.
@@ -160,7 +138,7 @@ def choose(
         found = saved["chosen"]
         plain = {name: tuple(found[name]) for name in ("networks", "reasons")}
         return Choices(**found | plain | {"effort": Effort(**found["effort"])})
-    chosen = decide(_greys(real), real, minutes, side, seeds, (speed or measure)(side, asked["networks"]), bool(networks))
+    chosen = decide(_greys(real), real, minutes, side, seeds, (speed or timing.measure)(side, asked["networks"]), bool(networks))
     folder.mkdir(parents=True, exist_ok=True)
     write_atomic(path, json.dumps({"asked": asked, "chosen": asdict(chosen)}, indent=1) + "\n")
     return chosen
@@ -203,39 +181,32 @@ def decide(
     return Choices(pose.turned, effort, steps, networks, tuple(said))
 
 
-def measure(side: int, networks: Sequence[str]) -> Speed:
-    """Time a few steps of random networks of the demo geometry and of the named segmenters."""
-    settings = resolve(BaseSettings, "demo", None, {})
-    model = components.build(components.GEOMETRIES["demo"], ["a part"])
-    generator = torch.Generator().manual_seed(0)
-    crops = torch.rand(settings.vae_batch, 3, settings.vae_crop, settings.vae_crop, generator=generator) * 2 - 1
-    noise = torch.randn(settings.vae_batch, model.latent_shape[0], *[settings.vae_crop // 8] * 2, generator=generator)
-    latents = torch.randn(settings.batch, *model.latent_shape, generator=generator)
-    prompt = torch.zeros(settings.batch, 24, model.text_encoder.config.hidden_size)
-    times = torch.full((settings.batch,), 500)
-    return Speed(
-        _seconds(lambda: vae.losses(model.vae, crops, torch.zeros_like(crops[:, :1]), noise, settings)["loss"]),
-        _seconds(lambda: model.unet(latents, times, prompt).sample.square().mean()),
-        {name: _segmenting(name, side, generator) for name in networks},
-    )
+def refit(folder: Path, spent: float, speed: Callable[[int, Sequence[str]], Mapping[str, float]] | None = None) -> tuple[int, str]:
+    """Steps of the segmenters for the time that is left when the generator is done, and a sentence; once, then as it was decided.
 
+    Args:
+        folder: Of the report, begun by `choose`.
+        spent: Seconds that everything before has taken.
+        speed: Measures the seconds of a step of each network at a side; None for `timing.of_segmenters`.
 
-def _segmenting(name: str, side: int, generator: torch.Generator) -> float:
-    settings = SegmenterSettings()
-    network = segmenters.build(name, 0).train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    images = torch.rand(settings.batch, 3, side, side, generator=generator).contiguous(memory_format=torch.channels_last)
-    masks = torch.zeros(settings.batch, side, side, dtype=torch.int64)
-    return _seconds(lambda: segmentation_loss(network(images), masks, settings.dice, network.auxiliary_weight))
-
-
-def _seconds(loss: Callable[[], Tensor], steps: int = 4) -> float:
-    """Median of a few steps forward and backward; the first is not counted."""
-    taken = []
-    for _ in range(steps + 1):
-        began = time.perf_counter()
-        loss().backward()
-        taken.append(time.perf_counter() - began)
-    return float(np.median(taken[1:]))
+    Raises:
+        DataError: What was decided cannot be read.
+    """
+    saved, path = _read(folder / CHOSEN), folder / CHOSEN
+    asked, found = saved["asked"], saved["chosen"]
+    if "refitted" not in saved:
+        measured = Speed(0, 0, (speed or timing.of_segmenters)(asked["side"], found["networks"]))
+        left = 60 * asked["minutes"] * (1 - JUDGING) - spent
+        steps = int(np.clip(left / measured.segmenting(asked["seeds"]), SHORTEST, SEGMENTER_STEPS[1]))
+        taken = (spent + steps * measured.segmenting(asked["seeds"])) / 60
+        said = (
+            f"The generator and its pairs took {spent / 60:.0f} minutes, so segmenters have {steps} steps in place of "
+            f"{found['segmenter_steps']}; about {taken:.0f} of the {asked['minutes']:.0f} minutes in all."
+        )
+        saved["refitted"] = [steps, said]
+        write_atomic(path, json.dumps(saved, indent=1) + "\n")
+    steps, said = saved["refitted"]
+    return int(steps), str(said)
 
 
 def _greys(real: Real) -> npt.NDArray[np.float64]:
@@ -288,9 +259,9 @@ def _time(effort: Effort, trained: str, seeds: int, minutes: float, needed: floa
     )
 
 
-def _read(path: Path) -> Mapping[str, Any]:
+def _read(path: Path) -> dict[str, Any]:
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
-        return {key: saved[key] for key in ("asked", "chosen")}
+        return {key: saved[key] for key in ("asked", "chosen", "refitted") if key != "refitted" or key in saved}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: cannot be read ({error!r}), expected what an earlier report chose; remove it") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,8 @@ class Chosen:
     seeds: int
     networks: tuple[str, ...]
     reasons: tuple[str, ...] = ()
+    refit: Callable[[float], tuple[int, str]] | None = None
+    """Of the seconds that the generator took: how many steps segmenters have then, and why; None for those of `segmenter`."""
 
 
 def make(real: Real, pipeline: Pipeline, effort: Effort, base: Path | None, licence: str) -> dict[str, Path]:
@@ -161,6 +163,11 @@ def run(
     """
     pairs, out = make(real, pipeline, chosen.effort, base, licence), pipeline.work / "report"
     settings = chosen.segmenter.model_copy(update={"augment": pipeline.augment})
+    if chosen.refit is not None:
+        steps, reason = chosen.refit(sum(seconds(pipeline.work).values()))
+        pipeline.log(reason)
+        settings = settings.model_copy(update={"steps": steps})
+        chosen = replace(chosen, reasons=(*chosen.reasons, reason))
     results, compared, materials = compare(real, pairs, replace(chosen, segmenter=settings), side, out, pipeline.log)
     tables, captions = judge(real, pairs, side, out, pipeline)
     found = facts | {

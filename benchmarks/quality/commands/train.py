@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -61,7 +62,7 @@ def report(
         if budget == "auto":
             found = choices.choose(real, minutes, side, seeds, work, networks)
             turned, segmenter = found.turned, resolve(SegmenterSettings, "small", None, {"steps": found.segmenter_steps})
-            chosen = Chosen(found.effort, segmenter, seeds, found.networks, found.reasons)
+            chosen = Chosen(found.effort, segmenter, seeds, found.networks, found.reasons, partial(choices.refit, work))
             for reason in found.reasons:
                 options.log(reason)
         else:

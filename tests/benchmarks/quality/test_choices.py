@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from benchmarks.quality import choices
+from benchmarks.quality import choices, timing
 from benchmarks.quality.choices import Pose, Speed
 from benchmarks.quality.metrics import efficientnet
 from benchmarks.quality.real import Real
@@ -79,8 +79,8 @@ def test_the_steps_fit_the_time(minutes, seeds, slower):
     speed = Speed(slower * FAST.vae, slower * FAST.unet, {"small": slower * 0.05})
     chosen = choices.decide(noisy([disc()] * 3), nothing(), minutes, 128, seeds, speed)
     trained = sum(getattr(chosen.effort, name) * slower * seconds for name, seconds in FACTOR.items())
-    segmented = seeds * choices.TRAININGS * chosen.segmenter_steps * slower * 0.05
-    least = seeds * choices.TRAININGS * choices.SEGMENTER_STEPS[0] * slower * 0.05
+    segmented = seeds * timing.TRAININGS * chosen.segmenter_steps * slower * 0.05
+    least = seeds * timing.TRAININGS * choices.SEGMENTER_STEPS[0] * slower * 0.05
     fewest = sum(choices.FEWEST[name] * slower * seconds for name, seconds in FACTOR.items())
     available = 60 * minutes * (1 - choices.REST)
     assert trained + segmented <= max(available, least) + fewest + 1
@@ -123,7 +123,7 @@ def test_two_networks_share_the_time():
     two = Speed(0.2, 0.1, {"small": 0.25, "efficientnet": 0.35})
     chosen = choices.decide(noisy([disc()] * 3), nothing(), 170, 128, 3, two)
     assert chosen.networks == ("small", "efficientnet")
-    of_both = choices.TRAININGS * 0.25 + choices.MORE * 0.35  # the second is trained with all pairs alone
+    of_both = timing.TRAININGS * 0.25 + timing.MORE * 0.35  # the second is trained with all pairs alone
     taken = chosen.segmenter_steps * 3 * of_both
     assert taken == pytest.approx(0.45 * 170 * 60, rel=0.01)
     assert f"segmenters small and efficientnet {chosen.segmenter_steps}, 3 seeds" in chosen.reasons[-1]
@@ -144,6 +144,23 @@ def test_the_pretrained_network_is_usual_where_its_weights_are(monkeypatch):
 
 
 def test_this_machine_is_measured():
-    found = choices.measure(32, ("small", "efficientnet"))
+    found = timing.measure(32, ("small", "efficientnet"))
     assert min(found.vae, found.unet, *found.segmenters.values()) > 0
     assert list(found.segmenters) == ["small", "efficientnet"]
+
+
+def test_segmenters_have_the_time_that_the_generator_left(real, tmp_path):
+    chosen = choices.choose(real, 100, 128, 3, tmp_path, ("small",), lambda *_: FAST)
+    trainings, step = 3 * timing.TRAININGS, 0.5
+    steps, said = choices.refit(tmp_path, 60 * 57, lambda side, networks: {"small": step})
+    assert steps == int((97 - 57) * 60 / (trainings * step))
+    assert f"have {steps} steps in place of {chosen.segmenter_steps}" in said
+    again = choices.refit(tmp_path, 60 * 90, lambda *_: pytest.fail("measured again"))
+    assert again == (steps, said)
+    assert choices.choose(real, 100, 128, 3, tmp_path, ("small",), lambda *_: pytest.fail("chosen again")) == chosen
+
+
+@pytest.mark.parametrize(("minutes", "steps"), [(99, choices.SHORTEST), (500, choices.SHORTEST), (0, choices.SEGMENTER_STEPS[1])])
+def test_never_fewer_than_what_means_something_nor_more_than_help(real, tmp_path, minutes, steps):
+    choices.choose(real, 100, 128, 3, tmp_path, ("small",), lambda *_: FAST)
+    assert choices.refit(tmp_path, 60 * minutes, lambda *_: {"small": 0.05})[0] == steps
