@@ -47,9 +47,7 @@ class Sentence:
         """
         path = results / f"{self.result}.json"
         if not path.is_file():
-            raise click.ClickException(
-                f"{LIST.name}: found no {path.name} for {self.text!r}; run its script or leave it out"
-            )
+            raise click.ClickException(f"{LIST.name}: found no {path.name} for {self.text!r}; run its script or leave it out")
         found = json.loads(path.read_text(encoding="utf-8"))
         forms = [form for _, name, form, _ in string.Formatter().parse(self.text) if name is not None]
         if len(forms) != len(self.values):

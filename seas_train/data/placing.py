@@ -1,9 +1,10 @@
 """Training anomalies placed on normal images: what pairs can start from, so that size and place are those of real anomalies.
 
 A real anomaly is turned, scaled and moved, as Crop&Paste does (Lin et al. 2021), to the one of several random places whose
-surroundings look most like its own: a scratch on the glass stays on the glass, a broken rim on the rim. The joint is still
-to be seen; generation starts from such a picture with noise on it (SDEdit, Meng et al. 2022), which takes the joint away and
-changes the anomaly.
+surroundings look most like its own: a scratch on the glass stays on the glass, a broken rim on the rim. What reaches an edge
+of its image reaches the same edge again. Its pixels become as much brighter or darker as the new surroundings are. The joint may
+still be seen; generation starts from such a picture with noise on it (SDEdit, Meng et al. 2022), which takes the joint away
+and changes the anomaly.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ SCALE = (0.75, 1.33)
 """Range of the factor by which an anomaly grows."""
 TILT = 15.0
 """Degrees that an anomaly of a product in a fixed pose is turned by at most, either way."""
+GAIN = 1.5
+"""Most by which an anomaly becomes brighter, or darker, with its surroundings."""
+DARK = 0.1
+"""Added to levels, from 0 to 2, whose ratio is taken: in the dark it is noise."""
 AROUND = 1 / 16
 """Width of the surroundings that are compared, of the image's side."""
 
@@ -63,25 +68,30 @@ def place(anomaly: Tensor, mask: Tensor, normal: Tensor, turned: bool, generator
     covers = F.grid_sample(mask.expand(TRIES, -1, -1, -1), grid, align_corners=False)
     masks = (covers >= 0.5 * covers.amax(dim=(-2, -1), keepdim=True)) & (covers > 0)  # one of a single pixel does not vanish
     seen = F.grid_sample(torch.ones(TRIES, 1, side, side), grid, align_corners=False)  # 0 where the anomaly's image ends
-    ring = (_grown(masks.float(), width) - masks.float()) * seen
+    ring = (_grown(masks.float(), width) - masks.float()) * (covers == 0) * seen
     wrong = ((images - normal).abs() * ring).sum(dim=(1, 2, 3)) / ring.sum(dim=(1, 2, 3)).clamp(min=1)
     best = int(wrong.argmin())
     share = torch.maximum(covers[best], masks[best].float())
-    return Placed(share * images[best] + (1 - share) * normal, masks[best].float())
+    before, after = (_mean(image + 1, ring[best]) + DARK for image in (images[best], normal))
+    lit = ((images[best] + 1) * (after / before).clamp(1 / GAIN, GAIN)[:, None, None] - 1).clamp(-1, 1)
+    return Placed(share * lit + (1 - share) * normal, masks[best].float())
 
 
 def _map(mask: Tensor, turned: bool, whole: bool, generator: torch.Generator) -> Tensor:
     """An affine map (2, 3) from places of the result to places of the anomaly, both in [-1, 1], as `affine_grid` takes it.
 
-    The masked pixels of `mask` (s, s) stay inside the image. With `whole` the anomaly is turned about the image's centre and
-    not scaled, as when the product itself lay otherwise.
+    The masked pixels of `mask` (s, s) stay inside the image, and at its edges where they reach them. With `whole` the anomaly is
+    turned about the image's centre and not scaled, as when the product itself lay otherwise.
     """
     side = mask.shape[-1]
     angle, factor, flip, *target = torch.rand(5, generator=generator).tolist()
-    turn = 2 * math.pi * angle if turned else math.radians(TILT) * (2 * angle - 1)
-    low, high = map(math.log, SCALE)
-    scale = math.exp(low + factor * (high - low))
     rows, columns = mask.nonzero(as_tuple=True)
+    edges = torch.stack([torch.stack([columns == end, rows == end]).any(dim=1) for end in (0, side - 1)])  # (low or high, x or y)
+    turn = 2 * math.pi * angle if turned else math.radians(TILT) * (2 * angle - 1)
+    if edges.any():  # an edge is an edge again after quarter-turns alone
+        turn = math.pi / 2 * int(4 * angle) if turned else 0.0
+    low, high = map(math.log, SCALE)
+    scale = 1.0 if edges.all(dim=0).any() else math.exp(low + factor * (high - low))  # from edge to edge as before
     points = (2 * torch.stack([columns, rows]) + 1) / side - 1  # of pixel centres, (2, n)
     centre = (points.amin(dim=1) + points.amax(dim=1)) / 2
     forward = torch.tensor([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
@@ -94,8 +104,17 @@ def _map(mask: Tensor, turned: bool, whole: bool, generator: torch.Generator) ->
     least = -room / 2 - scale * reach.amin(dim=1)
     most = (room / 2 - scale * reach.amax(dim=1)).maximum(least)
     middle = (forward @ centre).clamp(least, most) if whole else least + torch.tensor(target) * (most - least)
+    for outward, reached in zip((-1.0, 1.0), edges, strict=True):
+        for axis in reached.nonzero()[:, 0].tolist():
+            side_of = outward * forward[:, axis]  # where that edge is now
+            middle = torch.where(side_of < -0.5, least, torch.where(side_of > 0.5, most, middle))
     back = torch.linalg.inv(scale * forward)
     return torch.cat([back, (centre - back @ middle)[:, None]], dim=1)
+
+
+def _mean(values: Tensor, weights: Tensor) -> Tensor:
+    """Mean of values (3, s, s) by weights (1, s, s); 0 where they are 0 everywhere."""
+    return (values * weights).sum(dim=(1, 2)) / weights.sum().clamp(min=1e-6)
 
 
 def _grown(masks: Tensor, pixels: int) -> Tensor:

@@ -25,7 +25,9 @@ def test_the_normal_image_is_kept_where_no_anomaly_lies_and_the_anomaly_keeps_it
     area, before = float(placed.mask.sum()), float(mask.sum())
     assert area >= 1
     assert set(placed.mask.unique().tolist()) <= {0.0, 1.0}
-    assert (placed.image[:, placed.mask[0] == 1] > 0.95).any()  # the anomaly's own pixels
+    assert (
+        placed.image[:, placed.mask[0] == 1] > 0.95 * 2 / placing.GAIN - 1
+    ).any()  # the anomaly's own pixels, as dark as they get
     near = torch.nn.functional.max_pool2d(placed.mask, 5, stride=1, padding=2)
     assert (placed.image[:, near[0] == 0] == -1).all()  # the normal image, to the bit
     rows, columns = placed.mask[0].nonzero(as_tuple=True)
@@ -69,4 +71,56 @@ def test_composites_take_turns_and_each_depends_on_its_number_alone():
         assert torch.equal(one.image, other.image)
     for k, placed in enumerate(many):
         assert placed.image.min() == (-1.0, -0.5)[k % 2]
-        assert placed.image.max() == pytest.approx((0.5, 0.75, 1.0)[k % 3], abs=0.01)
+        assert placed.image.max() == pytest.approx((1.5, 1.75, 2.0)[k % 3] / placing.GAIN - 1, abs=0.01)  # darker, as all about it
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(["top", "bottom", "left", "right"]),
+    st.integers(3, 9),
+    st.integers(4, 20),
+    st.integers(2, 8),
+    st.booleans(),
+    st.integers(0, 999),
+)
+def test_what_reaches_an_edge_reaches_one_again(edge, length, place, depth, turned, seed):
+    mask = {
+        "top": marked(0, place, depth, length),
+        "bottom": marked(SIDE - depth, place, depth, length),
+        "left": marked(place, 0, length, depth),
+        "right": marked(place, SIDE - depth, length, depth),
+    }[edge]
+    placed = (
+        placing.place(torch.zeros(3, SIDE, SIDE), mask, torch.zeros(3, SIDE, SIDE), turned, step_generator(seed, 0)).mask[0] > 0
+    )
+    reached = {"top": placed[0], "bottom": placed[-1], "left": placed[:, 0], "right": placed[:, -1]}
+    reached = {name for name, pixels in reached.items() if pixels.any()}
+    if turned:
+        assert len(reached) >= 1
+    elif edge in ("top", "bottom"):
+        assert edge in reached
+    else:
+        assert reached & {"left", "right"}  # it may be mirrored
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_what_goes_from_edge_to_edge_does_so_again(turned):
+    """Half the image, as where a surface is uneven."""
+    mask = marked(20, 0, 12, SIDE)
+    for k in range(20):
+        placed = placing.place(torch.zeros(3, SIDE, SIDE), mask, torch.zeros(3, SIDE, SIDE), turned, step_generator(0, k)).mask[0]
+        assert float(placed.sum()) == float(mask.sum())
+        if not turned:
+            assert torch.equal(placed, mask[0])
+
+
+@pytest.mark.parametrize(
+    ("around", "expected"), [(0.1, 1.3 * 1.2 / 1.1 - 1), (-0.1, 1.3 / 1.1 - 1), (0.9, 0.95), (-0.9, 1.3 / 1.5 - 1)]
+)
+def test_an_anomaly_is_as_much_brighter_as_its_surroundings(around, expected):
+    """Of 1.3 where there is 1 about it, counted from black; it follows to half as much again and no further."""
+    mask = marked(12, 12, 6, 6)
+    anomaly = torch.where(mask > 0, torch.tensor(0.3), torch.tensor(0.0)).expand(3, -1, -1)
+    placed = placing.place(anomaly, mask, torch.full((3, SIDE, SIDE), around), False, step_generator(0, 0))
+    values = placed.image[:, placed.mask[0] > 0]
+    assert float(values.median()) == pytest.approx(expected, abs=1e-4)
