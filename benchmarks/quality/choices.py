@@ -14,6 +14,7 @@ import numpy.typing as npt
 from benchmarks.quality import timing
 from benchmarks.quality.metrics import efficientnet
 from benchmarks.quality.pipeline import Effort
+from benchmarks.quality.pose import ASYMMETRY, GRAIN, LOOKED_AT, Pose, grey
 from benchmarks.quality.real import Real
 from benchmarks.quality.timing import Speed
 from seas_runtime.errors import DataError
@@ -23,14 +24,6 @@ from seas_train.data.layouts import Record
 from seas_train.output import require_same
 
 CHOSEN = "chosen.json"
-LOOKED_AT = 60
-"""Normal images that decide the pose."""
-SIDE = 64
-"""To which they are resized for it."""
-ASYMMETRY = 0.2
-"""Where the mean image changes less than this when it is turned, in terms of the images' contrast, the product may lie anyhow."""
-GRAIN = 0.25
-"""A surface whose edges run more one way than this, of all its edges, may not be turned."""
 CELL = 8
 """Pixels of a latent cell."""
 SEGMENTER_STEPS = (150, 400)
@@ -53,34 +46,6 @@ REST = 0.12
 """Share of the time for export, generation and judging."""
 JUDGING = 0.03
 """Of that, for judging and writing the report."""
-
-
-@dataclass(frozen=True)
-class Pose:
-    """How the normal images look when they are turned.
-
-    Attributes:
-        turned: Whether the product is seen in any pose, so that turned images are as likely as they are.
-        asymmetry: RMS change of the mean image under the worst quarter-turn, in terms of the images' contrast.
-        grain: How much more of the edges run one way than the other, 0 to 1.
-    """
-
-    turned: bool
-    asymmetry: float
-    grain: float
-
-    @classmethod
-    def of(cls, normals: npt.NDArray[np.float64]) -> Pose:
-        """From grey normal images (n, s, s)."""
-        contrast = float(np.sqrt(((normals - normals.mean(axis=(1, 2), keepdims=True)) ** 2).mean()))
-        mean = normals.mean(axis=0)
-        changes = [float(((np.rot90(mean, turns) - mean) ** 2).mean()) for turns in (1, 2, 3)]
-        chance = 2 * float(normals.var(axis=0).mean()) / max(len(normals) - 1, 1)  # what a mean of so few changes by itself
-        across = (np.diff(normals, axis=2)[:, :-1] ** 2).sum()
-        along = (np.diff(normals, axis=1)[:, :, :-1] ** 2).sum()
-        asymmetry = float(np.sqrt(max(max(changes) - chance, 0))) / contrast if contrast else 0.0
-        grain = abs(float(across - along)) / float(across + along) if across + along else 0.0
-        return cls(asymmetry < ASYMMETRY and grain < GRAIN, round(asymmetry, 3), round(grain, 3))
 
 
 @dataclass(frozen=True)
@@ -212,8 +177,7 @@ def refit(folder: Path, spent: float, speed: Callable[[int, Sequence[str]], Mapp
 def _greys(real: Real) -> npt.NDArray[np.float64]:
     if not real.normals:
         raise DataError(f"{real.product.root}: found no normal images, expected some to learn from; add a folder train/good")
-    images = [read_rgb(record.image).convert("L").resize((SIDE, SIDE), 4) for record in real.normals[:LOOKED_AT]]
-    return np.stack([np.asarray(image, np.float64) for image in images])
+    return np.stack([grey(read_rgb(record.image)) for record in real.normals[:LOOKED_AT]])
 
 
 def _said(pose: Pose, real: Real, side: int) -> Sequence[str]:

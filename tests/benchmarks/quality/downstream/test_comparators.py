@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.quality.downstream.comparators import COMPARATORS, crop_paste, perlin, poisson, standard
+from benchmarks.quality.downstream.comparators import COMPARATORS, crop_paste, perlin, placed, poisson, standard
 from seas_runtime.errors import DataError
 
 SIDE = 48
@@ -239,3 +239,18 @@ def test_a_placed_defect_is_one_of_the_real_ones_and_a_larger_count_extends_a_sm
     assert marks.any(axis=(1, 2)).all()
     other, _ = COMPARATORS["placed"](normals(), images, masks, 5, 4)
     assert (other != again).any()
+
+
+@pytest.mark.parametrize(("turns", "upright"), [(False, True), (True, False)])
+def test_a_placed_defect_is_turned_only_where_the_product_lies_anyhow(turns, upright):
+    """A bar, on parts with a bright corner, always the same one or any."""
+    normals = np.zeros((8, 64, 64, 3), np.uint8)
+    for number, image in enumerate(normals):
+        image[:24, :24] = 200
+        image[...] = np.rot90(image, number if turns else 0)
+    mask = np.zeros((1, 64, 64), bool)
+    mask[0, 30:34, 10:50] = True
+    anomaly = np.where(mask[..., None], np.uint8(90), normals[:1])
+    _, masks = placed.make(normals, anomaly, mask, 20, 0)
+    tall = [np.ptp(np.nonzero(each)[0]) for each in masks]
+    assert (max(tall) < 20) == upright  # 15 degrees make 10 pixels of 40, and the bar has 4 to 5
