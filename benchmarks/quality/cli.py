@@ -10,6 +10,8 @@ import click
 from benchmarks.quality.commands import judge, train
 from benchmarks.quality.commands.decompose import decompose
 from benchmarks.stages import interruptible
+from seas_runtime.errors import SettingsError
+from seas_runtime.versions import extra
 
 EXAMPLES = """\b
 Examples:
@@ -17,7 +19,7 @@ Examples:
   seas-quality downstream --data data/tile --pairs ours=out/tile --comparator perlin
   seas-quality replaced --data data/tile --pairs out/tile
   seas-quality unsupervised --data data/tile --pairs out/tile
-  seas-quality report --data data/tile --work out/report --budget small
+  seas-quality report --data data/tile
   seas-quality ablate --data data/tile --work out/ablate --table 4
   seas-quality decompose --data data/tile --pairs out/tile --work out/decompose
 
@@ -26,6 +28,11 @@ The same command again continues an interrupted one.
 
 \b
 Exit codes: 0 done, 1 training failed, 2 usage, 3 bad data or weights, 5 output problem, 130 interrupted."""
+
+
+EXTRAS = ("cpu", "train", "export", "quality", "judge")
+"""Of this project, that a judge needs."""
+OWN = ("benchmarks", "seas_runtime", "seas_train", "seas_export")
 
 
 class Group(click.Group):
@@ -39,8 +46,15 @@ class Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-        with interruptible():
-            return super().invoke(ctx)
+        try:
+            with interruptible():
+                return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] in OWN:
+                raise
+            raise SettingsError(
+                f"{error.name} is not installed; run {extra('cpu', 'train', 'export', 'quality', 'judge')}"
+            ) from error
 
 
 @click.group(cls=Group, epilog=EXAMPLES, context_settings={"show_default": True, "max_content_width": 100})

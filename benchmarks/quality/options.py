@@ -44,7 +44,11 @@ INCEPTION = click.option(
 )
 VGG = click.option("--vgg", type=PATH, metavar="FILE", help="Published VGG-16 weights, for LPIPS.")
 WORK = click.option(
-    "--work", type=PATH, required=True, metavar="DIR", help="Where everything goes; the same command continues there."
+    "--work",
+    type=PATH,
+    metavar="DIR",
+    show_default="out/quality/<command>/<folder of DATA>",
+    help="Where everything goes; the same command continues there.",
 )
 BASE = click.option("--base", type=PATH, metavar="BASE", show_default="trained here", help="A small base model's folder.")
 AUGMENT = click.option(
@@ -79,6 +83,11 @@ def out_option(name: str) -> Callable[[Function], Function]:
         "--out", type=PATH, default=Path("out/quality") / name, metavar="DIR",
         help="Where tables, pictures and finished trainings go; the same command continues there.",
     )  # fmt: skip
+
+
+def work_of(ctx: click.Context, work: Path | None, given: Given) -> Path:
+    """Where everything of a command goes."""
+    return work or Path("out/quality") / str(ctx.info_name) / given.data.resolve().name
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ def decompose(
     /,
     *,
     given: options.Given,
-    work: Path,
+    work: Path | None,
     network: str | None,
     steps: int | None,
     augment: bool,
@@ -99,6 +99,7 @@ def decompose(
     request = _request(given, options.side_of(budget, side), budget, asked)
     axes = _axes(asked)
     facts = options.facts(ctx, side=request.side, division=given.origin(), engines=_digests(request.engines))
+    work = options.work_of(ctx, work, given)
     with options.output(work):
         run(request, axes, seeds, settings, work, options.log, facts)
 

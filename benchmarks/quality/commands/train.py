@@ -38,7 +38,7 @@ def report(
     ctx: click.Context,
     *,
     given: options.Given,
-    work: Path,
+    work: Path | None,
     base: Path | None,
     licence: str,
     augment: bool | None,
@@ -56,6 +56,7 @@ def report(
     from seas_train.config import resolve
 
     options.require_networks(networks)
+    work = options.work_of(ctx, work, given)
     side = options.side_of("small" if budget == "auto" else budget, side)
     facts, real = options.facts(ctx, side=side, division=given.origin()), options.one(given)
     with options.output(work):
@@ -89,7 +90,7 @@ def ablate(
     ctx: click.Context,
     *,
     given: options.Given,
-    work: Path,
+    work: Path | None,
     numbers: tuple[str, ...],
     base: Path | None,
     inception: Path | None,
@@ -104,7 +105,7 @@ def ablate(
     from benchmarks.quality.metrics import backbones
     from benchmarks.quality.pipeline import Pipeline
 
-    side = options.side_of(budget, side)
+    side, work = options.side_of(budget, side), options.work_of(ctx, work, given)
     networks = backbones.load(inception, vgg)
     weights = [*networks.classifier_origin.sha256, *networks.perceptual_origin.sha256]
     facts, real = options.facts(ctx, side=side, division=given.origin(), weights=weights), options.one(given)

@@ -5,13 +5,14 @@ import dataclasses
 import io
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from sklearn.metrics import average_precision_score
 
-from benchmarks.quality import options, real
+from benchmarks.quality import choices, options, real
 from benchmarks.quality.downstream import comparators, segmenters, trials
 from benchmarks.quality.metrics import backbones
 from seas_runtime.errors import DataError, OutputError
@@ -322,3 +323,23 @@ def test_help_has_an_example(quality, command):
 def test_choices_on_the_command_line_are_all_there_are():
     assert set(options.NETWORKS) == segmenters.NETWORKS.keys()
     assert set(options.COMPARATORS) == comparators.COMPARATORS.keys()
+
+
+def test_a_package_that_is_missing_is_told_with_what_brings_it(quality, data, monkeypatch):
+    def missing(*_, **__):
+        raise ModuleNotFoundError("No module named 'torchmetrics'", name="torchmetrics")
+
+    monkeypatch.setattr(options, "facts", missing)
+    result = quality("report", "--data", data / "nut")
+    assert result.exit_code == 2
+    assert 'torchmetrics is not installed; run pip install "seas-gen[cpu,train,export,quality,judge]"' in result.stderr
+
+
+@pytest.mark.parametrize("given", [None, "elsewhere"])
+def test_where_a_report_goes(quality, data, tmp_path, monkeypatch, given):
+    monkeypatch.chdir(tmp_path)
+    found = []
+    monkeypatch.setattr(choices, "choose", lambda _real, _minutes, _side, _seeds, work, _networks: found.append(work) or {}["end"])
+    result = quality("report", "--data", data / "nut", *(("--work", given) if given else ()))
+    assert isinstance(result.exception, KeyError)
+    assert found == [Path(given or "out/quality/report/nut")]
