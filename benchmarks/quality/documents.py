@@ -55,6 +55,7 @@ def write_downstream(
     name: str = "downstream",
     more: Sequence[Table] = (),
     pictures: Mapping[str, str] | None = None,
+    verdict: Sequence[str] = (),
 ) -> None:
     """Write what finished trainings reached, the paper's tables after ours.
 
@@ -68,10 +69,12 @@ def write_downstream(
         name: Of the files.
         more: Tables that follow ours.
         pictures: Captions of more pictures, which lie in `out`, by file name.
+        verdict: Paragraphs that come first.
     """
     tables = [*scores.tables(results, methods, materials), *more, *paper.shown(*SCORES)]
     captions = {**scores.pictures(results, materials, out / "trainings", out), **(pictures or {})}
     opening = (
+        *verdict,
         "Segmentation networks learn from pairs of each origin and from the same normal images, and are tested on real images that "
         f"are held out from them. {origin} The paper's tables follow ours.",
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.quality import documents
-from benchmarks.quality.downstream import sources, trials
+from benchmarks.quality.downstream import sources, trials, verdict
 from benchmarks.quality.downstream.comparators import COMPARATORS
 from benchmarks.quality.downstream.segmentation import SegmenterSettings
 from benchmarks.quality.downstream.sources import Method
@@ -179,4 +179,7 @@ def run(
     }
     more = [*tables, stage_table(pipeline.work, results)]
     opening = " ".join((documents.OWN, *chosen.reasons))
-    documents.write_downstream(results, compared, materials, found, out, opening, "report", more, captions)
+    said = list(verdict.verdict(results, pairs))
+    documents.write_downstream(results, compared, materials, found, out, opening, "report", more, captions, said)
+    for line in said:
+        pipeline.log(line)
