@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -53,6 +53,7 @@ class BaseSettings(LoopSettings):
         "demo": {
             "geometry": "demo",
             "defects": True,
+            "vae_start": "drawn",
             "vae_steps": 5000,
             "vae_focus": 0.8,
             "vae_whole": 0.3,  # so that group norms and attention have seen what they see at generation
@@ -73,6 +74,9 @@ class BaseSettings(LoopSettings):
     prediction: Literal["epsilon", "v_prediction"] = Field("epsilon", description="What the U-Net learns to predict: noise, or v.")
     defects: bool = Field(False, description="Learn from the anomalies of a product too, not only from its normal images.")
     symmetries: int = Field(1, ge=1, le=8, description="Quarter-turned and flipped views of each image to learn from.")
+    vae_start: Literal["random", "drawn"] = Field(
+        "random", description="Weights that the autoencoder begins with; drawn: those of the geometry demo that come along."
+    )
     vae_steps: int = Field(4000, ge=1, description="Steps of the autoencoder.")
     vae_batch: int = Field(16, ge=1, description="Crops per autoencoder step.")
     vae_crop: int = Field(64, ge=16, multiple_of=8, description="Side of the autoencoder's training crops, pixels.")
@@ -110,6 +114,12 @@ class BaseSettings(LoopSettings):
     )
     prompt_dropout: float = Field(0.1, ge=0, le=1, description="Share of captions replaced by the empty prompt.")
     generic: float = Field(0.15, ge=0, le=1, description='Share of product and defect names replaced by "object" and "defect".')
+
+    @model_validator(mode="after")
+    def _codec_fits(self) -> Self:
+        if self.vae_start == "drawn" and self.geometry != "demo":
+            raise ValueError(f'vae start "drawn" is of the geometry demo, not {self.geometry}; give --vae-start random')
+        return self
 
 
 _CACHED = {"precision": "bf16", "cache_latents": True}

@@ -17,7 +17,7 @@ from seas_runtime.dataset.importers.hint import hint
 from seas_runtime.errors import DataError
 from seas_runtime.files import write_atomic
 from seas_runtime.staging import sweep
-from seas_train.base import decoder_gan, text_encoder, unet, vae
+from seas_train.base import codec, decoder_gan, text_encoder, unet, vae
 from seas_train.config import BaseSettings
 from seas_train.data import fitting, layouts
 from seas_train.data.dataset import ImageSet, step_generator, view
@@ -135,6 +135,8 @@ def _train_vae(network: AutoencoderKL, images: ImageSet, out: Path, settings: Ba
         network.load_state_dict(AutoencoderKL.from_pretrained(folder, use_safetensors=True).state_dict())
         network.register_to_config(scaling_factor=AutoencoderKL.load_config(folder)["scaling_factor"])
         return components.freeze(network)
+    if settings.vae_start == "drawn":
+        codec.load(network)
     vae.train(network, images, out, settings)
     components.freeze(network)
     mean, std = _encode(network, images, 0)
