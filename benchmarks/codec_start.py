@@ -71,8 +71,8 @@ def main(data: Path, steps: tuple[int, ...], results: Path) -> None:
     lines = [
         "# The autoencoder that comes along",
         "",
-        f"Mean difference, in grey levels, of {len(held_out)} unseen photographs of {product.name} and what it makes of them, after",
-        f"so many steps on {len(learned)} others, from random weights and from those that have learned drawn images.",
+        f"Mean difference, in grey levels, of {len(held_out)} unseen photographs of {product.name} and of what it makes of them,",
+        f"after so many steps on {len(learned)} others, from random weights and from those that have learned drawn images.",
         "",
         "| steps | random | drawn |",
         "|---:|---:|---:|",
