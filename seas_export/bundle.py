@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -96,7 +96,7 @@ def _fill(run: Run, facts: Facts, folder: Path, settings: ExportSettings, progre
         for name, wrapper in found.items():
             progress(name)
             to_onnx.export(wrapper, folder, store, settings.half)
-    conditioning.write(run, folder, settings.half, settings.composites)
+    conditioning.write(run, folder, settings.half, settings.composites, facts.patches or ())
     for picture in facts.photographs or ():
         (folder / picture).parent.mkdir(exist_ok=True)
         shutil.copyfile(run.folder / picture, folder / picture)
@@ -210,6 +210,7 @@ def _facts(run: Run, settings: ExportSettings) -> Facts:
         },
         "photographs": photographs,
         "composites": settings.composites or None,
+        "patches": _patches(facts.defects, settings),
         "fitting": {"fit": facts.fit, "photograph": facts.photograph} if facts.photograph else None,
         "places": [place.model_dump() for place in facts.places] or None,
         "mask_source": None if run.look is None else "final",
@@ -236,3 +237,10 @@ def _facts(run: Run, settings: ExportSettings) -> Facts:
         raise DataError(
             f"the run cannot become a bundle: {place}: {first['msg']}; change that in the data set and tune again"
         ) from error
+
+
+def _patches(defects: Sequence[str], settings: ExportSettings) -> tuple[str, ...] | None:
+    """Files of what composites change of photographs, where both come along."""
+    if not (settings.photographs and settings.composites):
+        return None
+    return tuple(f"composites/{kind:02}-{number:03}.png" for kind in range(len(defects)) for number in range(settings.composites))

@@ -183,8 +183,9 @@ def _export(path: Path, out: Path, final: str | None, origin: dict[str, Any], *,
     final = final or ("published" if published else "zero")
     manifest = export(run, out, ExportSettings(final=final, defaults=defaults_of(run, defaults), **settings), progress)
     size = sum(entry.bytes for entry in manifest.files.values())
-    pictures = sum(manifest.files[name].bytes for name in manifest.photographs or ())
-    told = f" ({len(manifest.photographs)} photographs {pictures / 1e6:.1f} MB)" if manifest.photographs else ""
+    pictures = sum(manifest.files[name].bytes for name in manifest.pictures)
+    patches = f" and {len(manifest.patches)} patches" if manifest.patches else ""
+    told = f" ({len(manifest.photographs)} photographs{patches} {pictures / 1e6:.1f} MB)" if manifest.photographs else ""
     click.echo(f"{out}: {size / 1e6:.1f} MB{told}, {time.monotonic() - began:.0f} s, digest {manifest.digest}")
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
 from seas_runtime.bundle.conditioning import MASKS
 from seas_runtime.bundle.manifest import CONDITIONING
 from seas_train import run_folder
+from seas_train.data.images import png
 from seas_train.models import composites as placed
+from seas_train.models.composites import Composite
 from seas_train.run_folder import Run
 
 
@@ -24,26 +28,37 @@ def tensors(run: Run) -> dict[str, Tensor]:
     return {**found, "normal.mean": run.normal_mean, "normal.std": run.normal_std}
 
 
-def composed(run: Run, count: int) -> dict[str, Tensor]:
-    """The composites of a run, see `seas_train.models.composites`, and their masks, by the names of their tensors.
+def composed(run: Run, count: int) -> dict[str, list[Composite]]:
+    """The composites of a run, see `seas_train.models.composites`.
 
     Raises:
         DataError: the run has no pictures, see `run_folder.require_pictures`.
     """
     tune = run.facts.tune
+    return placed.composites(run.model.vae, *run_folder.require_pictures(run), count, tune.augment, tune.seed)
+
+
+def _tensors(made: Mapping[str, Sequence[Composite]]) -> dict[str, Tensor]:
+    """Latents and masks of composites, by the names of their tensors."""
     found = {}
-    made = placed.latents(run.model.vae, *run_folder.require_pictures(run), count, tune.augment, tune.seed)
-    for defect, (latents, masks) in made.items():
-        found[f"composite.{defect}"] = latents
-        found[f"{MASKS}{defect}"] = torch.from_numpy(np.packbits(masks.numpy(), axis=-1))
+    for defect, each in made.items():
+        found[f"composite.{defect}"] = torch.stack([one.latent for one in each])
+        found[f"{MASKS}{defect}"] = torch.from_numpy(np.packbits(torch.stack([one.mask for one in each]).numpy(), axis=-1))
     return found
 
 
-def write(run: Run, folder: Path, half: bool, composites: int = 0) -> None:
+def write(run: Run, folder: Path, half: bool, composites: int = 0, patches: Sequence[str] = ()) -> None:
     """Write `conditioning.safetensors`; with `half` the latents, the bulk of it, are stored in half precision.
 
+    Args:
+        run: whose conditioning it is.
+        folder: of the bundle.
+        half: see above.
+        composites: how many of each type come along.
+        patches: files below `folder` for what they change of their photographs, type by type; none for none.
+
     Raises:
-        DataError: as `composed`, for so many `composites` of each type.
+        DataError: as `composed`.
     """
 
     def stored(name: str, tensor: Tensor) -> Tensor:
@@ -51,5 +66,9 @@ def write(run: Run, folder: Path, half: bool, composites: int = 0) -> None:
             return tensor
         return tensor.to(torch.float32 if not half or name.startswith("prompt.") else torch.float16).contiguous()
 
-    found = tensors(run) | (composed(run, composites) if composites else {})
+    made = composed(run, composites) if composites else {}
+    found = tensors(run) | _tensors(made)
+    for name, one in zip(patches, (one for each in made.values() for one in each), strict=False):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(png(Image.fromarray(one.patch.numpy())))
     save_file({name: stored(name, tensor) for name, tensor in found.items()}, folder / CONDITIONING)

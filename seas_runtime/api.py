@@ -21,7 +21,7 @@ from weakref import WeakSet
 from seas_runtime.backends import Backend, open_backend
 from seas_runtime.backends.first_run import guard
 from seas_runtime.backends.registry import BACKENDS, OF_CORE
-from seas_runtime.bundle.photographs import read_photographs
+from seas_runtime.bundle.photographs import read_patches, read_photographs
 from seas_runtime.bundle.reader import Bundle, read_bundle
 from seas_runtime.bundle.shipped import find
 from seas_runtime.errors import SettingsError
@@ -234,7 +234,8 @@ class Generator:
         """
         model = self._opened()
         if sampling.keeps_background and model.photographs is None:
-            self._model = model = replace(model, photographs=read_photographs(self.bundle))
+            pictures = read_photographs(self.bundle)
+            self._model = model = replace(model, photographs=pictures, patches=read_patches(self.bundle))
         batches = generate(model, plan, sampling, chosen, self._log)
         self._begun.add(batches)
         return batches

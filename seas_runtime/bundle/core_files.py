@@ -74,7 +74,7 @@ def check_names(folder: Path, manifest: Manifest) -> None:
         raise BundleError(f"{folder}: {', '.join(missing)} missing; fetch the bundle again")
     if extra := sorted(found - listed):
         raise BundleError(f"{folder}: {', '.join(extra)} not in the manifest; remove it or fetch the bundle again")
-    inner = set(manifest.photographs or ()).union(*(graph.files.values() for graph in manifest.graphs.values()))
+    inner = set(manifest.pictures).union(*(graph.files.values() for graph in manifest.graphs.values()))
     for name, wanted in manifest.files.items():
         size = (folder / name).stat().st_size
         if size != wanted.bytes:

@@ -154,12 +154,13 @@ class Facts(Sparse):
 
     `fitting` and `places` (in the conditioning's order) say how pictures come from photographs. `photographs` are
     files of the normal images (PNG, RGB, of the geometry's side), in the conditioning's order, where they are there;
-    `composites` is how many the conditioning has of each type, see `Conditioning`. `mask_source`: "final" for one look at the
+    `composites` is how many the conditioning has of each type, see `Conditioning`; `patches` are files of what they change of the
+    photographs (PNG, RGBA), type by type, where both are there. `mask_source`: "final" for one look at the
     finished latent, taps from a conditional U-Net call at `mask_timestep`; None for the last steps' latents.
     """
 
     _later: ClassVar[frozenset[str]] = frozenset(
-        {"photographs", "fitting", "places", "composites", "mask_source", "mask_timestep", "student"}
+        {"photographs", "fitting", "places", "composites", "patches", "mask_source", "mask_timestep", "student"}
     )
 
     product: FolderName
@@ -172,11 +173,17 @@ class Facts(Sparse):
     provenance: dict[str, JsonValue]
     photographs: tuple[CorePath, ...] | None = None
     composites: Annotated[int, Field(ge=1, le=MAX_COMPOSITES)] | None = None
+    patches: tuple[CorePath, ...] | None = None
     fitting: Fitting | None = None
     places: tuple[Place, ...] | None = None
     mask_source: MaskSource | None = None
     mask_timestep: Annotated[int, Field(ge=0)] | None = None
     student: Student | None = None
+
+    @property
+    def pictures(self) -> tuple[str, ...]:
+        """Files of photographs and patches."""
+        return (*(self.photographs or ()), *(self.patches or ()))
 
     @property
     def look(self) -> int | None:
@@ -202,6 +209,8 @@ class Facts(Sparse):
             raise ValueError("defaults: mask_steps <= steps < train_steps does not hold")
         if self.schedule.beta_start > self.schedule.beta_end:
             raise ValueError("schedule: beta_start is above beta_end")
+        if self.patches is not None and not (self.photographs and len(self.patches) == (self.composites or 0) * len(self.defects)):
+            raise ValueError("patches: one of each composite of each type, and photographs, expected")
         if (self.mask_source == "final") != (self.mask_timestep is not None):
             raise ValueError("mask_timestep: a timestep with mask_source final, and only there, expected")
         if self.look is not None and not (self.look < self.schedule.train_steps and self.defaults.mask_steps == 1):
@@ -229,7 +238,7 @@ class Manifest(Facts):
     def _complete(self) -> Self:
         if missing := [name for name in self.sampled if name not in self.graphs]:
             raise ValueError(f"graphs: {', '.join(missing)} missing")
-        named = {CONDITIONING, *(self.photographs or ())}.union(*(graph.files.values() for graph in self.graphs.values()))
+        named = {CONDITIONING, *self.pictures}.union(*(graph.files.values() for graph in self.graphs.values()))
         if unlisted := sorted(named - self.files.keys()):
             raise ValueError(f"files: {', '.join(unlisted)} not listed")
         check_tensors(self.graphs, self.geometry.shapes)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -13,13 +13,15 @@ from seas_runtime.backends import Backend, BatchBackend
 from seas_runtime.backends.workers import Workers
 from seas_runtime.bundle.conditioning import Conditioning
 from seas_runtime.bundle.manifest import Start
+from seas_runtime.bundle.photographs import Patch
 from seas_runtime.errors import DeviceMemoryError
+from seas_runtime.kernels.reference import to_pixels
 from seas_runtime.sampling.background import at_latent, blend, edge, grow, paste, patch, soft
 from seas_runtime.sampling.cleaning import clean
 from seas_runtime.sampling.loop import Array, Pixels, at_level, finish, fresh_for, job_of, solve
 from seas_runtime.sampling.masks import GOOD, Mask, agreement, threshold_mask
 from seas_runtime.sampling.pairs import NORMAL, Draw, Pair, draw_pair, framed, init_latents, placed_mask, start_latent
-from seas_runtime.sampling.prompted import PromptedUnet
+from seas_runtime.sampling.prompted import PromptedUnet, run_graph
 from seas_runtime.sampling.recipe import Plan, Sampling
 
 Batches = Generator[list[Pair]]
@@ -29,13 +31,15 @@ Batches = Generator[list[Pair]]
 class Model:
     """A bundle's graphs in an engine, with its conditioning and start coefficients.
 
-    `photographs` (P, H, W, 3) of the normal images, in the conditioning's order, are there where backgrounds are kept.
+    Where backgrounds are kept there are `photographs` (P, H, W, 3) of the normal images, in the conditioning's order, and `patches`
+    of each type's composites, if the bundle has them.
     """
 
     backend: Backend
     conditioning: Conditioning
     start: Start
     photographs: Pixels | None = None
+    patches: Mapping[str, Sequence[Patch]] = field(default_factory=dict)
 
 
 def generate(
@@ -204,6 +208,8 @@ def _over_photographs(
     start, fresh = at_level(table, 0, begun, noise), fresh_for(sampling, draws, normals)
     latents, masking = solve(model.backend, unet, start, sampling, workers, keep, fresh)
     pixels, probabilities = finish(unet, latents, sampling, masking)
+    if any(model.patches.values()) and draws[0].composite is not None:
+        pixels = _detailed(model, photographs, draws, begun, pixels)
     pairs = []
     for i, (draw, image, region) in enumerate(zip(draws, pixels, known, strict=True)):
         within = None if region is None else grow(region, width)
@@ -212,6 +218,17 @@ def _over_photographs(
         amount = soft(pair.mask if region is None else region, width)
         pairs.append(replace(pair, image=paste(image, photographs[draw.normal], amount)))
     return pairs
+
+
+def _detailed(model: Model, photographs: Pixels, draws: list[Draw], begun: Array, pixels: Pixels) -> Pixels:
+    """Composites as they were photographed, changed as generation changed their decoded latents `begun` (n, C, h, w) to `pixels`.
+
+    So grain and edges that the decoder blurs are those of photographs, and what is blurred is no sign of an anomaly.
+    """
+    before = to_pixels(run_graph(model.backend, "decoder", {"latent": begun}, ("image",))[0])
+    sharp = [model.patches[d.defect][d.composite or 0].on(photographs[d.normal]) for d in draws]
+    change = pixels.astype(np.int16) - before
+    return np.asarray(np.clip(np.stack(sharp) + change, 0, 255), np.uint8)
 
 
 def _region(sampling: Sampling, draw: Draw, known: Mask | None, probabilities: list[Array]) -> Mask | None:

@@ -10,9 +10,10 @@ from scipy import ndimage
 
 import seas_runtime
 from seas_export.cli import main as export_command
-from seas_runtime.bundle.photographs import read_photographs
+from seas_runtime.bundle.photographs import read_patches, read_photographs
 from seas_runtime.bundle.reader import read_bundle
 from seas_train import run_folder
+from seas_train.data import placing
 from seas_train.data.dataset import ImageSet
 from seas_train.data.layouts import pick_normals
 from seas_train.data.layouts import split as divided
@@ -51,6 +52,15 @@ def test_a_bundle_takes_the_training_pictures_along_and_pairs_start_from_them(tu
         for number, latent in enumerate(bundle.conditioning.composites[defect]):  # it differs most where the anomaly is
             change = np.abs(latent - bundle.conditioning.mean[number % len(normals)]).mean(axis=0)
             assert change[cells[number]].mean() > change[~ndimage.binary_dilation(cells[number], iterations=2)].mean()
+
+    images, anomalies = run_folder.require_pictures(model)
+    patches = read_patches(bundle)
+    for defect in facts.defects:
+        again = placing.composites(images, anomalies[defect], 5, facts.tune.augment, facts.tune.seed)
+        for number, composite in enumerate(again):  # to the bit, and but for the anomaly
+            seen = ((composite.image + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
+            np.testing.assert_array_equal(patches[defect][number].on(expected[number % len(normals)]), seen)
+            np.testing.assert_array_equal(masks[defect][number] > 0, composite.mask[0].numpy() > 0)
 
     with seas_runtime.open(bundle, "cpu") as generator:
         pairs = generator.pairs(12, init="composite", background="real", threshold=0.05, max_area=1.0, retries=0)

@@ -13,6 +13,7 @@ from scipy import ndimage
 
 import seas_runtime
 from seas_runtime import Options
+from seas_runtime.bundle.photographs import Patch
 from seas_runtime.bundle.reader import read_bundle
 from seas_runtime.errors import SettingsError
 from seas_runtime.kernels.reference import to_pixels
@@ -53,11 +54,11 @@ def photographs_of(scale):
     return np.random.default_rng(scale).integers(0, 256, (small_bundle.NORMALS, 8 * scale, 8 * scale, 3), np.uint8)
 
 
-def made(bundle, scale, options):
+def made(bundle, scale, options, patches=None):
     """The pairs, or normal images, of pictures of 8 * scale pixels."""
     manifest = bundle.manifest.model_copy(update={"photographs": ("x.png",)})
     found = resolve(manifest, "numpy", options)
-    model = Model(Large(scale), bundle.conditioning, manifest.start, photographs_of(scale))
+    model = Model(Large(scale), bundle.conditioning, manifest.start, photographs_of(scale), patches or {})
     plan = found.plan() if options.count else found.normal_plan()
     return [pair for batch in generate(model, plan, found.sampling(manifest)) for pair in batch]
 
@@ -72,7 +73,7 @@ def ellipse(stream, side):
     return mask
 
 
-def by_hand(bundle, pair, scale, strength):
+def by_hand(bundle, pair, scale, strength, patches=None):
     """Image (H, W, 3) float, mask (H, W) bool, the smallest distance of a probability from the threshold, of a draw."""
     solver, held, backend, draw = scheduler(USUAL["steps"]), bundle.conditioning, Large(scale), pair.draw
     times, side = solver.timesteps.numpy(), 8 * scale
@@ -109,7 +110,14 @@ def by_hand(bundle, pair, scale, strength):
             )
             left = np.where(cells, left, at(step + 1)).astype(np.float32)
         x = left
-    image = to_pixels(backend.run("decoder", {"latent": x}, ("image",))["image"])[0].astype(float)
+    image = decoded(backend, x)
+    if patches is not None:
+        patch, photograph = patches[draw.defect][draw.composite], photographs_of(scale)[draw.normal].astype(float)
+        high, wide = patch.pixels.shape[:2]
+        for row, column in np.ndindex(high, wide):
+            if patch.pixels[row, column, 3]:
+                photograph[patch.row + row, patch.column + column] = patch.pixels[row, column, :3]
+        image = np.clip(photograph + image - decoded(backend, begun[None]), 0, 255)
     mask = seen() > 0.5 if known is None else known
     distance = ndimage.distance_transform_cdt(~mask, "chessboard") if mask.any() else np.full(mask.shape, side)
     amount = np.clip(1 - distance / width, 0, 1)[..., None]
@@ -131,6 +139,10 @@ def test_pairs_are_those_worked_by_hand(bundle, scale, strength):
             assert np.abs(pair.image - image).max() <= 1.01
     assert checked > len(pairs) / 2
     assert any(0 < pair.area < pair.mask.size for pair in pairs)
+
+
+def decoded(backend, latent):
+    return to_pixels(backend.run("decoder", {"latent": latent.astype(np.float32)}, ("image",))["image"])[0].astype(float)
 
 
 def placed(defect, number, scale):
@@ -167,6 +179,22 @@ def test_composites_are_those_worked_by_hand(bundle, mask, strength):
             assert not pair.mask[~wide].any()
     if mask == "branch":
         assert any(np.any((pair.mask > 0) != by_hand(bundle, pair, 8, strength)[1]) for pair in pairs)
+
+
+@pytest.mark.parametrize("strength", [0.6, 0.2])
+def test_with_patches_a_picture_is_the_photographed_composite_and_what_changed_in_its_decoded_one(bundle, strength):
+    bundle, rng = with_composites(bundle, 8), np.random.default_rng(5)
+    patches = {}
+    for name in bundle.conditioning.composites:
+        pixels = rng.integers(0, 256, (4, 20, 24, 4), np.uint8)
+        pixels[..., 3] = 255 * (pixels[..., 3] > 100)
+        patches[name] = [Patch(7 * k, 5 * k, each) for k, each in enumerate(pixels)]
+    words = {"background": "real", "init": "composite", "strength": strength, "retries": 0, "max_area": 1}
+    for pair in made(bundle, 8, Options(count=9, seed=3, batch=4, **words, **USUAL), patches):
+        image, _, _ = by_hand(bundle, pair, 8, strength, patches)
+        assert np.abs(pair.image - image).max() <= 1.01
+        plain, _, _ = by_hand(bundle, pair, 8, strength)
+        assert np.abs(plain - image).max() > 5
 
 
 @pytest.mark.parametrize("strength", [1.0, 0.3])
