@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -216,6 +217,10 @@ class TuneSettings(FineSettings):
 _SMALL_BRANCH = {"up2_width": 32, "up3_width": 16, "steps_per_type": 300, "lr": 1e-3, "groups": 8}
 
 
+IN_GRAPHS: dict[str, Any] = {"taps": (2, 3), "features": "decoder", "refinement": "progressive"}
+"""What a mask branch must be for a bundle's graphs to hold it; other ones are ablations."""
+
+
 class MaskSettings(FineSettings):
     """`seas-train masks`: the Refined Mask Prediction branch (paper sec. 3.3)."""
 
@@ -279,6 +284,22 @@ class MaskSettings(FineSettings):
             raise ValueError("expected 2,3 or 1,2,3 or 2,3,4 or 1,2,3,4")
         return taps
 
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of each tap."""
+        return tuple(self.up2_width if level < 3 else self.up3_width for level in self.taps)
+
+
+def require_heads(settings: MaskSettings) -> None:
+    """Refuse widths that attention heads do not divide.
+
+    Raises:
+        SettingsError: names both.
+    """
+    if sum(settings.widths) % settings.heads:
+        widths = " + ".join(map(str, settings.widths))
+        raise SettingsError(f"widths {widths} are not a multiple of {settings.heads} heads; change one")
+
 
 S = TypeVar("S", bound=Settings)
 
@@ -295,11 +316,7 @@ def resolve(cls: type[S], preset: str | None, file: Path | None, given: Mapping[
             raise SettingsError(f"unknown preset {preset!r}; known: {', '.join(cls.presets) or 'none'}")
         values.update(cls.presets[preset])
     values.update(cls.memories[memory] if memory is not None else {})
-    if file is not None:
-        try:
-            values.update(tomllib.loads(file.read_text(encoding="utf-8")))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise SettingsError(f"cannot read settings from {file}: {error}; expected a TOML file") from error
+    values.update(read_toml(file) if file is not None else {})
     values.update({key: value for key, value in given.items() if value is not None})
     try:
         return cls.model_validate(values)
@@ -307,6 +324,25 @@ def resolve(cls: type[S], preset: str | None, file: Path | None, given: Mapping[
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"]) or "values"
         if first["type"] == "extra_forbidden":
-            raise SettingsError(f"unknown setting {name!r}; known settings: {', '.join(cls.model_fields)}") from error
+            raise SettingsError(f"unknown setting {name!r}; {nearest(name, cls.model_fields)}") from error
         found = f", found {first.get('input')!r}" if first["loc"] else ""  # not the whole of the settings
         raise SettingsError(f"setting {name}: {first['msg']}{found}") from error
+
+
+def read_toml(file: Path) -> dict[str, Any]:
+    """What a TOML file holds.
+
+    Raises:
+        SettingsError: it cannot be read, or is none.
+    """
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"cannot read settings from {file}: {error}; expected a TOML file") from error
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """What to do about an unknown name: the known one that is most like it, or all of them where none is."""
+    names = list(known)
+    found = difflib.get_close_matches(name.replace("-", "_"), names, n=1)
+    return f"did you mean {found[0]!r}?" if found else f"known: {', '.join(names)}"
