@@ -107,13 +107,13 @@ def everything(
     base, out = _required(source, base, out)
     order = Order(source, base, out, work or Path("runs") / out.stem, licence, sections.checked(given, preset, memory))
     stages = Stages(order.work, say, _shown)
-    if all(map(stages.done, order.stages())):
-        return _end(order, "already done")
     preflight.require(order, stages)
     if estimate:
         return tell(_estimated(order, stages))
     if dry_run:
         return tell(_dry_run(order, stages))
+    if all(map(stages.done, order.stages())):
+        return _end(order, "already done")
     with writing(order.work):
         order.work.mkdir(parents=True, exist_ok=True)
         with locked(order.work):

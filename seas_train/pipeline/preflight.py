@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,9 +33,13 @@ def require(order: Order, stages: Stages) -> None:
         DataError: no data set, or names that a bundle cannot have.
         OutputError: the bundle or the work folder is taken or cannot be written.
     """
+    if "RANK" in os.environ:
+        raise SettingsError("several processes of `all` found, one expected; give torchrun tune and masks, as --dry-run shows them")
     require_exportable(order.sections)
-    require_packages(order.sections)
     require_places(order, stages)
+    if all(map(stages.done, order.stages())):
+        return
+    require_packages(order.sections)
     if not stages.done(order.stages()[0]):
         require_names(layouts.only(order.source.read(), order.sections.tune.defects), order.sections.gen.defects)
 
@@ -95,15 +100,27 @@ def require_places(order: Order, stages: Stages) -> None:
     note = times(work).get(export.name)
     if out.exists():
         if note is None or note["command"] != stages.plain(export):
-            raise OutputError(f"{out}: exists already, of other commands than these; remove it, or name another --out")
+            known = "exists already" if note is None else f"was made by `{shlex.join(note['command'])}`, not what is asked now"
+            raise OutputError(f"{out}: {known}; remove it to make it again, or name another --out")
         before = [stage for stage in order.stages()[:-3] if not stage.result.exists()]
         if before:
             raise OutputError(f"{out}: is there, but not the {before[0].name} it was made from, in {work}; remove it to make both")
+    _require_own_pairs(order, stages)
     for place in (out, work):
         above = next(folder for folder in (place, *place.absolute().parents) if folder.exists())
         if not above.is_dir() or not os.access(above, os.W_OK):
             what = "cannot be written to" if above.is_dir() else "is a file"
             raise OutputError(f"{place}: {above} {what}; name another place")
+
+
+def _require_own_pairs(order: Order, stages: Stages) -> None:
+    """Refuse first pairs of another bundle, or of one that is gone: the next one is no longer the one they are of."""
+    note, pairs = times(order.work).get("gen"), next(stage for stage in order.stages() if stage.name == "gen")
+    if not pairs.result.exists():
+        return
+    engine = "--engine", stages.plain(pairs)[2]
+    if not order.out.exists() or note is None or tuple(note["command"][1:3]) != engine:
+        raise OutputError(f"{order.pairs}: has pairs of another bundle, or of one that is gone; remove it, or name another --work")
 
 
 def _require_work(work: Path) -> None:

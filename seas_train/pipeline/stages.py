@@ -81,9 +81,9 @@ class Stages:
             return False
         self.log(f"{stage.name}: {' '.join(stage.command)}")
         notes = times(self.work)
-        note = notes.setdefault(stage.name, {"seconds": 0.0, "peak_mib": None})
-        note |= {"command": self.plain(stage), "done": False}
-        self._keep(notes)  # what is begun belongs to this command, should it be killed when all is done but the note
+        earlier = notes.get(stage.name, {"seconds": 0.0, "peak_mib": None, "done": False})
+        note = {**earlier, "command": self.plain(stage), "done": False}
+        self._keep({**notes, stage.name: note})  # so that a result is known as this command's should we be killed before the next
         began, ended = monotonic(), Ended(INTERRUPTED)
         try:
             ended = self.runner(stage.command)
@@ -91,11 +91,12 @@ class Stages:
             peaks = [peak for peak in (note["peak_mib"], ended.peak_mib) if peak is not None]
             note |= {"seconds": note["seconds"] + monotonic() - began, "peak_mib": max(peaks, default=None)}
             note |= {"done": ended.status in (0, GateError.exit_code), "status": ended.status}
-            self._keep(notes)
+            kept = earlier if earlier["done"] and not note["done"] else note  # refused other settings: what was done is still there
+            self._keep({**notes, stage.name: kept})
         if ended.status == INTERRUPTED:
             raise KeyboardInterrupt
         if not note["done"]:
-            self.log(f"{stage.name} ended with exit code {ended.status}; the same command goes on from there")
+            self.log(f"{stage.name} ended with exit code {ended.status}; what is done is kept")
             raise click.exceptions.Exit(ended.status if ended.status > 0 else 128 - ended.status)  # below 0: a signal's number
         return True
 

@@ -83,13 +83,13 @@ def masks(run: Run, images: ImageSet) -> list[Look]:
 
 
 def mask_sheet(looks: Sequence[Look]) -> Image.Image:
-    """For each type a row of anomalies with their true masks over one with those of the branch."""
+    """For each type a row of anomalies with their true masks over one with the masks that were found."""
     rows: list[list[Image.Image]] = []
     labels: list[str] = []
     for defect in dict.fromkeys(look.defect for look in looks):
         own = [look for look in looks if look.defect == defect]
         rows += [[_overlaid(look.image, look.mask) for look in own], [_overlaid(look.image, look.found) for look in own]]
-        labels += [f"{defect}: true masks", f"{defect}: masks of the branch"]
+        labels += [f"{defect}: true", f"{defect}: found"]
     return sheet(rows, labels=labels)
 
 
@@ -104,7 +104,7 @@ def attention(run: Run, images: ImageSet) -> Image.Image | None:
         return None
     facts, model = run.facts, run.model
     tokenizer, texts = model.tokenizer, facts.prompts
-    chosen = sorted(first)
+    chosen = [defect for defect in facts.defects if defect in first]
     pictures = torch.stack([images[first[defect]][0] for defect in chosen])
     means = torch.cat([components.encode_moments(model.vae, picture[None])[0] for picture in pictures])
     noise = torch.randn(means.shape, generator=step_generator(facts.tune.seed, 0)).to(means.device)

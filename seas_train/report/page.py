@@ -19,7 +19,7 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; display: 
 th, td { padding: .25rem .9rem .25rem 0; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap }
 th:first-child, td:first-child { text-align: left } th { font-weight: 600 }
 figure { margin: 1rem 0 } img { max-width: 100%; image-rendering: auto; border-radius: 4px }
-svg { width: 100%; max-width: 46rem; font: 12px system-ui, sans-serif; fill: currentColor }
+svg { width: 100%; max-width: 48rem; font: 12px system-ui, sans-serif; fill: currentColor }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1.2rem; font-size: .85rem }
 dt { color: var(--soft) } dd { margin: 0; overflow-wrap: anywhere } pre { overflow-x: auto; font-size: .85rem }
 details { margin: .6rem 0 } summary { cursor: pointer }

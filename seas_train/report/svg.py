@@ -7,8 +7,8 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-WIDTH, HEIGHT = 720, 240
-LEFT, RIGHT, TOP, BOTTOM = 64, 110, 12, 34
+WIDTH, HEIGHT = 760, 240
+LEFT, RIGHT, TOP, BOTTOM = 64, 160, 12, 34
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito's, told apart by all eyes
 _STEPS = (1.0, 2.0, 5.0, 10.0)
 Points = Sequence[tuple[float, float]]

@@ -22,6 +22,12 @@ from seas_train.report.looks import Look
 from seas_train.report.page import Page
 from seas_train.run_folder import Run
 
+MEANINGS = {
+    "tune": "loss is all of it: da draws the tokens' attention to the masks (eq. 3), df and ob are the errors on anomalies and on "
+    "normal images (eq. 4, 5). They hardly fall, since every step sees another noise.",
+    "distill": "How far the student is from its teacher.",
+    "masks": "loss is the sum of the others (eq. 7): coarse and fine masks of anomalies, and empty ones of normal images.",
+}
 OUTPUTS = {"relative_l2": "relative L2", "cosine": "cosine", "iou": "mask IoU"}
 
 
@@ -49,8 +55,9 @@ def write(sources: Sources, out: Path) -> None:
         DataError: a run or the bundle's manifest cannot be read, or the last run has no mask branch.
         OutputError: the page cannot be written.
     """
-    run = run_folder.load(sources.runs[-1])
     manifest = None if sources.engine is None else _manifest(sources.engine)
+    run = run_folder.load(sources.runs[-1])
+    run_folder.require_masks(run)
     looks.place(run)
     images = looks.anomalies(run)
     page = Page(f"{run.facts.product}: report")
@@ -65,7 +72,7 @@ def write(sources: Sources, out: Path) -> None:
             "<df>, level by level of the U-Net. <df> should light up where the mask is white, <ob> elsewhere.",
             note=True,
         )
-        page.picture(png(sheet), "attention, white is most")
+        page.picture(png(sheet), f"attention, white is most; from above: {', '.join(run.facts.defects)}")
     _losses(page, sources.runs)
     _times(page, sources.times or {})
     _parity(page, manifest)
@@ -89,7 +96,7 @@ def _opening(page: Page, run: Run, manifest: Manifest | None, sources: Sources) 
     trained = f"{len(facts.train)} anomaly images of {len(facts.defects)} types and {len(facts.normals)} normal images"
     data, base, licence = (str(facts.provenance.get(name, "not stated")) for name in ("data", "base", "licence"))
     page.text(
-        f"Learned from {trained} ({data}), at {run.model.image_size} pixels, over the base {base}; licence of the images: {licence}."
+        f"Learned from {trained} ({data}), at {run.model.image_size} pixels, over the base {base}; images' licence: {licence}."
     )
     if facts.student is not None:
         page.text(f"The U-Net is a student: {facts.student.steps} steps, guidance {facts.student.guidance:g} inside.")
@@ -127,7 +134,7 @@ def _masks(page: Page, run: Run, found: Sequence[Look]) -> None:
     page.heading("Masks of the training anomalies")
     page.text(
         "Each image is noised again as the sampler's last steps find it, and the mask branch marks it. It has learned from these "
-        "very images: low figures are bad news, high ones no proof. Masks that are too large or empty here are so in the pairs too.",
+        "very images: low figures are bad news, high ones no proof. Masks that are too large or empty here are so in pairs.",
         note=True,
     )
     rows = []
@@ -140,7 +147,7 @@ def _masks(page: Page, run: Run, found: Sequence[Look]) -> None:
                 defect,
                 str(len(own)),
                 f"{mean(look.iou for look in own):.2f}" if own else "",
-                *(f"{100 * area:.2g} %" for area in areas or ()),
+                *(f"{100 * area:.1f} %" for area in areas or ()),
                 "the bundle's" if known is None else f"{known.threshold:.2f}",
             ]
         )
@@ -159,6 +166,7 @@ def _losses(page: Page, runs: Sequence[Path]) -> None:
         page.text("The runs have no log.", note=True)
     for stage, series in stages:
         page.heading(stage, 3)
+        page.text(*[MEANINGS[stage]] if stage in MEANINGS else [], note=True)
         page.drawing(svg.curves({name: losses.binned(points) for name, points in series.items()}, "step"))
 
 
