@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from seas_runtime.errors import BackendError
 
 PASSED_ON = ("SIGINT", "SIGTERM", "SIGHUP")
+PAUSED_BY = "SIGTSTP"
 
 
 class Ended(NamedTuple):
@@ -42,11 +43,12 @@ def apart(command: Sequence[str]) -> Ended:
     """Run a command in a process of its own, and measure its memory (the largest of it and its children).
 
     It has a process group of its own: the terminal's Ctrl-C comes to us alone, and is passed on once, as is an interrupt, a
-    termination or a hang-up that was sent to us alone. A second one within a training would end it without a checkpoint.
+    termination or a hang-up that was sent to us alone. A second one within a training would end it without a checkpoint. It
+    pauses and goes on with us (Ctrl-Z).
     """
-    own = {"process_group": 0} if os.name == "posix" else {}
+    own = 0 if os.name == "posix" else None
     with _passed_on() as to:
-        process = subprocess.Popen([executable(command[0]), *command[1:]], stdin=subprocess.DEVNULL, **own)  # noqa: S603
+        process = subprocess.Popen([executable(command[0]), *command[1:]], stdin=subprocess.DEVNULL, process_group=own)  # noqa: S603
         to(process)
         return _waited(process)
 
@@ -73,17 +75,24 @@ def _passed_on() -> Iterator[Callable[[subprocess.Popen[bytes]], None]]:
     def note(number: int, _frame: FrameType | None) -> None:
         send(number) if child else early.append(number)
 
+    def pause(_number: int, _frame: FrameType | None) -> None:
+        if child:
+            send(signal.SIGSTOP)
+        os.kill(os.getpid(), signal.SIGSTOP)  # until the shell lets us go on
+        if child:
+            send(signal.SIGCONT)
+
     def to(process: subprocess.Popen[bytes]) -> None:
         child.append(process.pid)
         for number in early:
             send(number)
 
-    numbers = [getattr(signal, name) for name in PASSED_ON] if os.name == "posix" else []
+    numbers = [getattr(signal, name) for name in (*PASSED_ON, PAUSED_BY)] if os.name == "posix" else []
     usual: dict[int, Any] = {number: signal.getsignal(number) for number in numbers}
     heeded = {number: handler for number, handler in usual.items() if handler is not signal.SIG_IGN}
     try:
         for number in heeded:
-            signal.signal(number, note)
+            signal.signal(number, pause if signal.Signals(number).name == PAUSED_BY else note)
         yield to
     finally:
         for number, handler in heeded.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -149,11 +150,12 @@ def _shown(command: Sequence[str]) -> Ended:
     ended = apart(command)
     if ended.status == INTERRUPTED:
         raise click.exceptions.Exit(INTERRUPTED)
-    if ended.status == -2:  # before it could heed it
+    if ended.status == -signal.SIGINT:  # before it could heed it
         say("Interrupted: the same command goes on from what is done.")
         raise click.exceptions.Exit(INTERRUPTED)
     if ended.status < 0:
-        say(f"{command[0]} was killed by signal {-ended.status}" + (", perhaps for memory" if ended.status == -9 else ""))
+        memory = ", perhaps for memory" if ended.status == -signal.SIGKILL else ""
+        say(f"{command[0]} was killed by signal {-ended.status}{memory}")
     return ended
 
 

@@ -124,7 +124,7 @@ def _converted(found: Project, typed: Mapping[str, Any]) -> dict[str, Any]:
         if key in passed_over:
             continue
         parameter = parameters[key]
-        given = [str(each) for each in value] if parameter.multiple else str(value)  # type: ignore[attr-defined]  # of options
+        given = [str(each) for each in value] if parameter.multiple else str(value)
         try:
             values[str(parameter.name)] = parameter.type_cast_value(context, given)
         except click.BadParameter as error:

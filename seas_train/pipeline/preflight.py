@@ -21,6 +21,7 @@ from seas_train.pipeline.stages import TIMES, Stages, times
 
 PACKAGES = ("torch", "diffusers", "transformers", "onnx", "onnx_ir", "onnxscript", "onnxruntime")
 """What training, `seas-export` and `seas-gen` need beside one another."""
+_OURS = {LOCK, "run", "student", "pairs", "report.html"}  # made by the same commands, typed one by one
 _OPTIONAL = {"peft": "lora", "bitsandbytes": "adamw8bit", "tensorboard": "tensorboard"}
 
 
@@ -128,7 +129,7 @@ def _require_work(work: Path) -> None:
         return
     if not work.is_dir():
         raise OutputError(f"{work} is a file; expected a folder that is missing or empty; name another --work")
-    names = sorted(entry.name for entry in work.iterdir() if entry.name != LOCK and not entry.name.endswith(TEMPORARY_SUFFIX))
+    names = sorted({entry.name for entry in work.iterdir() if not entry.name.endswith(TEMPORARY_SUFFIX)} - _OURS)
     if names:
         kind = "is a run folder of its own" if (work / "run.json").is_file() else f"holds {names[0]} and no work of this command"
         raise OutputError(f"{work} {kind}; expected a folder that is missing or empty; name another --work")

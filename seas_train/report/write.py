@@ -132,9 +132,10 @@ def _masks(page: Page, run: Run, found: Sequence[Look]) -> None:
     if not found:
         return
     page.heading("Masks of the training anomalies")
+    seen = "noised again as the sampler's last steps find it" if run.look is None else "shown as it is"
     page.text(
-        "Each image is noised again as the sampler's last steps find it, and the mask branch marks it. It has learned from these "
-        "very images: low figures are bad news, high ones no proof. Masks that are too large or empty here are so in pairs.",
+        f"Each image is {seen}, and the mask branch marks it. It has learned from these very images: low figures are bad news, "
+        "high ones no proof. Masks that are too large or empty here are so in the pairs too.",
         note=True,
     )
     rows = []

@@ -190,6 +190,13 @@ def test_a_foreign_place_is_refused_and_left_alone(here, child):
     assert not child.ran
 
 
+def test_stages_that_were_typed_one_by_one_are_gone_on_from(here, child):
+    """As under torchrun: the commands themselves say that they are done."""
+    child.write("tune", {"out": Path("runs/bolt/run")})
+    done(*WORDS)
+    assert child.ran == ["tune", "masks", "export", "gen", "report"]
+
+
 def test_a_dry_run_shows_commands_that_can_be_typed_and_writes_nothing(here, child):
     before = everything(here)
     lines = done(*WORDS, "--dry-run", "--name", "big bolt").splitlines()

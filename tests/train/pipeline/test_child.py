@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,33 @@ def test_a_signal_is_passed_on_once_and_its_end_is_waited_for(tmp_path, send, nu
         send(process.pid, number)
         assert process.wait(timeout=30) == 130
     assert (tmp_path / "heard").read_text(encoding="utf-8") == str(int(number))
+
+
+def state(pid):
+    """A process's letter in Linux: T where it is stopped."""
+    return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+
+
+def awaited(condition):
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="needs Linux's /proc")
+def test_it_pauses_and_goes_on_with_us(tmp_path):
+    told = CHILD.replace("'ready'", "os.getpid()")
+    command = [sys.executable, "-c", PARENT, told, str(tmp_path / "heard")]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert process.stdout is not None
+        pid = int(process.stdout.readline())
+        process.send_signal(signal.SIGTSTP)
+        awaited(lambda: state(process.pid) == state(pid) == "T")
+        process.send_signal(signal.SIGCONT)
+        awaited(lambda: state(pid) != "T")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 130
 
 
 def test_a_program_that_is_not_there_is_named_with_what_installs_it():
