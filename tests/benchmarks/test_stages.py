@@ -108,7 +108,15 @@ def test_a_gate_that_gave_up_is_done_and_a_failure_keeps_its_exit_code(tmp_path)
     with pytest.raises(click.exceptions.Exit) as caught:
         run(tmp_path, runner, stage(tmp_path, "base"))
     assert caught.value.exit_code == 3
-    assert not times(tmp_path)["one"]["done"]
+    note = times(tmp_path)["one"]  # what was refused leaves that of what is there
+    assert (note["done"], note["command"][1]) == (True, "gen")
+
+
+def test_a_failure_is_not_done(tmp_path):
+    with pytest.raises(click.exceptions.Exit):
+        run(tmp_path, Runner(3), stage(tmp_path, "base"))
+    (note,) = times(tmp_path).values()
+    assert (note["done"], note["status"]) == (False, 3)
 
 
 def test_a_command_of_its_own_process_is_measured():
