@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
-import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from seas_runtime.errors import SettingsError
+from seas_train.toml_file import nearest, read_toml
 
 
 class Settings(BaseModel):
@@ -327,22 +326,3 @@ def resolve(cls: type[S], preset: str | None, file: Path | None, given: Mapping[
             raise SettingsError(f"unknown setting {name!r}; {nearest(name, cls.model_fields)}") from error
         found = f", found {first.get('input')!r}" if first["loc"] else ""  # not the whole of the settings
         raise SettingsError(f"setting {name}: {first['msg']}{found}") from error
-
-
-def read_toml(file: Path) -> dict[str, Any]:
-    """What a TOML file holds.
-
-    Raises:
-        SettingsError: it cannot be read, or is none.
-    """
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError(f"cannot read settings from {file}: {error}; expected a TOML file") from error
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """What to do about an unknown name: the known one that is most like it, or all of them where none is."""
-    names = list(known)
-    found = difflib.get_close_matches(name.replace("-", "_"), names, n=1)
-    return f"did you mean {found[0]!r}?" if found else f"known: {', '.join(names)}"

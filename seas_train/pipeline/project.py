@@ -10,8 +10,8 @@ from typing import Any
 
 from seas_runtime.errors import OutputError, SettingsError
 from seas_runtime.files import explained, write_atomic
-from seas_train.config import nearest, read_toml
 from seas_train.pipeline import sections
+from seas_train.toml_file import nearest, read_toml
 
 FILE = "seas.toml"
 PROJECT = "project"

@@ -14,9 +14,10 @@ from seas_runtime.bundle.schema import Interval
 from seas_runtime.commands import interval_of
 from seas_runtime.errors import SettingsError
 from seas_runtime.options import Options
-from seas_train.config import MaskSettings, Settings, TuneSettings, nearest, resolve
+from seas_train.config import MaskSettings, Settings, TuneSettings, resolve
 from seas_train.distill.settings import DistillSettings
 from seas_train.options import flag_of
+from seas_train.toml_file import nearest
 
 NAMES = ("tune", "masks", "distill", "export", "gen")
 Given = Mapping[str, Any]
