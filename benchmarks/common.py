@@ -5,21 +5,18 @@ from __future__ import annotations
 import json
 import os
 import platform
-import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
 import numpy as np
 from numpy.typing import NDArray
 
 from seas_runtime.backends.workers import usable_cores
 from seas_runtime.files import write_atomic
-from seas_runtime.versions import extra, own_version
+from seas_runtime.versions import own_version
 
 if TYPE_CHECKING:
     from seas_runtime.bundle.graphs import GraphName
@@ -84,19 +81,6 @@ def kept(path: Path, make: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, json.dumps(make()) + "\n")
     return dict(json.loads(path.read_text(encoding="utf-8")))
-
-
-def executable(name: str) -> str:
-    """Path of one of this project's commands: beside the running Python, else on the PATH.
-
-    Raises:
-        ClickException: it is in neither place.
-    """
-    beside = Path(sys.executable).parent / name
-    found = str(beside) if beside.exists() else shutil.which(name)
-    if found is None:
-        raise click.ClickException(f"{name} is not installed; run {extra('cpu', 'train', 'export')}")
-    return found
 
 
 def random_feeds(bundle: Bundle, graph: GraphName, pairs: int) -> dict[str, NDArray[Any]]:

@@ -26,9 +26,10 @@ from benchmarks.common import RESULTS
 from benchmarks.make_demo import DRAWN, PRODUCT, base_command, drawn_stage, engine_stages
 from benchmarks.quality.decomposition import build
 from benchmarks.quality.tables import Document, Table, save
-from benchmarks.stages import Stage, Stages, generation, interruptible
+from benchmarks.stages import generation, here, interruptible
 from seas_runtime.files import write_atomic
 from seas_train.base.train import MARKS
+from seas_train.pipeline.stages import Stage, Stages
 
 GUIDANCES = (2.0, 4.0, 7.0)
 COUNT = 150
@@ -54,7 +55,7 @@ class Curve:
 
     def run(self, stage: Stage) -> None:
         """Run a stage that is not done."""
-        Stages(self.work, self.log).run(stage)
+        Stages(self.work, self.log, here).run(stage)
 
     def draw(self) -> None:
         """Draw what is learned from."""

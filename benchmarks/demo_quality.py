@@ -25,8 +25,9 @@ from benchmarks.quality.decomposition.build import Request
 from benchmarks.quality.decomposition.cases import Case
 from benchmarks.quality.decomposition.stock import Stock
 from benchmarks.quality.downstream.segmentation import SegmenterSettings
-from benchmarks.stages import Log, interruptible
+from benchmarks.stages import interruptible
 from seas_train.config import TuneSettings
+from seas_train.pipeline.stages import Log
 
 SIDE, SHOTS = 128, 15
 """The engine's images, and the anomalies of each type that it learned from."""

@@ -33,6 +33,7 @@ from benchmarks.speed.job import Job
 from benchmarks.speed.random_bundle import gigaflops, prepare
 from benchmarks.speed.torch_candidates import Product
 from seas_runtime.backends.workers import usable_cores
+from seas_train.pipeline.child import executable
 
 REQUESTS = ("unet", "mask", "decode")
 CANDIDATES = {
@@ -148,7 +149,7 @@ def first_pairs(names: Iterable[str], work: Path, preset: str) -> dict[str, list
 
 def _sample_once(work: Path) -> float:
     with TemporaryDirectory(dir=work) as folder:
-        command = [common.executable("seas-train"), "sample", str(work / "run"), "--out", f"{folder}/out", "--count", "1"]
+        command = [executable("seas-train"), "sample", str(work / "run"), "--out", f"{folder}/out", "--count", "1"]
         began = time.perf_counter()
         subprocess.run(command, check=True, capture_output=True)
         return time.perf_counter() - began

@@ -14,8 +14,9 @@ import click
 from diffusers import AutoencoderKL
 
 from benchmarks.make_demo import base_command, drawn_stage
-from benchmarks.stages import Stage, Stages, interruptible
+from benchmarks.stages import here, interruptible
 from seas_train.base import codec
+from seas_train.pipeline.stages import Stage, Stages
 
 ALONE = ("--vae-start", "random", "--steps", "1", "--align-steps", "0", "--sharpen-steps", "0")
 """No U-Net to speak of."""
@@ -25,7 +26,7 @@ ALONE = ("--vae-start", "random", "--steps", "1", "--align-steps", "0", "--sharp
 @click.option("--work", type=click.Path(path_type=Path), default=Path("out/codec"), show_default=True)
 def main(work: Path) -> None:
     """Run all stages that are not done yet, and store the weights."""
-    runner, base = Stages(work, lambda line: click.echo(line, err=True)), work / "base"
+    runner, base = Stages(work, lambda line: click.echo(line, err=True), here), work / "base"
     with interruptible():
         for name in ("near", "varied"):
             runner.run(drawn_stage(name, work / name))

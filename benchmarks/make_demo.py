@@ -12,7 +12,8 @@ from pathlib import Path
 
 import click
 
-from benchmarks.stages import Stage, Stages, interruptible
+from benchmarks.stages import here, interruptible
+from seas_train.pipeline.stages import Stage, Stages
 
 PRODUCT = "bottle"
 LICENCE = "procedural images, drawn by this project, Apache-2.0"
@@ -70,7 +71,7 @@ def drawn_stage(name: str, out: Path) -> Stage:
 @click.option("--out", type=click.Path(path_type=Path), default=Path("out/demo/bottle.plan"), show_default=True)
 def main(work: Path, out: Path) -> None:
     """Run all stages that are not done yet."""
-    runner = Stages(work, lambda line: click.echo(line, err=True))
+    runner = Stages(work, lambda line: click.echo(line, err=True), here)
     with interruptible():
         for stage in stages(work, out):
             runner.run(stage)

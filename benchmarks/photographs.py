@@ -28,6 +28,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from benchmarks import common
 from seas_runtime.bundle.reader import read_bundle, write_manifest
+from seas_train.pipeline.child import executable
 
 README = Path(__file__).parents[1] / "README.md"
 SECTION = "### From photographs to reviewed COCO pairs"
@@ -116,7 +117,7 @@ def in_process(words: Sequence[str], where: Path) -> str:
     Raises:
         ClickException: it failed.
     """
-    done = subprocess.run([common.executable(words[0]), *words[1:]], cwd=where, capture_output=True, text=True, check=False)
+    done = subprocess.run([executable(words[0]), *words[1:]], cwd=where, capture_output=True, text=True, check=False)
     if done.returncode not in (0, GATE):  # a mask that is refused stops nothing here
         raise click.ClickException(f"{shlex.join(words)}: exit code {done.returncode}: {done.stderr.strip()[-500:]}")
     return (done.stdout.strip().splitlines() or [""])[-1]

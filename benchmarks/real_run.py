@@ -19,10 +19,12 @@ import click
 from PIL import Image
 
 from benchmarks import common
-from benchmarks.stages import Stage, Stages, apart, generation, interruptible, times
+from benchmarks.stages import generation, interruptible
 from seas_runtime.dataset.sheet import overlay, sheet
 from seas_train import run_folder
 from seas_train.data.images import read_rgb
+from seas_train.pipeline.child import apart
+from seas_train.pipeline.stages import Stage, Stages, times
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from typing import Any
 import click
 
 from benchmarks import common
+from seas_train.pipeline.child import executable
 
 POLL = 0.01
 REFUSED = 6  # seas-gen's exit code where some masks were refused
@@ -35,7 +36,7 @@ def case(engine: Path, backend: str, count: int, batch: int) -> dict[str, Any]:
     """
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out"
-        command = [common.executable("seas-gen"), "--engine", str(engine), "--out", str(out), "--backend", backend, "--quiet"]
+        command = [executable("seas-gen"), "--engine", str(engine), "--out", str(out), "--backend", backend, "--quiet"]
         command += ["--count", str(count), "--batch", str(batch), "--retries", "0", "--min-area", "1", "--max-area", "1"]
         began = time.perf_counter()
         process = subprocess.Popen(command)

@@ -21,7 +21,9 @@ from seas_train.distill.settings import DistillSettings
 from seas_train.folders import data_source
 from seas_train.options import ESTIMATE, LICENCE, OUT, say, settings_options, stopwatch, tell
 from seas_train.output import held, one_voice, output, read_json, require_same, tidy
+from seas_train.pipeline.cli import everything
 from seas_train.quiet import hush
+from seas_train.report.cli import report
 
 if TYPE_CHECKING:
     from seas_train.data.layouts import Product
@@ -38,6 +40,7 @@ Examples:
   seas-train tune out/demo/bottle --base out/base --out out/run --preset tiny
   seas-train masks out/run out/demo/bottle --preset tiny
   seas-train sample out/run --out out/samples --count 8
+  seas-train all out/demo/bottle --base out/base --out bottle.plan --preset tiny   # all of these but the base
 
 An interrupted training continues when the same command is given again.
 
@@ -66,6 +69,8 @@ def main() -> None:
 
 main.add_command(demo_data)
 main.add_command(check)
+main.add_command(everything)
+main.add_command(report)
 
 
 @main.command(epilog="Example: seas-train base photographs/tile photographs/nut --out out/base")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypeVar
@@ -10,6 +9,7 @@ from typing import Any, ClassVar, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from seas_runtime.errors import SettingsError
+from seas_train.toml_file import nearest, read_toml
 
 
 class Settings(BaseModel):
@@ -226,6 +226,10 @@ class TuneSettings(FineSettings):
 _SMALL_BRANCH = {"up2_width": 32, "up3_width": 16, "steps_per_type": 300, "lr": 1e-3, "groups": 8}
 
 
+IN_GRAPHS: dict[str, Any] = {"taps": (2, 3), "features": "decoder", "refinement": "progressive"}
+"""What a mask branch must be for a bundle's graphs to hold it; other ones are ablations."""
+
+
 class MaskSettings(FineSettings):
     """`seas-train masks`: the Refined Mask Prediction branch (paper sec. 3.3)."""
 
@@ -289,6 +293,22 @@ class MaskSettings(FineSettings):
             raise ValueError("expected 2,3 or 1,2,3 or 2,3,4 or 1,2,3,4")
         return taps
 
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of each tap."""
+        return tuple(self.up2_width if level < 3 else self.up3_width for level in self.taps)
+
+
+def require_heads(settings: MaskSettings) -> None:
+    """Refuse widths that attention heads do not divide.
+
+    Raises:
+        SettingsError: names both.
+    """
+    if sum(settings.widths) % settings.heads:
+        widths = " + ".join(map(str, settings.widths))
+        raise SettingsError(f"widths {widths} are not a multiple of {settings.heads} heads; change one")
+
 
 S = TypeVar("S", bound=Settings)
 
@@ -305,11 +325,7 @@ def resolve(cls: type[S], preset: str | None, file: Path | None, given: Mapping[
             raise SettingsError(f"unknown preset {preset!r}; known: {', '.join(cls.presets) or 'none'}")
         values.update(cls.presets[preset])
     values.update(cls.memories[memory] if memory is not None else {})
-    if file is not None:
-        try:
-            values.update(tomllib.loads(file.read_text(encoding="utf-8")))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise SettingsError(f"cannot read settings from {file}: {error}; expected a TOML file") from error
+    values.update(read_toml(file) if file is not None else {})
     values.update({key: value for key, value in given.items() if value is not None})
     try:
         return cls.model_validate(values)
@@ -317,6 +333,6 @@ def resolve(cls: type[S], preset: str | None, file: Path | None, given: Mapping[
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"]) or "values"
         if first["type"] == "extra_forbidden":
-            raise SettingsError(f"unknown setting {name!r}; known settings: {', '.join(cls.model_fields)}") from error
+            raise SettingsError(f"unknown setting {name!r}; {nearest(name, cls.model_fields)}") from error
         found = f", found {first.get('input')!r}" if first["loc"] else ""  # not the whole of the settings
         raise SettingsError(f"setting {name}: {first['msg']}{found}") from error

@@ -13,10 +13,10 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
-from seas_runtime.errors import DataError, SettingsError
+from seas_runtime.errors import DataError
 from seas_train import reference, run_folder
 from seas_train.calibrate import calibrate
-from seas_train.config import MaskSettings
+from seas_train.config import MaskSettings, require_heads
 from seas_train.data import fitting, layouts
 from seas_train.data.dataset import ImageSet, step_generator
 from seas_train.data.layouts import Product, Record
@@ -118,9 +118,7 @@ def config_for(frozen: Run, settings: MaskSettings) -> RmpConfig:
     """Sizes of the branch for this model."""
     model = frozen.model
     up2, up3, features = taps.channels(model.unet, model.vae, settings.features)
-    widths = [settings.up2_width if level < 3 else settings.up3_width for level in settings.taps]
-    if sum(widths) % settings.heads:
-        raise SettingsError(f"widths {' + '.join(map(str, widths))} are not a multiple of {settings.heads} heads; change one")
+    require_heads(settings)
     names = ("up2_width", "up3_width", "layers", "heads", "groups", "fuse", "features", "mrm", "refinement")
     return RmpConfig(
         up2_channels=up2,

@@ -91,9 +91,14 @@ def settings_options(cls: type[Settings], only: Collection[str] = ()) -> Callabl
     return decorate
 
 
-def _option(name: str, field: FieldInfo) -> Callable[[Function], Function]:
+def flag_of(name: str, field: FieldInfo) -> str:
+    """The option of a setting, without what switches it off."""
     extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-    flag = str(extra.get("flag", f"--{name.replace('_', '-')}"))
+    return str(extra.get("flag", f"--{name.replace('_', '-')}"))
+
+
+def _option(name: str, field: FieldInfo) -> Callable[[Function], Function]:
+    flag = flag_of(name, field)
     kind = _without_none(field.annotation)
     if kind is bool:
         flag += f"/--no-{flag[2:]}"

@@ -35,7 +35,7 @@ from seas_runtime.files import require_plain, write_atomic
 from seas_runtime.fit import Fit, Size
 from seas_runtime.staging import replaced
 from seas_train import prompts
-from seas_train.config import MaskSettings, TuneSettings
+from seas_train.config import IN_GRAPHS, MaskSettings, TuneSettings
 from seas_train.data.dataset import load_image, load_mask, to_bytes
 from seas_train.data.images import png
 from seas_train.distill.settings import DistillSettings
@@ -283,8 +283,7 @@ def require_graphs(run: Run) -> RefinedMaskPredictor:
     """
     rmp = require_masks(run)
     config = rmp.config
-    fits: dict[str, Any] = {"taps": (2, 3), "features": "decoder", "refinement": "progressive"}
-    other = [f"{name} {getattr(config, name)!r}, not {fit!r}" for name, fit in fits.items() if getattr(config, name) != fit]
+    other = [f"{name} {getattr(config, name)!r}, not {fit!r}" for name, fit in IN_GRAPHS.items() if getattr(config, name) != fit]
     if other:
         raise DataError(
             f"{run.folder}: its mask branch is an ablation ({'; '.join(other)}) and cannot be exported; use `seas-train sample`, "

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.stages import Log, Runner, Stage, Stages, generation, here
+from benchmarks.stages import generation, here
+from seas_train.pipeline.stages import Log, Runner, Stage, Stages
 from seas_train.prompts import spoken
 
 COMPOSITES = 200

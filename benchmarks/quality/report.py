@@ -19,9 +19,10 @@ from benchmarks.quality.pairs import by_type, read_pairs
 from benchmarks.quality.pipeline import Effort, Pipeline
 from benchmarks.quality.real import Material, Real, write_learnable
 from benchmarks.quality.tables import Table
-from benchmarks.stages import Log, seconds
+from benchmarks.stages import seconds
 from seas_runtime.bundle.reader import read_bundle
 from seas_runtime.errors import DataError
+from seas_train.pipeline.stages import Log
 
 EFFORTS = {
     "smoke": Effort(vae=30, unet=30, tune=10, masks=10, count=12, solver=8, align=10, sharpen=10, every=10),

@@ -12,11 +12,12 @@ import click
 import pytest
 
 from benchmarks import common, make_demo, real_run, stages
-from benchmarks.stages import Ended, Stage, Stages
 from seas_export.cli import main as export
 from seas_runtime.cli import generate
 from seas_train.cli import main as train
 from seas_train.config import BaseSettings, MaskSettings, TuneSettings, resolve
+from seas_train.pipeline.child import Ended
+from seas_train.pipeline.stages import Stage, Stages, times
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,7 +52,7 @@ def test_a_stage_runs_once_and_is_timed(tmp_path):
     runner = Runner()
     run(tmp_path, runner, stage(tmp_path, "base"), stage(tmp_path, "base"))
     assert len(runner.ran) == 1
-    (note,) = stages.times(tmp_path).values()
+    (note,) = times(tmp_path).values()
     assert note["command"] == ["seas-train", "base", "WORK/result"]
     assert note["done"]
     assert 0.02 <= note["seconds"] < 5
@@ -90,10 +91,10 @@ def test_an_interrupt_adds_up_and_goes_on(tmp_path, ending):
     runner = Runner(ending)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, runner, stage(tmp_path, "base"))
-    first = stages.times(tmp_path)["one"]
+    first = times(tmp_path)["one"]
     assert not first["done"]
     run(tmp_path, runner, stage(tmp_path, "base"))
-    note = stages.times(tmp_path)["one"]
+    note = times(tmp_path)["one"]
     assert note["done"]
     assert note["seconds"] > first["seconds"]
     assert note["peak_mib"] == 20
@@ -103,18 +104,26 @@ def test_an_interrupt_adds_up_and_goes_on(tmp_path, ending):
 def test_a_gate_that_gave_up_is_done_and_a_failure_keeps_its_exit_code(tmp_path):
     runner = Runner(6, 3)
     run(tmp_path, runner, stage(tmp_path, "gen"))
-    assert stages.times(tmp_path)["one"]["done"]
+    assert times(tmp_path)["one"]["done"]
     with pytest.raises(click.exceptions.Exit) as caught:
         run(tmp_path, runner, stage(tmp_path, "base"))
     assert caught.value.exit_code == 3
-    assert not stages.times(tmp_path)["one"]["done"]
+    note = times(tmp_path)["one"]  # what was refused leaves that of what is there
+    assert (note["done"], note["command"][1]) == (True, "gen")
+
+
+def test_a_failure_is_not_done(tmp_path):
+    with pytest.raises(click.exceptions.Exit):
+        run(tmp_path, Runner(3), stage(tmp_path, "base"))
+    (note,) = times(tmp_path).values()
+    assert (note["done"], note["status"]) == (False, 3)
 
 
 def test_a_command_of_its_own_process_is_measured():
     """From a small process: a child's peak begins with that of the process it was forked from."""
     code = (
-        "import sys; from benchmarks import stages; stages.executable = lambda _name: sys.executable\n"
-        "ended = stages.apart(['python', '-c', 'x = bytearray(80_000_000); raise SystemExit(3)'])\n"
+        "import sys; from seas_train.pipeline import child; child.executable = lambda _name: sys.executable\n"
+        "ended = child.apart(['python', '-c', 'x = bytearray(80_000_000); raise SystemExit(3)'])\n"
         "print(ended.status, ended.peak_mib)"
     )
     said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
@@ -132,8 +141,8 @@ def test_an_interrupt_reaches_a_command_of_its_own_process_through_the_terminal(
     )
     parent = (
         "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from benchmarks import stages; stages.executable = lambda name: sys.executable\n"
-        f"sys.exit(stages.apart(['python', '-c', {child!r}, {str(tmp_path / 'saved')!r}]).status)\n"
+        "from seas_train.pipeline import child; child.executable = lambda name: sys.executable\n"
+        f"sys.exit(child.apart(['python', '-c', {child!r}, {str(tmp_path / 'saved')!r}]).status)\n"
     )
     command = [sys.executable, "-c", parent]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:

@@ -18,11 +18,12 @@ from benchmarks.quality.decomposition.cases import ALL
 from benchmarks.quality.decomposition.stock import Shots, Stock
 from benchmarks.quality.pairs import LoadedPairs, by_type, load_pairs, read_normals, read_pairs
 from benchmarks.quality.real import Material, Real, load, match, refuse_leak
-from benchmarks.stages import Log, Stages, generation
+from benchmarks.stages import generation, here
 from seas_runtime.bundle.reader import read_bundle
 from seas_runtime.errors import DataError, SettingsError
 from seas_train.data import demo, layouts
 from seas_train.data.layouts import Record
+from seas_train.pipeline.stages import Log, Stages
 
 SHOTS = (3, 5, 15)
 """Numbers of real anomalies of each type, unless others are asked for."""
@@ -184,7 +185,7 @@ def _generated(place: int, asked: Request, material: Material, work: Path, log: 
     if folder is None:
         engine = asked.engines[place]
         folder = work / f"pairs-{read_bundle(engine).manifest.digest[:12]}-{asked.count}"
-        Stages(work, log).run(generation(folder.name, engine, folder, asked.count))
+        Stages(work, log, here).run(generation(folder.name, engine, folder, asked.count))
     products = read_pairs(folder)
     (generated,) = match({asked.real.product.name: asked.real}, products).values()
     records = products[generated]

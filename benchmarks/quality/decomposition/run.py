@@ -15,8 +15,9 @@ from benchmarks.quality.decomposition.stock import Stock
 from benchmarks.quality.decomposition.trainings import Found
 from benchmarks.quality.downstream.segmentation import SegmenterSettings
 from benchmarks.quality.tables import Document, Table, save
-from benchmarks.stages import Log, seconds
+from benchmarks.stages import seconds
 from seas_runtime.errors import SettingsError
+from seas_train.pipeline.stages import Log
 
 NAME = "decompose"
 JUDGED = (

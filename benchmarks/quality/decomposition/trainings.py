@@ -20,7 +20,7 @@ from benchmarks.quality.downstream.fitting import Maps, Masks, predict
 from benchmarks.quality.downstream.segmentation import SegmenterSettings
 from benchmarks.quality.metrics.segmentation import score_images, score_pixels
 from benchmarks.quality.real import digest
-from benchmarks.stages import Log
+from seas_train.pipeline.stages import Log
 
 Found = dict[Case, dict[int, dict[str, Any]]]
 """What was kept of each training, by case and seed: scores, pairs, seconds."""

@@ -15,9 +15,9 @@ from benchmarks.quality.downstream.scores import IMAGE, PIXEL
 from benchmarks.quality.downstream.sources import Method, sources
 from benchmarks.quality.real import Material, digest
 from benchmarks.quality.tables import Cell, Seeds, Table
-from benchmarks.stages import Log
 from seas_runtime.files import write_atomic
 from seas_train.output import require_same
+from seas_train.pipeline.stages import Log
 
 Rows = dict[str, dict[str, float]]
 """Scores of both detectors by name."""

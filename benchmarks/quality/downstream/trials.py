@@ -18,10 +18,10 @@ from benchmarks.quality.downstream.sources import Method, tasks
 from benchmarks.quality.options import stem
 from benchmarks.quality.real import Material, digest
 from benchmarks.quality.weights import sha256
-from benchmarks.stages import Log
 from seas_runtime.errors import DataError
 from seas_runtime.files import write_atomic
 from seas_train.output import require_same
+from seas_train.pipeline.stages import Log
 
 Row = dict[str, float]
 """Scores of one product by name, as `segmentation.Scores.row` gives them."""

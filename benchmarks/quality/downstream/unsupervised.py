@@ -22,8 +22,8 @@ from benchmarks.quality.metrics.segmentation import Scores, score_images, score_
 from benchmarks.quality.pairs import load_pairs, read_normals
 from benchmarks.quality.real import Material, digest, refuse_leak
 from benchmarks.quality.tables import Cell, Seeds, Table
-from benchmarks.stages import Log
 from seas_runtime.errors import DataError, SettingsError
+from seas_train.pipeline.stages import Log
 
 ALL = 0
 """A number of real normal images that stands for all of them."""

@@ -24,10 +24,10 @@ from benchmarks.quality.metrics.generation import (
 from benchmarks.quality.pairs import LoadedPairs, Products, by_type, load_pairs, read_refused
 from benchmarks.quality.real import Real, digest, match, missing_types
 from benchmarks.quality.tables import Cell, Table
-from benchmarks.stages import Log
 from seas_runtime.errors import DataError
 from seas_runtime.files import write_atomic
 from seas_train.data.layouts import Record
+from seas_train.pipeline.stages import Log
 
 REAL = "real, held out"
 LABELS = {

@@ -15,10 +15,10 @@ from benchmarks.quality.decomposition import build
 from benchmarks.quality.downstream import draem, segmenters, trials, unsupervised
 from benchmarks.quality.metrics import backbones, efficientnet, judgement
 from benchmarks.quality.pipeline import Effort, Pipeline
-from benchmarks.stages import Ended
 from seas_runtime.errors import DataError, OutputError, SettingsError
 from seas_train import run_folder
 from seas_train.cli import main as train
+from seas_train.pipeline.child import Ended
 
 QUICK = ("--side", 64, "--seeds", 1, "--comparator", "perlin", "--count", 2)
 EFFORT = Effort(vae=1, unet=1, tune=1, masks=1, count=1, solver=1)

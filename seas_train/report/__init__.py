@@ -1,0 +1,1 @@
+"""`seas-train report`: one page, without a network, of how a training went and what came of it."""
