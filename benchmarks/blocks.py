@@ -44,9 +44,10 @@ def documents() -> list[Path]:
 def blocks(file: Path, heading: str = "") -> Iterator[Block]:
     """The code blocks of a document, or of its section with this heading (`## Title`), in order."""
     inside, fence, begun, lines = not heading, None, 0, list[str]()
+    deeper = f"#{heading.partition(' ')[0]}"
     for number, line in enumerate([*file.read_text(encoding="utf-8").splitlines(), ""], start=1):
         if fence is None and heading and line.startswith("#"):
-            inside = line == heading or (inside and line.startswith(heading.split(" ")[0] + "#"))
+            inside = line == heading or (inside and line.startswith(deeper))
         if fence is None and lines and not (line.startswith(INDENT) or not line.strip()):
             yield from _block(file, begun, "", "", lines) if inside else ()
             lines = []

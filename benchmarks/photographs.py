@@ -3,10 +3,10 @@
     python -m benchmarks.photographs --work out/photographs
 
 Draws the photographs (JPEG, 4000 x 3000: a brushed plate with scratches and dents), then runs the commands of a section of
-docs/own-product.md one after the other, each in a process of its own. Trainings are cut short, on a base of random weights of the tiny geometry; `check
---estimate` says what the whole ones take here. The review is written as a page, since nobody looks, and all pairs are accepted.
-With `--engine engines/bottle.plan` nothing is trained or exported: a copy of that bundle stands in, which takes tiles of the normal
-photographs for its own. Saves photographs.json and .md.
+docs/own-product.md one after the other, each in a process of its own. Trainings are cut short, on a base of random weights of the
+tiny geometry; `check --estimate` says what the whole ones take here. The review is written as a page, since nobody looks, and all
+pairs are accepted. With `--engine engines/bottle.plan` nothing is trained or exported: a copy of that bundle stands in, which takes
+tiles of the normal photographs for its own. Saves photographs.json and .md.
 """
 
 from __future__ import annotations

@@ -33,7 +33,9 @@ def shop(base, product, tuned, plan, tmp_path, monkeypatch):
 @pytest.mark.parametrize("file", RUN, ids=lambda file: file.stem)
 def test_a_page_runs(file, shop, base):
     if file.name not in MAKES:
-        walking.in_this_process(walking.short(["seas-gen", "--engine", "engines/bottle.plan", "--count", "6", "--out", "out/bottle"]), shop)
+        walking.in_this_process(
+            walking.short(["seas-gen", "--engine", "engines/bottle.plan", "--count", "6", "--out", "out/bottle"]), shop
+        )
         photographs.accept_all(shop / "out/bottle")
     for block in blocks.blocks(file):
         if block.runs and block.language in ("sh", "python"):
