@@ -8,10 +8,23 @@ from benchmarks import blocks, photographs
 from seas_export import bundle
 from tests.integration import walking
 
-RUN = [file for file in blocks.documents() if file != photographs.PAGE and any(block.runs for block in blocks.blocks(file))]
-"""test_photographs.py runs the page that is left out."""
+QUICK = {"README.md", "export.md", "formats.md", "many-machines.md", "python.md"}
+"""The others are as many seconds again (-m slow)."""
 MAKES = {"README.md", "generate.md", "offline.md"}
 """Pages that make out/bottle themselves."""
+PAIRS = ["seas-gen", "--engine", "engines/bottle.plan", "--per-type", "2", "--out", "out/bottle"]
+
+
+def running(file):
+    """The blocks of a document that run."""
+    return [block for block in blocks.blocks(file) if block.runs and block.language in ("sh", "python")]
+
+
+RUN = [
+    pytest.param(file, id=file.stem, marks=() if file.name in QUICK else pytest.mark.slow)
+    for file in blocks.documents()
+    if running(file) and file != photographs.PAGE  # which test_photographs.py runs
+]
 
 
 @pytest.fixture
@@ -30,13 +43,10 @@ def shop(base, product, tuned, plan, tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("file", RUN, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", RUN)
 def test_a_page_runs(file, shop, base):
     if file.name not in MAKES:
-        walking.in_this_process(
-            walking.short(["seas-gen", "--engine", "engines/bottle.plan", "--count", "6", "--out", "out/bottle"]), shop
-        )
+        walking.in_this_process([*PAIRS, *walking.SHORT["seas-gen"]], shop)
         photographs.accept_all(shop / "out/bottle")
-    for block in blocks.blocks(file):
-        if block.runs and block.language in ("sh", "python"):
-            walking.run(block, base, shop)
+    for block in running(file):
+        walking.run(block, base, shop)
