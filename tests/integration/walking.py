@@ -1,7 +1,6 @@
 """Commands of the documents in this process, made short, in a folder that has what they name."""
 
 import json
-import re
 import shutil
 import subprocess
 from importlib import import_module
@@ -22,8 +21,11 @@ ENTRIES = {
     "seas-quality": "benchmarks.quality.cli:main",
     "seas-train": "seas_train.cli:main",
 }
-PLACED = {"--count": "4", "--per-type": "1", "--normals": "2", "--steps": "3"}
-"""What stands in place of a number of seas-gen."""
+PLACED = {
+    "seas-gen": {"--count": "4", "--per-type": "1", "--normals": "2", "--steps": "3"},
+    "seas-data": {"--size": "64"},
+}
+"""What stands in place of a number in the documents."""
 HUB, SMALL = "CompVis/stable-diffusion-v1-4", "bases/small"
 SHORT = {
     **photographs.SHORT,
@@ -60,8 +62,8 @@ def short(words: list[str]) -> list[str]:
     """A command of the documents that ends soon."""
     shorter = [SMALL if word == HUB else word for word in words]
     for i, word in enumerate(words[1:], start=1):
-        if words[0] == "seas-gen" and re.fullmatch(r"\d+", word) and words[i - 1] in PLACED:
-            shorter[i] = PLACED[words[i - 1]]
+        if word.isdecimal():
+            shorter[i] = PLACED.get(words[0], {}).get(words[i - 1], word)
     added = [more for begin, options in SHORT.items() if " ".join(words).startswith(begin) for more in options]
     return [*shorter, *added]
 
