@@ -1,18 +1,17 @@
-"""Photographs of 12 megapixels with LabelMe JSON become reviewed COCO pairs: the README's commands, each one timed.
+"""Photographs of 12 megapixels with LabelMe JSON become reviewed COCO pairs: the documents' commands, each one timed.
 
     python -m benchmarks.photographs --work out/photographs
 
-Draws the photographs (JPEG, 4000 x 3000: a brushed plate with scratches and dents), then runs the commands of the README's section
-one after the other, each in a process of its own. Trainings are cut short, on a base of random weights of the tiny geometry; `check
---estimate` says what the whole ones take here. The review is written as a page, since nobody looks, and all pairs are accepted.
-With `--engine engines/bottle.plan` nothing is trained or exported: a copy of that bundle stands in, which takes tiles of the normal
-photographs for its own. Saves photographs.json and .md.
+Draws the photographs (JPEG, 4000 x 3000: a brushed plate with scratches and dents), then runs the commands of a section of
+docs/own-product.md one after the other, each in a process of its own. Trainings are cut short, on a base of random weights of the
+tiny geometry; `check --estimate` says what the whole ones take here. The review is written as a page, since nobody looks, and all
+pairs are accepted. With `--engine engines/bottle.plan` nothing is trained or exported: a copy of that bundle stands in, which takes
+tiles of the normal photographs for its own. Saves photographs.json and .md.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import resource
 import shlex
 import shutil
@@ -26,12 +25,12 @@ import click
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from benchmarks import common
+from benchmarks import blocks, common
 from seas_runtime.bundle.reader import read_bundle, write_manifest
 from seas_train.pipeline.child import executable
 
-README = Path(__file__).parents[1] / "README.md"
-SECTION = "### From photographs to reviewed COCO pairs"
+PAGE = blocks.ROOT / "docs/own-product.md"
+SECTION = "## From photographs to reviewed COCO pairs"
 SHORT = {
     "seas-train tune": ["--steps", "20"],
     "seas-train masks": ["--steps", "20"],
@@ -55,10 +54,9 @@ class Step:
 
 
 def commands() -> list[str]:
-    """The commands of the README's section, without what is said of them."""
-    block = README.read_text(encoding="utf-8").split(SECTION)[1].split("\n### ")[0]
-    lines = re.findall(r"^    (seas-\S+ .*)$", block, re.MULTILINE)
-    return [line.split("  #")[0].rstrip() for line in lines]
+    """The commands of the section, without what is said of them."""
+    found = (words for block in blocks.blocks(PAGE, SECTION) for words in blocks.commands(block))
+    return [shlex.join(words) for words in found if words[0].startswith("seas-")]
 
 
 def draw(root: Path, size: tuple[int, int], each: int, normals: int) -> None:
@@ -145,7 +143,7 @@ def walk(
         for begin, more in short.items():
             words += more if command.startswith(begin) else []
         if command.startswith("seas-data place"):
-            _accept_all(work / words[2])
+            accept_all(work / words[2])
         began, before = time.perf_counter(), _of_children()
         said = run(words, work)
         steps.append(Step(command, time.perf_counter() - began, _of_children() - before, said))
@@ -158,7 +156,7 @@ def _of_children() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _accept_all(out: Path) -> None:
+def accept_all(out: Path) -> None:
     """Decide as a person would on the page, for all pairs."""
     lines = (json.loads(line) for line in (out / "metadata.jsonl").read_text(encoding="utf-8").splitlines())
     decided = "".join(json.dumps({"index": line["index"], "decision": "accept"}) + "\n" for line in lines)

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
-import venv
 from pathlib import Path
 
 import numpy as np
@@ -21,18 +19,12 @@ import pytest
 from seas_runtime.dataset.export import export
 from seas_runtime.dataset.exporters.job import Options
 from seas_runtime.dataset.read import read
+from tests.ecosystem.environments import TOOLS, python_with
 from tests.runtime.dataset.exporters.out_folder import masks, original, write
 
 pytestmark = pytest.mark.ecosystem
 HERE = Path(__file__).parent
 SIDE = 64
-TOOLS = {
-    "datasets": ("hf", ["datasets>=3.2", "pillow"]),
-    "labelme": ("labelme", ["labelme"]),
-    "ultralytics": ("yolo", ["ultralytics"]),
-    "anomalib": ("anomalib", ["anomalib[cpu]"]),
-    "mmseg": ("mmseg", ["mmsegmentation==1.2.2", "mmcv-lite==2.1.0", "mmengine", "torch", "ftfy", "regex", "setuptools<81"]),
-}
 
 
 @pytest.fixture(scope="module")
@@ -40,16 +32,6 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve pairs with masks that are hard to write down, and three normal pictures; all of one size, a multiple of 32."""
     squares = [np.pad(mask, ((0, SIDE - mask.shape[0]), (0, SIDE - mask.shape[1]))) for mask in masks().values()]
     return write(tmp_path_factory.mktemp("run") / "out", squares, normals=3, normal_shape=(SIDE, SIDE))
-
-
-def python_with(tool: str, requirements: list[str], root: Path) -> Path:
-    """The interpreter of an environment that has the tool."""
-    folder = Path(os.environ.get("SEAS_ECOSYSTEM", root)) / tool
-    python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-    if not python.exists():
-        venv.create(folder, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", *requirements], check=True)
-    return python
 
 
 @pytest.mark.parametrize("tool", TOOLS)

@@ -1,4 +1,4 @@
-"""README and CONTRIBUTING say what is so: files that they name, and where tests keep what they share."""
+"""The documents say what is so: files that they name, and where tests keep what they share."""
 
 import ast
 import re
@@ -11,8 +11,8 @@ FILE = re.compile(r"[\w.]+/|[\w-]+\.(?:py|md)|\.ci/")
 
 
 def tree():
-    """Every path of README's tree, each line below the last one with less indentation."""
-    section = (ROOT / "README.md").read_text(encoding="utf-8").split("## How it is built")[1].split("\n## ")[0]
+    """Every path of the tree in docs/house.md, each line below the last one with less indentation."""
+    section = (ROOT / "docs/house.md").read_text(encoding="utf-8").split("## The tree")[1].split("\n## ")[0]
     above = ""
     for line in section.splitlines():
         if found := re.match(r"    (  )?(\S.*?)(?:   +|$)", line):

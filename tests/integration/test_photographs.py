@@ -1,4 +1,4 @@
-"""The README's road from photographs with LabelMe JSON to reviewed COCO pairs, at a small size.
+"""The documents' road from photographs with LabelMe JSON to reviewed COCO pairs, at a small size, and the rest of that page.
 
 Tracing graphs takes most of an export and has tests of its own: here the bundle takes those of another run of the same sizes.
 """
@@ -8,53 +8,15 @@ import shutil
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from PIL import Image
 from pycocotools.coco import COCO
 
-from benchmarks import photographs
-from seas_export import bundle, conditioning
-from seas_export import cli as export
-from seas_runtime import cli as runtime
-from seas_runtime.bundle.reader import write_manifest
-from seas_runtime.dataset.cli import data
-from seas_train import cli as train
+from benchmarks import blocks, photographs
+from seas_export import bundle
 from seas_train import run_folder
+from tests.integration import walking
 
-PROGRAMS = {"seas-data": data, "seas-train": train.main, "seas-export": export.main, "seas-gen": runtime.generate}
-SHORT = {
-    **photographs.SHORT,
-    "seas-train tune": ["--steps", "1", "--normal-count", "4"],
-    "seas-train masks": [
-        *("--steps", "1", "--up2-width", "8", "--up3-width", "8", "--layers", "1", "--heads", "2", "--groups", "4"),
-        *("--calibrate", "off"),
-    ],
-    "seas-export": ["--steps", "3"],
-    "seas-gen": [*photographs.SHORT["seas-gen"], "--threshold", "0.45", "--backend", "cpu", "--threads", "1"],
-}
 SIZE = (180, 120)
-
-
-def filling(plan):
-    """What stands for the export's middle part: the graphs of a bundle, and everything else of the run."""
-
-    def fill(run, facts, folder, settings, _progress):
-        for file in (*plan.glob("*.onnx"), plan / "weights.bin"):
-            shutil.copy(file, folder)
-        conditioning.write(run, folder, settings.half)
-        for picture in facts.photographs:
-            (folder / picture).parent.mkdir(exist_ok=True)
-            shutil.copy(run.folder / picture, folder / picture)
-        held = json.loads((plan / "manifest.json").read_text())
-        return write_manifest(folder, {**facts.model_dump(), **{name: held[name] for name in ("graphs", "half", "parity")}})
-
-    return fill
-
-
-def in_this_process(words, where):
-    result = CliRunner().invoke(PROGRAMS[words[0]], list(words[1:]))
-    assert result.exit_code == 0, (words, result.output, result.exception)
-    return result.stdout
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +28,8 @@ def walked(base, plan, tmp_path_factory):
     shutil.copytree(base, work / "bases/small")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(work)
-        patch.setattr(bundle, "_fill", filling(plan))
-        steps = photographs.walk(work, SHORT, in_this_process)
+        patch.setattr(bundle, "_fill", walking.filling(plan))
+        steps = photographs.walk(work, walking.SHORT, walking.in_this_process)
     return work, {step.command: step.said for step in steps}
 
 
@@ -131,3 +93,17 @@ def test_the_coco_file_has_the_masks(walked):
     for line in lines:
         truth = np.asarray(Image.open(work / "out/valve-whole" / line["mask_file_name"])) > 0
         assert np.array_equal(held[line["index"]], truth)
+
+
+def test_the_rest_of_the_page_runs(walked, base, product, plan, monkeypatch):
+    work, _ = walked
+    for found, name in (("test", "bad"), ("ground_truth", "masks")):
+        for title in product.defects:
+            shutil.copytree(product.root / found / title, work / "photos" / name / title)
+    monkeypatch.chdir(work)
+    monkeypatch.setattr(bundle, "_fill", walking.filling(plan))
+    section = {block.place for block in blocks.blocks(photographs.PAGE, photographs.SECTION)}
+    rest = [block for block in blocks.blocks(photographs.PAGE) if block.place not in section]
+    assert len(rest) >= 4
+    for block in rest:
+        walking.run(block, base, work)

@@ -49,12 +49,6 @@ def test_hints_are_commands():
     assert BackendSpec("x", "x", ("a-b[c,d]>=1", "e")).packages == ("a-b", "e")
 
 
-def test_readme_names_no_backend_that_is_not_there():
-    named = set(re.findall(r"--backend ([a-z0-9+-]+)", (ROOT / "README.md").read_text()))
-    assert named - {"auto"} <= set(BACKENDS)
-    assert named
-
-
 def test_a_name_that_no_backend_has(bundle):
     with pytest.raises(SettingsError, match="backend 'tpu' found, one of auto, tensorrt, "):
         open_backend("tpu", bundle)
