@@ -1,6 +1,7 @@
 """The documents' figures are those of the results."""
 
 import json
+import re
 
 import click
 import pytest
@@ -63,3 +64,15 @@ def test_a_list_that_is_wrong(place, sentence, reason):
 
 def test_the_documents_agree_with_the_results():
     assert figures.compare(figures.ROOT, figures.sentences(), figures.RESULTS) == []
+
+
+def test_what_the_readme_says_of_results_is_compared():
+    """Every paragraph and list item with figures that names a table of them has a sentence of the list in it."""
+    text = (figures.ROOT / "README.md").read_text(encoding="utf-8")
+    listed = [sentence for sentence in figures.sentences() if sentence.file == "README.md"]
+    starts = [sentence.pattern().search(text).start() for sentence in listed]
+    parts, place = re.split(r"\n\n|\n(?=- )", text), 0
+    for part in parts:
+        place = text.index(part, place)
+        if re.search(r"results/\w+\.md", part) and re.search(r"\d\.\d", re.sub(r"\bv\d[\d.-]*", "", part)):
+            assert any(place <= start < place + len(part) for start in starts), part
