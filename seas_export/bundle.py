@@ -18,9 +18,9 @@ from seas_export.cases import Case
 from seas_export.graphs import Wrapper, wrappers
 from seas_runtime.bundle.graphs import Graph, GraphName
 from seas_runtime.bundle.manifest import Defaults, Facts, HalfPrecision, Manifest
-from seas_runtime.bundle.reader import write_manifest
+from seas_runtime.bundle.reader import read_bundle, write_manifest
 from seas_runtime.bundle.schema import WHOLE
-from seas_runtime.errors import DataError, OutputError, SettingsError
+from seas_runtime.errors import BundleError, DataError, OutputError, SettingsError
 from seas_runtime.sampling.defaults import PAPER
 from seas_runtime.staging import replaced, settle
 from seas_train import reference, run_folder
@@ -56,6 +56,22 @@ def require_free(out: Path) -> None:
     settle(out)
     if out.exists():
         raise OutputError(f"{out}: exists already; remove it or choose another --out")
+
+
+def made_before(run: Run, out: Path, settings: ExportSettings) -> Manifest | None:
+    """The bundle in `out` where an export of this run with these settings made it, so that its engines can be built.
+
+    Raises:
+        DataError: as `export`.
+    """
+    if not out.is_dir():
+        return None
+    try:
+        found = read_bundle(out).manifest
+    except BundleError:
+        return None
+    told = Facts.model_validate(found.model_dump(include=set(Facts.model_fields)))
+    return found if told == _facts(run, settings) and (found.half is not None) == settings.half else None
 
 
 def export(run: Run, out: Path, settings: ExportSettings, progress: Callable[[str], None]) -> Manifest:

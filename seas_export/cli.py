@@ -14,7 +14,7 @@ import click
 
 from seas_runtime.bundle.manifest import MAX_COMPOSITES
 from seas_runtime.commands import Command, interval_of
-from seas_runtime.errors import INTERRUPTED, BackendError, SettingsError
+from seas_runtime.errors import BackendError, SettingsError
 from seas_runtime.sampling.defaults import PAPER
 
 if TYPE_CHECKING:
@@ -96,10 +96,7 @@ Exit codes: 0 done, 2 usage, 3 bad run or failed parity, 4 engine builder not us
     help="Compute capabilities of the engines, as sm86,sm89.",
 )  # fmt: skip
 @click.version_option(package_name="seas")
-@click.pass_context
 def main(
-    ctx: click.Context,
-    /,
     *,
     run: Path,
     out: Path | None,
@@ -136,26 +133,14 @@ def main(
     if revision is not None and (base is None or Path(base).is_dir()):
         raise SettingsError(f"--revision {revision} found and no --base on a hub; leave it out, or name the hub's model")
     origin = {"base": base, "revision": revision, "data": data, "licence": licence}
-    try:
-        with _packages():
-            if bundle is not None:
-                _check(run, bundle, origin)
-            elif out is not None:
-                _export(
-                    run,
-                    out,
-                    final,
-                    origin,
-                    half=half,
-                    defaults=defaults,
-                    photographs=photographs,
-                    composites=composites,
-                )
-                if engines is not None:
-                    _build(out, engines, gpus)
-    except KeyboardInterrupt:
-        click.echo("Interrupted: nothing unfinished was left behind.", err=True)
-        ctx.exit(INTERRUPTED)
+    with _packages():
+        if bundle is not None:
+            _check(run, bundle, origin)
+        elif out is not None:
+            chosen = {"half": half, "photographs": photographs, "composites": composites}
+            _export(run, out, final, origin, defaults=defaults, again=engines is not None, **chosen)
+            if engines is not None:
+                _build(out, engines, gpus)
 
 
 def _load(path: Path, origin: dict[str, Any], progress: Callable[[str], None]) -> tuple[Run, bool]:
@@ -172,19 +157,27 @@ def _load(path: Path, origin: dict[str, Any], progress: Callable[[str], None]) -
     return run_folder.load(path), False
 
 
-def _export(path: Path, out: Path, final: str | None, origin: dict[str, Any], *, defaults: dict[str, Any], **settings: Any) -> None:
-    from seas_export.bundle import ExportSettings, defaults_of, export, require_free
+def _export(
+    path: Path, out: Path, final: str | None, origin: dict[str, Any], *, defaults: dict[str, Any], again: bool, **chosen: Any
+) -> None:
+    """Export, unless the bundle is there and `again` says that more is to come of the same command."""
+    from seas_export.bundle import ExportSettings, defaults_of, export, made_before, require_free
 
     began = time.monotonic()
-    require_free(out)
+    if not again:
+        require_free(out)
     progress = _progress()
     run, published = _load(path, origin, progress)
     final = final or ("published" if published else "zero")
-    manifest = export(run, out, ExportSettings(final=final, defaults=defaults_of(run, defaults), **settings), progress)
+    settings = ExportSettings(final=final, defaults=defaults_of(run, defaults), **chosen)
+    if again and made_before(run, out, settings) is not None:
+        return click.echo(f"already done: the bundle {out}")
+    manifest = export(run, out, settings, progress)
     size = sum(entry.bytes for entry in manifest.files.values())
     pictures = sum(manifest.files[name].bytes for name in manifest.photographs or ())
     told = f" ({len(manifest.photographs)} photographs {pictures / 1e6:.1f} MB)" if manifest.photographs else ""
     click.echo(f"{out}: {size / 1e6:.1f} MB{told}, {time.monotonic() - began:.0f} s, digest {manifest.digest}")
+    return None
 
 
 def _build(out: Path, variant: Literal["rtx", "tensorrt"], gpus: list[str]) -> None:

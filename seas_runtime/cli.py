@@ -9,7 +9,7 @@ import click
 
 from seas_runtime import options
 from seas_runtime.backends.registry import BACKENDS, OF_CORE
-from seas_runtime.commands import VERSION, Ending, interrupt, words
+from seas_runtime.commands import VERSION, Ending, words
 from seas_runtime.dataset.exporters import FORMATS
 from seas_runtime.errors import SettingsError
 from seas_runtime.terminal import shown, shown_lines
@@ -19,15 +19,11 @@ UNDER_DIGEST = [name for name in OF_CORE if not BACKENDS[name].rounds]
 
 
 class _Recorded(Ending, click.Command):
-    """A command that remembers the words it was called with, and ends an interrupt with the exit code of the house."""
+    """A command that remembers the words it was called with."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta["words"] = list(args)
         return super().parse_args(ctx, args)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        with interrupt(ctx, "finished pairs are kept; the same command continues"):
-            return super().invoke(ctx)
 
 
 def _formats(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,6 +25,11 @@ class Ending:
             click.echo("Interrupted: nothing was begun.", err=True)
             raise click.exceptions.Exit(INTERRUPTED) from None
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """See `click.Command.invoke`; what writes bit by bit says for itself in what state an interrupt leaves it."""
+        with interrupt(lambda: "nothing unfinished was left behind"):
+            return super().invoke(ctx)  # type: ignore[misc]  # of the class beside this one
+
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """See `click.Command.main`."""
         try:
@@ -45,13 +50,13 @@ class Ending:
 
 
 @contextmanager
-def interrupt(ctx: click.Context, left: str) -> Iterator[None]:
-    """Say in what state an interrupt leaves things, and end with its exit code."""
+def interrupt(left: Callable[[], str]) -> Iterator[None]:
+    """Let a function say in what state an interrupt leaves things, and end with its exit code."""
     try:
         yield
     except KeyboardInterrupt:
-        click.echo(f"Interrupted: {left}.", err=True)
-        ctx.exit(INTERRUPTED)
+        click.echo(f"Interrupted: {left()}.", err=True)
+        raise click.exceptions.Exit(INTERRUPTED) from None
 
 
 def words(_ctx: click.Context, _param: click.Parameter, value: str | None) -> list[str]:
@@ -94,6 +99,10 @@ VERSION = click.option(
 
 class Command(Ending, click.Command):
     """A command that ends so."""
+
+
+class Group(Ending, click.Group):
+    """Commands that end so."""
 
 
 def _is_of_echo(error: OSError) -> bool:

@@ -5,23 +5,14 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import click
 
 from seas_runtime.backends.tensorrt.library import VARIANTS, Variant
-from seas_runtime.commands import VERSION, Ending, interrupt, words
+from seas_runtime.commands import VERSION, Group, words
 from seas_runtime.terminal import shown, shown_lines
 
 BUNDLE = click.Path(path_type=Path)
-
-
-class _Group(Ending, click.Group):
-    """Commands that end an interrupt with the exit code of the house; none of them leaves half a thing behind."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        with interrupt(ctx, "nothing unfinished was left behind"):
-            return super().invoke(ctx)
 
 
 def _numbers(_ctx: click.Context, _param: click.Parameter, value: str) -> list[int]:
@@ -31,7 +22,7 @@ def _numbers(_ctx: click.Context, _param: click.Parameter, value: str) -> list[i
         raise click.BadParameter(f"{value!r} found, numbers and commas expected, as in 1,4,8") from error
 
 
-@click.group(cls=_Group)
+@click.group(cls=Group)
 @VERSION
 def engine() -> None:
     """Look into bundles and at the engines of this machine."""

@@ -16,7 +16,8 @@ from seas_runtime.backends.first_run import LIMIT
 from seas_runtime.backends.registry import BACKENDS, OF_CORE
 from seas_runtime.bundle.reader import Bundle, read_bundle
 from seas_runtime.cluster import Cluster, Pool
-from seas_runtime.dataset.records import RUN, RunRecord, read_record
+from seas_runtime.commands import interrupt
+from seas_runtime.dataset.records import RUN, Journal, RunRecord, read_record
 from seas_runtime.dataset.series import SERIES
 from seas_runtime.dataset.shards import folder_of
 from seas_runtime.dataset.summary import Summary, summarise
@@ -60,7 +61,7 @@ def run(request: Request, quiet: bool) -> Summary:
     bundle, settings, out = prepare(request)
     begun = begun_in(out)
     backend = chosen_backend(request, begun, log)
-    with _opened(request, bundle, backend, log) as generator:
+    with interrupt(lambda: _left(out)), _opened(request, bundle, backend, log) as generator:
         settings = settings.model_copy(update={"backend": generator.backend.name})
         facts, licence = generator.backend.describe(), str(bundle.manifest.provenance.get("licence", ""))
         record = RunRecord(
@@ -120,6 +121,12 @@ def _make(generator: api.Generator | Cluster, writer: Writer, changed: str, quie
 def _todo(writer: Writer) -> Iterator[tuple[int, ...]]:
     """What a writer lacks, asked for once it has looked."""
     yield from writer.todo
+
+
+def _left(out: Path) -> str:
+    """What an interrupt leaves."""
+    kept = any(Journal(out / name).read() for series in SERIES for name in (series.metadata, series.refused))
+    return "finished pairs are kept; the same command continues" if kept else "nothing was made yet; the same command begins anew"
 
 
 def begun_in(out: Path) -> RunRecord | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from seas_runtime.commands import Ending, interval_of
+from seas_runtime.commands import Group, interval_of
 from seas_runtime.errors import SettingsError
 from seas_runtime.files import write_atomic
 from seas_runtime.sampling.defaults import PAPER
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from seas_train.data.source import Source
     from seas_train.models.origin import Origin
 
-INTERRUPTED = 130
 PATH = click.Path(path_type=Path)
 EXAMPLES = """\b
 Examples:
@@ -46,16 +45,12 @@ Exit codes: 0 done, 1 training failed, 2 usage, 3 bad data, base model or run, 5
 130 interrupted."""
 
 
-class _Group(Ending, click.Group):
-    """Commands that end an interrupt with one line and the exit code of the house."""
+class _Group(Group):
+    """Commands of which, of several processes, the first alone speaks."""
 
     def invoke(self, ctx: click.Context) -> Any:
         with one_voice():
-            try:
-                return super().invoke(ctx)
-            except KeyboardInterrupt:
-                click.echo("Interrupted: nothing unfinished was left behind.", err=True)
-                ctx.exit(INTERRUPTED)
+            return super().invoke(ctx)
 
 
 @click.group(cls=_Group, epilog=EXAMPLES, context_settings={"show_default": True, "max_content_width": 100})
@@ -135,6 +130,7 @@ def tune(*, source: Source, base: Origin, out: Path, licence: str, estimate: boo
         fit = facts.fit if settings.fit == "auto" else settings.fit  # what "auto" chose is said in the run
         require_same(out, saved, {**_asked(settings, provenance), "base": base.name, **base.asked, "fit": fit})
         tidy(out, "tune")
+        source.remembered_by(out)
         return click.echo(f"already done: the run {out}")
     done = f"tuned {product.name} ({len(product.defects)} types) into {out}"
     with output(out, "tune", (out / "run.json").is_file), stopwatch(done):
@@ -160,12 +156,16 @@ def masks(run: Path, source: Source, *, estimate: bool, settings: MaskSettings) 
         from seas_train import estimates
 
         return tell(estimates.of_masks(run, _product(source), settings))
-    if facts.masks is not None and (run / "rmp" / "config.json").is_file():
+
+    def finished() -> bool:
+        return (run / "rmp" / "config.json").is_file() and run_folder.load_facts(run).masks is not None
+
+    if facts.masks is not None and finished():
         require_same(run / "rmp", facts.masks.model_dump(mode="json"), _asked(settings, {}))
         tidy(run, "masks")
         return click.echo(f"already done: the mask branch {run / 'rmp'}")
     product = _product(source)
-    with held(run, "masks", lambda: run_folder.load_facts(run) != facts), stopwatch(f"trained the mask branch {run / 'rmp'}"):
+    with held(run, "masks", finished), stopwatch(f"trained the mask branch {run / 'rmp'}"):
         train(run, product, settings)
     return None
 

@@ -173,10 +173,11 @@ def save_masks(folder: Path, facts: Facts, rmp: RefinedMaskPredictor) -> None:
         OutputError: as `save_tuned`.
     """
     try:
+        # First: a branch that is there is the one it speaks of.
+        write_atomic(folder / "run.json", facts.model_dump_json(indent=2) + "\n")
         with replaced(folder / "rmp") as fresh:
             _save(fresh / "model.safetensors", rmp.state_dict())
             (fresh / "config.json").write_text(rmp.config.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        write_atomic(folder / "run.json", facts.model_dump_json(indent=2) + "\n")
     except (OSError, SafetensorError) as error:
         raise OutputError(f"cannot write the run folder {folder}: {error}; free space and run again") from error
 

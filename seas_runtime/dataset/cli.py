@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
 
 import click
 
-from seas_runtime.commands import Ending
-from seas_runtime.errors import INTERRUPTED
+from seas_runtime.commands import Group
 
 COMMANDS = {
     "import": "seas_runtime.dataset.importers.cli:import_source",
@@ -21,8 +19,8 @@ COMMANDS = {
 """Name of a command -> "module:function". The modules load nothing but click before they run."""
 
 
-class _LazyGroup(Ending, click.Group):
-    """Commands by the table above; an interrupt ends with the exit code of the house."""
+class _LazyGroup(Group):
+    """Commands by the table above."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -33,13 +31,6 @@ class _LazyGroup(Ending, click.Group):
         module, _, function = COMMANDS[cmd_name].partition(":")
         command: click.Command = getattr(import_module(module), function)
         return command
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            click.echo("Interrupted: nothing unfinished was left behind.", err=True)
-            ctx.exit(INTERRUPTED)
 
 
 @click.group(cls=_LazyGroup, context_settings={"show_default": True, "max_content_width": 100})

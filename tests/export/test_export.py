@@ -202,3 +202,25 @@ def test_the_manifest_says_how_photographs_were_fitted_and_where_normal_images_l
     assert manifest.places == facts.places
     assert [place.file for place in manifest.places] == list(facts.normals)
     assert {place.box for place in manifest.places} == {(0, 0, 64, 64)}
+
+
+def test_an_interrupt_while_engines_are_built_costs_no_second_export(tuned, plan, tmp_path, monkeypatch):
+    """The bundle is whole then: the same command goes on with its engines, another one is refused."""
+    built = []
+
+    def stopped(*given, **_more):
+        built.append(given[0])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("seas_runtime.backends.tensorrt.build.require", lambda *_given: None)
+    monkeypatch.setattr("seas_runtime.backends.tensorrt.build.build", stopped)
+    out = shutil.copytree(plan, tmp_path / "small.plan")
+    chosen = ["--steps", "6", "--guidance", "3", "--threshold", "0.5", "--mask-steps", "3", "--fp16"]
+    words = [str(tuned), "--out", str(out), *chosen, "--engines", "rtx"]
+    for _ in range(2):
+        result = CliRunner().invoke(export_command, words)
+        assert (result.exit_code, result.stdout) == (130, f"already done: the bundle {out}\n"), result.output
+    assert built == [out, out]
+    for other in ([*words, "--steps", "5"], words[:-2]):
+        assert CliRunner().invoke(export_command, other).exit_code == 5
+    assert len(built) == 2
