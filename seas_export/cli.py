@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from seas_runtime import voice
 from seas_runtime.bundle.manifest import MAX_COMPOSITES
-from seas_runtime.commands import Command, interval_of
+from seas_runtime.commands import VERSION, Command, interval_of
 from seas_runtime.errors import BackendError, SettingsError
 from seas_runtime.sampling.defaults import PAPER
 
@@ -33,11 +33,14 @@ Exit codes: 0 done, 2 usage, 3 bad run or failed parity, 4 engine builder not us
 5 output problem, 130 interrupted."""
 
 
-@click.command(
-    cls=Command,
-    epilog=EXAMPLES,
-    context_settings={"show_default": True, "help_option_names": ["-h", "--help"], "max_content_width": 100},
-)
+HEADINGS = {
+    "Defaults of the bundle": ("steps", "guidance", "guidance_interval", "threshold", "mask_steps", "final"),
+    "A published checkpoint": ("base", "revision", "data", "licence"),
+    "Engines": ("engines", "gpu"),
+}
+
+
+@click.command(cls=Command, headings=HEADINGS, epilog=EXAMPLES)
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), metavar="NAME.plan", help="The bundle's folder, which must not exist.")
 @click.option(
@@ -95,7 +98,7 @@ Exit codes: 0 done, 2 usage, 3 bad run or failed parity, 4 engine builder not us
     "--gpu", metavar="SM[,SM...]", default="", show_default="as in seas-engine build",
     help="Compute capabilities of the engines, as sm86,sm89.",
 )  # fmt: skip
-@click.version_option(package_name="seas")
+@VERSION
 def main(
     *,
     run: Path,
@@ -166,18 +169,19 @@ def _export(
     began = time.monotonic()
     if not again:
         require_free(out)
-    progress = _progress()
+    progress = voice.Stages()
     run, published = _load(path, origin, progress)
     final = final or ("published" if published else "zero")
     settings = ExportSettings(final=final, defaults=defaults_of(run, defaults), **chosen)
     if again and made_before(run, out, settings) is not None:
-        return click.echo(f"already done: the bundle {out}")
+        return voice.tell(f"already done: the bundle {out}", bundle=out, already=True)
     manifest = export(run, out, settings, progress)
     size = sum(entry.bytes for entry in manifest.files.values())
     pictures = sum(manifest.files[name].bytes for name in manifest.photographs or ())
     told = f" ({len(manifest.photographs)} photographs {pictures / 1e6:.1f} MB)" if manifest.photographs else ""
-    click.echo(f"{out}: {size / 1e6:.1f} MB{told}, {time.monotonic() - began:.0f} s, digest {manifest.digest}")
-    return None
+    facts = {"bytes": size, "photographs": len(manifest.photographs or ()), "digest": manifest.digest, "parity": manifest.parity}
+    line = f"{out}: {size / 1e6:.1f} MB{told}, {time.monotonic() - began:.0f} s, digest {manifest.digest}"
+    return voice.tell(line, bundle=out, already=False, **facts)
 
 
 def _build(out: Path, variant: Literal["rtx", "tensorrt"], gpus: list[str]) -> None:
@@ -185,47 +189,40 @@ def _build(out: Path, variant: Literal["rtx", "tensorrt"], gpus: list[str]) -> N
     from seas_runtime.doctor import describe_engines
 
     began = time.monotonic()
-    found = build.build(out, variant, gpus, progress=_progress())
-    click.echo(f"{found.path}: {describe_engines(found)}, {time.monotonic() - began:.0f} s")
+    found = build.build(out, variant, gpus, progress=voice.Stages())
+    voice.tell(f"{found.path}: {describe_engines(found)}, {time.monotonic() - began:.0f} s", engines=found.path)
 
 
 def _check(path: Path, bundle: Path, origin: dict[str, Any]) -> None:
     from seas_export import parity
     from seas_export.check import check
 
-    progress = _progress()
+    progress = voice.Stages()
     run, _ = _load(path, origin, progress)
     rows = check(run, bundle, progress)
-    for precision, graphs in parity.summary(rows).items():
+    summary = parity.summary(rows)
+    voice.tell(parity=summary)
+    for precision, graphs in summary.items():
         for graph, outputs in graphs.items():
             for output, worst in outputs.items():
                 figures = ", ".join(f"{name} {value:.3g}" for name, value in worst.items())
-                click.echo(f"{precision}  {graph + '.' + output:<24}{figures}")
+                voice.tell(f"{precision}  {graph + '.' + output:<24}{figures}")
     parity.require(rows)
-    click.echo(f"ok: {len({row.case for row in rows})} steps, {len(rows)} outputs within their bounds")
-
-
-def _progress() -> Callable[[str], None]:
-    """Shows each stage with the time since the start, on a terminal."""
-    began = time.monotonic()
-
-    def show(stage: str) -> None:
-        if sys.stderr.isatty():
-            click.echo(f"{time.monotonic() - began:6.1f} s  {stage}", err=True)
-
-    return show
+    steps = len({row.case for row in rows})
+    voice.tell(f"ok: {steps} steps, {len(rows)} outputs within their bounds", bundle=bundle, steps=steps, outputs=len(rows))
 
 
 @contextmanager
 def _packages() -> Iterator[None]:
     """Quiet libraries; one that is missing is an error of one line."""
     try:
-        import diffusers
-        import onnx_ir  # noqa: F401
-        import onnxruntime  # noqa: F401
-        import onnxscript  # noqa: F401
-        import torch  # noqa: F401
-        import transformers
+        with voice.loading("torch", "loading PyTorch"):
+            import diffusers
+            import onnx_ir  # noqa: F401
+            import onnxruntime  # noqa: F401
+            import onnxscript  # noqa: F401
+            import torch  # noqa: F401
+            import transformers
     except ImportError as error:
         raise BackendError(f"seas-export needs the export packages ({error}); run: {HINT}") from error
     for library in (diffusers, transformers):

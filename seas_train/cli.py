@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from seas_runtime.commands import Group, interval_of
+from seas_runtime import voice
+from seas_runtime.commands import VERSION, Group, interval_of
 from seas_runtime.errors import SettingsError
 from seas_runtime.files import write_atomic
 from seas_runtime.sampling.defaults import PAPER
-from seas_runtime.terminal import shown
+from seas_train import headings
 from seas_train.base_options import base_licence, base_options
 from seas_train.config import BaseSettings, MaskSettings, Settings, TuneSettings
 from seas_train.data_cli import check, demo_data
 from seas_train.distill.settings import DistillSettings
 from seas_train.folders import data_source
-from seas_train.options import ESTIMATE, LICENCE, OUT, say, settings_options, stopwatch, tell
+from seas_train.options import ESTIMATE, LICENCE, OUT, already, say, settings_options, stopwatch
 from seas_train.output import held, one_voice, output, read_json, require_same, tidy
 from seas_train.quiet import hush
 
@@ -53,8 +54,8 @@ class _Group(Group):
             return super().invoke(ctx)
 
 
-@click.group(cls=_Group, epilog=EXAMPLES, context_settings={"show_default": True, "max_content_width": 100})
-@click.version_option(package_name="seas", message="%(package)s %(version)s")
+@click.group(cls=_Group, epilog=EXAMPLES)
+@VERSION
 def main() -> None:
     """Train a generator of anomaly images and masks: base model, fine-tuning, mask branch."""
 
@@ -63,7 +64,7 @@ main.add_command(demo_data)
 main.add_command(check)
 
 
-@main.command(epilog="Example: seas-train base photographs/tile photographs/nut --out out/base")
+@main.command(headings=headings.BASE, epilog="Example: seas-train base photographs/tile photographs/nut --out out/base")
 @click.argument("images", type=PATH, nargs=-1, required=True)
 @OUT
 @LICENCE
@@ -86,7 +87,7 @@ def base(images: tuple[Path, ...], out: Path, licence: str, keep_every: int, *, 
     if estimate:
         from seas_train import estimates
 
-        return tell(estimates.of_base(images, settings))
+        return voice.tell_each(estimates.of_base(images, settings), "estimate")
     from seas_train.base.train import train
 
     provenance: dict[str, object] = {"data": [folder.resolve().name for folder in images], "licence": licence}
@@ -95,13 +96,13 @@ def base(images: tuple[Path, ...], out: Path, licence: str, keep_every: int, *, 
         stated = {**_asked(BaseSettings(), {}), **saved["settings"]}  # an earlier version did not know all of them
         require_same(out, {**stated, **saved["provenance"]}, _asked(settings, provenance))
         tidy(out, "base")
-        return click.echo(f"already done: the base model {out}")
-    with output(out, "base", (out / "base.json").is_file), stopwatch(f"trained the base model {out}"):
+        return already(f"the base model {out}", out=out)
+    with output(out, "base", (out / "base.json").is_file), stopwatch(f"trained the base model {out}", out=out):
         train(images, out, settings, provenance, keep_every)
     return None
 
 
-@main.command(epilog="Example: seas-train tune data/tile --base out/base --out out/run --preset tiny")
+@main.command(headings=headings.TUNE, epilog="Example: seas-train tune data/tile --base out/base --out out/run --preset tiny")
 @data_source
 @base_options(required=True)
 @OUT
@@ -118,7 +119,7 @@ def tune(*, source: Source, base: Origin, out: Path, licence: str, estimate: boo
     if estimate:
         from seas_train import estimates
 
-        return tell(estimates.of_tune(product, base, settings, say))
+        return voice.tell_each(estimates.of_tune(product, base, settings, say), "estimate")
     provenance: dict[str, object] = {
         "data": f"{product.name} ({product.layout})",
         "licence": licence,
@@ -131,15 +132,15 @@ def tune(*, source: Source, base: Origin, out: Path, licence: str, estimate: boo
         require_same(out, saved, {**_asked(settings, provenance), "base": base.name, **base.asked, "fit": fit})
         tidy(out, "tune")
         source.remembered_by(out)
-        return click.echo(f"already done: the run {out}")
+        return already(f"the run {out}", out=out)
     done = f"tuned {product.name} ({len(product.defects)} types) into {out}"
-    with output(out, "tune", (out / "run.json").is_file), stopwatch(done):
+    with output(out, "tune", (out / "run.json").is_file), stopwatch(done, out=out, product=product.name, types=product.defects):
         train(product, base, out, settings, provenance, say)
         source.remember(out)
     return None
 
 
-@main.command(epilog="Example: seas-train masks out/run data/tile --preset tiny")
+@main.command(headings=headings.MASKS, epilog="Example: seas-train masks out/run data/tile --preset tiny")
 @click.argument("run", type=PATH)
 @data_source
 @ESTIMATE
@@ -155,7 +156,7 @@ def masks(run: Path, source: Source, *, estimate: bool, settings: MaskSettings) 
     if estimate:
         from seas_train import estimates
 
-        return tell(estimates.of_masks(run, _product(source), settings))
+        return voice.tell_each(estimates.of_masks(run, _product(source), settings), "estimate")
 
     def finished() -> bool:
         return (run / "rmp" / "config.json").is_file() and run_folder.load_facts(run).masks is not None
@@ -163,14 +164,16 @@ def masks(run: Path, source: Source, *, estimate: bool, settings: MaskSettings) 
     if facts.masks is not None and finished():
         require_same(run / "rmp", facts.masks.model_dump(mode="json"), _asked(settings, {}))
         tidy(run, "masks")
-        return click.echo(f"already done: the mask branch {run / 'rmp'}")
+        return already(f"the mask branch {run / 'rmp'}", run=run)
     product = _product(source)
-    with held(run, "masks", finished), stopwatch(f"trained the mask branch {run / 'rmp'}"):
+    with held(run, "masks", finished), stopwatch(f"trained the mask branch {run / 'rmp'}", run=run):
         train(run, product, settings)
     return None
 
 
-@main.command(epilog="Example: seas-train distill out/run data/tile --out out/fast --steps 4 --preset demo")
+@main.command(
+    headings=headings.DISTILL, epilog="Example: seas-train distill out/run data/tile --out out/fast --steps 4 --preset demo"
+)
 @click.argument("run", type=PATH)
 @data_source
 @OUT
@@ -190,10 +193,10 @@ def distill(run: Path, source: Source, out: Path, settings: DistillSettings) -> 
         saved = {**(made.distill.model_dump(mode="json") if made.distill else {}), "teacher": made.provenance.get("teacher")}
         require_same(out, saved, _asked(settings, {"teacher": run.resolve().name}))
         tidy(out, "distill")
-        return click.echo(f"already done: the student {out}")
+        return already(f"the student {out}", out=out)
     run_folder.load_facts(run)
     product = _product(source) if source.data is not None or source.folders else None
-    with output(out, "distill", (out / "run.json").is_file), stopwatch(f"distilled {run} into {out}"):
+    with output(out, "distill", (out / "run.json").is_file), stopwatch(f"distilled {run} into {out}", out=out, run=run):
         train(run, product, out, settings)
     return None
 
@@ -243,7 +246,8 @@ def sample(run: Path, out: Path, defects: tuple[str, ...], **given: Any) -> None
         require_same(out, {"interval": [0.0, 1.0], **read_json(record)}, asked)
     settings = SampleSettings(steps, guidance, min(PAPER.mask_steps, steps), interval=interval)
     reference.fits(tuned, settings)
-    with output(out, "sample"), stopwatch(f"sampled {given['count']} pairs into {out}"):
+    done = f"sampled {given['count']} pairs into {out}"
+    with output(out, "sample"), stopwatch(done, out=out, pairs=given["count"], sheet=out / "sheet.png"):
         out.mkdir(parents=True, exist_ok=True)
         write_atomic(record, json.dumps(asked, indent=2) + "\n")
         samples.write(tuned, out, samples.Order(types, **given), settings)
@@ -262,7 +266,7 @@ def _product(source: Source) -> Product:
 
     product = source.read()
     for warning in check(product):
-        click.echo(shown(f"Warning: {warning}"), err=True)
+        voice.warn(warning)
     return product
 
 

@@ -28,6 +28,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from seas_runtime import voice
 from seas_runtime.bundle.manifest import Place
 from seas_runtime.bundle.student import Student
 from seas_runtime.errors import DataError, OutputError
@@ -190,7 +191,8 @@ def load(folder: Path) -> Run:
     """
     facts = load_facts(folder)
     components.inspect(folder, added=len(facts.prompts.tokens))
-    model = components.load(folder)
+    with voice.doing(f"reading {folder}"):
+        model = components.load(folder)
     try:
         rows = load_file(folder / "tokens.safetensors")["rows"]
         normals = load_file(folder / "normals.safetensors")

@@ -6,7 +6,7 @@ from importlib import import_module
 
 import click
 
-from seas_runtime.commands import Group
+from seas_runtime.commands import VERSION, Group
 
 COMMANDS = {
     "import": "seas_runtime.dataset.importers.cli:import_source",
@@ -17,6 +17,13 @@ COMMANDS = {
     "merge": "seas_runtime.dataset.shards_cli:merge",
 }
 """Name of a command -> "module:function". The modules load nothing but click before they run."""
+
+
+EXAMPLES = """\b
+Examples:
+  seas-data import photos/valve --into data/valve --dry-run
+  seas-data review out/valve
+  seas-data export out/valve --to coco --into out/valve-coco"""
 
 
 class _LazyGroup(Group):
@@ -33,7 +40,7 @@ class _LazyGroup(Group):
         return command
 
 
-@click.group(cls=_LazyGroup, context_settings={"show_default": True, "max_content_width": 100})
-@click.version_option(package_name="seas", message="%(package)s %(version)s")
+@click.group(cls=_LazyGroup, epilog=EXAMPLES)
+@VERSION
 def data() -> None:
     """Bring annotated photographs in; look at pairs and decide on them, join, place and export them."""
