@@ -55,6 +55,8 @@ def run(request: Request) -> Summary:
     begun = begun_in(out)
     backend = chosen_backend(request, begun, voice.note)
     with interrupt(lambda: _left(out)), _opened(request, bundle, backend) as generator:
+        if backend == "auto":
+            voice.note(f"backend {generator.backend.name}")
         settings = settings.model_copy(update={"backend": generator.backend.name})
         facts, licence = generator.backend.describe(), str(bundle.manifest.provenance.get("licence", ""))
         record = RunRecord(
@@ -88,7 +90,13 @@ def _opened(request: Request, bundle: Bundle, backend: str) -> api.Generator | C
     """The bundle in an engine of this machine, or in those of a cluster."""
     if request.pool is None:
         return api.open(
-            bundle, backend, threads=request.threads, expect=request.expect, log=voice.note, first_run_limit=request.first_run_limit
+            bundle,
+            backend,
+            threads=request.threads,
+            expect=request.expect,
+            log=voice.note,
+            explain=voice.detail,
+            first_run_limit=request.first_run_limit,
         )
     return Cluster(bundle, backend, request.pool, request.expect, voice.note)
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
-from seas_runtime import voice
 from seas_runtime.backends.registry import BACKENDS
 from seas_runtime.backends.workers import is_small
 from seas_runtime.errors import BackendError, BundleError, SeasError, SettingsError
@@ -123,7 +122,7 @@ def open_backend(
         bundle: a verified bundle.
         threads: CPU threads at most, see `seas_runtime.backends.workers.split_cores`; 0 leaves it to the engine.
         candidates: what "auto" tries, best first; those that round it does not.
-        log: called with a short line on what "auto" took; why is said with --verbose, and by `seas-engine doctor`.
+        log: called with one line that says what "auto" took and why.
 
     Raises:
         SettingsError: no backend has this name.
@@ -147,8 +146,7 @@ def open_backend(
             facts = backend.describe()
             workers = f", workers: {facts['lanes']}" if "lanes" in facts else ""
             graphs = f": {facts['graphs']}" if "graphs" in facts else ""
-            log(f"backend {backend.name}")
-            voice.detail(f"auto took {backend.name}{workers}{graphs}{f' (not {_causes(passed)})' if passed else ''}")
+            log(f"backend {backend.name}{workers}{graphs}{f' (not {_causes(passed)})' if passed else ''}")
         return backend
     raise BackendError(f"no backend works here ({_causes(passed)}); run: {BACKENDS['cpu'].hint}, see seas-engine doctor")
 
