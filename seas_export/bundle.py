@@ -12,10 +12,11 @@ from typing import Any
 from pydantic import ValidationError
 from safetensors import SafetensorError
 
-from seas_export import cases, conditioning, fp16_ranges, parity, to_onnx
+from seas_export import cases, conditioning, fp16_probe, fp16_ranges, parity, to_onnx
 from seas_export import fp16 as half
 from seas_export.cases import Case
 from seas_export.graphs import Wrapper, wrappers
+from seas_export.parity import Row
 from seas_runtime.bundle.graphs import Graph, GraphName
 from seas_runtime.bundle.manifest import Defaults, Facts, HalfPrecision, Manifest
 from seas_runtime.bundle.reader import read_bundle, write_manifest
@@ -86,7 +87,7 @@ def export(run: Run, out: Path, settings: ExportSettings, progress: Callable[[st
     Raises:
         DataError: the run has no mask branch, no pictures though they are asked for, weights that are not finite, or names and
             numbers that a bundle cannot have.
-        BundleError: parity failed.
+        BundleError: parity failed in fp32; a graph that is not faithful in fp16 computes in fp32 alone.
         OutputError: `out` exists or cannot be written. In every case no bundle is left behind.
     """
     require_free(out)
@@ -107,6 +108,11 @@ def export(run: Run, out: Path, settings: ExportSettings, progress: Callable[[st
 
 def _fill(run: Run, facts: Facts, folder: Path, settings: ExportSettings, progress: Callable[[str], None]) -> Manifest:
     found = wrappers(run)
+    progress("reference")
+    quick = list(cases.quick(run, found))
+    if settings.half:
+        for row in fp16_probe.unfaithful(found, quick, settings.defaults.threshold):
+            progress(f"{row.graph} will hardly compute well in half precision ({row}), and then does so in fp32")
     with to_onnx.WeightStore(folder) as store:
         for name, wrapper in found.items():
             progress(name)
@@ -115,14 +121,12 @@ def _fill(run: Run, facts: Facts, folder: Path, settings: ExportSettings, progre
     for picture in facts.photographs or ():
         (folder / picture).parent.mkdir(exist_ok=True)
         shutil.copyfile(run.folder / picture, folder / picture)
-    progress("reference")
-    quick = list(cases.quick(run, found))
     files: parity.Files = {name: {"fp32": f"{name}.onnx"} for name in found}
     precision = None
     if settings.half:
         precision = _write_half(folder, files, quick, progress)
     progress("parity")
-    rows = list(parity.compare(quick, folder, files, settings.defaults.threshold))
+    rows = _faithful(list(parity.compare(quick, folder, files, settings.defaults.threshold)), folder, files, progress)
     parity.require(rows)
     progress("seal")
     graphs = {"graphs": _graphs(found, files), "half": precision, "parity": parity.summary(rows)}
@@ -153,6 +157,15 @@ def _write_half(folder: Path, files: parity.Files, quick: list[Case], progress: 
             for name, found in magnitudes.items()
         },
     )
+
+
+def _faithful(rows: list[Row], folder: Path, files: parity.Files, progress: Callable[[str], None]) -> list[Row]:
+    """Take the fp16 form away from graphs that are not faithful in it: they compute in fp32, which all have; the other rows."""
+    for row in rows:
+        if row.precision == "fp16" and not row.passed and "fp16" in files[row.graph]:
+            (folder / files[row.graph].pop("fp16")).unlink()
+            progress(f"{row.graph} computes in fp32: {row}")
+    return [row for row in rows if row.precision in files[row.graph]]
 
 
 def _graphs(found: dict[GraphName, Wrapper], files: parity.Files) -> dict[GraphName, Graph]:

@@ -49,7 +49,8 @@ HEADINGS = {
 )  # fmt: skip
 @click.option(
     "--fp16/--fp32", "half", default=False,
-    help="Store the weights in half precision and add graphs that compute in it; CPU graphs compute in fp32 either way.",
+    help="Store the weights in half precision and add graphs that compute in it; one that does not hold it stays in fp32, and "
+    "that is said. CPUs compute in fp32 either way.",
 )  # fmt: skip
 @click.option(
     "--steps", type=click.IntRange(1, 999), show_default=f"{PAPER.steps}, or what a student was distilled for",
@@ -179,9 +180,11 @@ def _export(
     size = sum(entry.bytes for entry in manifest.files.values())
     pictures = sum(manifest.files[name].bytes for name in manifest.photographs or ())
     told = f" ({len(manifest.photographs)} photographs {pictures / 1e6:.1f} MB)" if manifest.photographs else ""
-    facts = {"bytes": size, "photographs": len(manifest.photographs or ()), "digest": manifest.digest, "parity": manifest.parity}
+    single = [name for name, graph in manifest.graphs.items() if "fp16" not in graph.files] if settings.half else []
+    told += f", {', '.join(single)} in fp32 alone" if single else ""
+    facts = {"bytes": size, "photographs": len(manifest.photographs or ()), "digest": manifest.digest, "fp32_graphs": single}
     line = f"{out}: {size / 1e6:.1f} MB{told}, {time.monotonic() - began:.0f} s, digest {manifest.digest}"
-    return voice.tell(line, bundle=out, already=False, **facts)
+    return voice.tell(line, bundle=out, already=False, parity=manifest.parity, **facts)
 
 
 def _build(out: Path, variant: Literal["rtx", "tensorrt"], gpus: list[str]) -> None:

@@ -218,5 +218,6 @@ def _say(line: str) -> None:
     if sys.stderr.isatty():
         click.echo(_FORGET_LINE, err=True, nl=False)
         if (bars := sys.modules.get("tqdm")) is not None:
-            return bars.tqdm.write(shown(line), file=sys.stderr)  # which leaves a progress bar in its place
-    return click.echo(shown(line), err=True)
+            bars.tqdm.write(shown(line), file=sys.stderr)  # which leaves a progress bar in its place
+            return
+    click.echo(shown(line), err=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,7 +115,7 @@ def tune(*, source: Source, base: Origin, out: Path, licence: str, estimate: boo
     from seas_train import run_folder
     from seas_train.tune import train
 
-    product = _product(source)
+    product = _product(source, settings.defects)
     if estimate:
         from seas_train import estimates
 
@@ -260,11 +260,12 @@ def _chosen(asked: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(defect for defect in known if defect in asked) or known
 
 
-def _product(source: Source) -> Product:
-    """Read and check a data set and show its warnings."""
+def _product(source: Source, defects: Collection[str] = ()) -> Product:
+    """Read and check a data set, or these defect types of it, and show its warnings."""
+    from seas_train.data import layouts
     from seas_train.data.check import check
 
-    product = source.read()
+    product = layouts.only(source.read(), tuple(defects))
     for warning in check(product):
         voice.warn(warning)
     return product

@@ -14,7 +14,7 @@ import torch
 from click.testing import CliRunner
 from polygraphy.tools import main as polygraphy
 
-from seas_export import bundle, to_onnx
+from seas_export import bundle, parity, to_onnx
 from seas_export.cli import main as export_command
 from seas_export.graphs import wrappers
 from seas_runtime.bundle.manifest import Defaults
@@ -224,3 +224,27 @@ def test_an_interrupt_while_engines_are_built_costs_no_second_export(tuned, plan
     for other in ([*words, "--steps", "5"], words[:-2]):
         assert CliRunner().invoke(export_command, other).exit_code == 5
     assert len(built) == 2
+
+
+def test_a_branch_that_does_not_hold_fp16_is_exported_in_fp32_and_the_rest_in_both(tuned, tmp_path, monkeypatch):
+    measured = parity.compare
+
+    def spoiled(*given):
+        for row in measured(*given):
+            bad = (row.graph, row.precision) == ("mask_branch", "fp16")
+            yield replace(row, relative_l2=0.5) if bad else row
+
+    monkeypatch.setattr(parity, "compare", spoiled)
+    out = tmp_path / "mixed.plan"
+    settings = bundle.ExportSettings(True, Defaults(steps=4, guidance=2, threshold=0.5, mask_steps=2))
+    said = []
+    bundle.export(run.load(tuned), out, settings, said.append)
+    manifest = read_bundle(out).manifest
+    precisions = {name: set(graph.files) for name, graph in manifest.graphs.items()}
+    assert precisions.pop("mask_branch") == {"fp32"}
+    assert all(found == {"fp32", "fp16"} for found in precisions.values())
+    assert "mask_branch" in manifest.parity["fp32"]
+    assert "mask_branch" not in manifest.parity["fp16"]
+    assert not (out / "mask_branch.fp16.onnx").exists()
+    assert [line for line in said if line.startswith("mask_branch computes in fp32")]
+    assert not [line for line in said if "hardly" in line]  # the small model holds half precision
