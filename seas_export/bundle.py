@@ -94,6 +94,8 @@ def export(run: Run, out: Path, settings: ExportSettings, progress: Callable[[st
     facts = _facts(run, settings)
     modules = [run.model.unet, run.model.vae, run.model.text_encoder, run_folder.require_masks(run)]
     to_onnx.require_finite(modules)
+    if settings.composites:
+        run_folder.require_pictures(run)  # now, not after the graphs
     if settings.half:
         to_onnx.round_to_half([m for m in modules if m is not run.model.text_encoder])
     try:
