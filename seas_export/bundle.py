@@ -12,15 +12,16 @@ from typing import Any
 from pydantic import ValidationError
 from safetensors import SafetensorError
 
-from seas_export import cases, conditioning, fp16_ranges, parity, to_onnx
+from seas_export import cases, conditioning, fp16_probe, fp16_ranges, parity, to_onnx
 from seas_export import fp16 as half
 from seas_export.cases import Case
 from seas_export.graphs import Wrapper, wrappers
+from seas_export.parity import Row
 from seas_runtime.bundle.graphs import Graph, GraphName
 from seas_runtime.bundle.manifest import Defaults, Facts, HalfPrecision, Manifest
-from seas_runtime.bundle.reader import write_manifest
+from seas_runtime.bundle.reader import read_bundle, write_manifest
 from seas_runtime.bundle.schema import WHOLE
-from seas_runtime.errors import DataError, OutputError, SettingsError
+from seas_runtime.errors import BundleError, DataError, OutputError, SettingsError
 from seas_runtime.sampling.defaults import PAPER
 from seas_runtime.staging import replaced, settle
 from seas_runtime.versions import own_version
@@ -59,6 +60,22 @@ def require_free(out: Path) -> None:
         raise OutputError(f"{out}: exists already; remove it or choose another --out")
 
 
+def made_before(run: Run, out: Path, settings: ExportSettings) -> Manifest | None:
+    """The bundle in `out` where an export of this run with these settings made it, so that its engines can be built.
+
+    Raises:
+        DataError: as `export`.
+    """
+    if not out.is_dir():
+        return None
+    try:
+        found = read_bundle(out).manifest
+    except BundleError:
+        return None
+    told = Facts.model_validate(found.model_dump(include=set(Facts.model_fields)))
+    return found if told == _facts(run, settings) and (found.half is not None) == settings.half else None
+
+
 def export(run: Run, out: Path, settings: ExportSettings, progress: Callable[[str], None]) -> Manifest:
     """Export a run.
 
@@ -71,13 +88,15 @@ def export(run: Run, out: Path, settings: ExportSettings, progress: Callable[[st
     Raises:
         DataError: the run has no mask branch, no pictures though they are asked for, weights that are not finite, or names and
             numbers that a bundle cannot have.
-        BundleError: parity failed.
+        BundleError: parity failed in fp32; a graph that is not faithful in fp16 computes in fp32 alone.
         OutputError: `out` exists or cannot be written. In every case no bundle is left behind.
     """
     require_free(out)
     facts = _facts(run, settings)
     modules = [run.model.unet, run.model.vae, run.model.text_encoder, run_folder.require_masks(run)]
     to_onnx.require_finite(modules)
+    if settings.composites:
+        run_folder.require_pictures(run)  # now, not after the graphs
     if settings.half:
         to_onnx.round_to_half([m for m in modules if m is not run.model.text_encoder])
     try:
@@ -92,6 +111,11 @@ def export(run: Run, out: Path, settings: ExportSettings, progress: Callable[[st
 
 def _fill(run: Run, facts: Facts, folder: Path, settings: ExportSettings, progress: Callable[[str], None]) -> Manifest:
     found = wrappers(run)
+    progress("reference")
+    quick = list(cases.quick(run, found))
+    if settings.half:
+        for row in fp16_probe.unfaithful(found, quick, settings.defaults.threshold):
+            progress(f"{row.graph} will hardly compute well in half precision ({row}), and then does so in fp32")
     with to_onnx.WeightStore(folder) as store:
         for name, wrapper in found.items():
             progress(name)
@@ -100,14 +124,12 @@ def _fill(run: Run, facts: Facts, folder: Path, settings: ExportSettings, progre
     for picture in facts.photographs or ():
         (folder / picture).parent.mkdir(exist_ok=True)
         shutil.copyfile(run.folder / picture, folder / picture)
-    progress("reference")
-    quick = list(cases.quick(run, found))
     files: parity.Files = {name: {"fp32": f"{name}.onnx"} for name in found}
     precision = None
     if settings.half:
         precision = _write_half(folder, files, quick, progress)
     progress("parity")
-    rows = list(parity.compare(quick, folder, files, settings.defaults.threshold))
+    rows = _faithful(list(parity.compare(quick, folder, files, settings.defaults.threshold)), folder, files, progress)
     parity.require(rows)
     progress("seal")
     graphs = {"graphs": _graphs(found, files), "half": precision, "parity": parity.summary(rows)}
@@ -138,6 +160,15 @@ def _write_half(folder: Path, files: parity.Files, quick: list[Case], progress: 
             for name, found in magnitudes.items()
         },
     )
+
+
+def _faithful(rows: list[Row], folder: Path, files: parity.Files, progress: Callable[[str], None]) -> list[Row]:
+    """Take the fp16 form away from graphs that are not faithful in it: they compute in fp32, which all have; the other rows."""
+    for row in rows:
+        if row.precision == "fp16" and not row.passed and "fp16" in files[row.graph]:
+            (folder / files[row.graph].pop("fp16")).unlink()
+            progress(f"{row.graph} computes in fp32: {row}")
+    return [row for row in rows if row.precision in files[row.graph]]
 
 
 def _graphs(found: dict[GraphName, Wrapper], files: parity.Files) -> dict[GraphName, Graph]:

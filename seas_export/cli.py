@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from seas_runtime import voice
 from seas_runtime.bundle.manifest import MAX_COMPOSITES
 from seas_runtime.commands import VERSION, Command, interval_of
-from seas_runtime.errors import INTERRUPTED, BackendError, SettingsError
+from seas_runtime.errors import BackendError, SettingsError
 from seas_runtime.sampling.defaults import PAPER
 from seas_runtime.versions import extra
 
@@ -34,11 +34,14 @@ Exit codes: 0 done, 2 usage, 3 bad run or failed parity, 4 engine builder not us
 5 output problem, 130 interrupted."""
 
 
-@click.command(
-    cls=Command,
-    epilog=EXAMPLES,
-    context_settings={"show_default": True, "help_option_names": ["-h", "--help"], "max_content_width": 100},
-)
+HEADINGS = {
+    "Defaults of the bundle": ("steps", "guidance", "guidance_interval", "threshold", "mask_steps", "final"),
+    "A published checkpoint": ("base", "revision", "data", "licence"),
+    "Engines": ("engines", "gpu"),
+}
+
+
+@click.command(cls=Command, headings=HEADINGS, epilog=EXAMPLES)
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), metavar="NAME.plan", help="The bundle's folder, which must not exist.")
 @click.option(
@@ -47,7 +50,8 @@ Exit codes: 0 done, 2 usage, 3 bad run or failed parity, 4 engine builder not us
 )  # fmt: skip
 @click.option(
     "--fp16/--fp32", "half", default=False,
-    help="Store the weights in half precision and add graphs that compute in it; CPU graphs compute in fp32 either way.",
+    help="Store the weights in half precision and add graphs that compute in it; one that does not hold it stays in fp32, and "
+    "that is said. CPUs compute in fp32 either way.",
 )  # fmt: skip
 @click.option(
     "--steps", type=click.IntRange(1, 999), show_default=f"{PAPER.steps}, or what a student was distilled for",
@@ -97,10 +101,7 @@ Exit codes: 0 done, 2 usage, 3 bad run or failed parity, 4 engine builder not us
     help="Compute capabilities of the engines, as sm86,sm89.",
 )  # fmt: skip
 @VERSION
-@click.pass_context
 def main(
-    ctx: click.Context,
-    /,
     *,
     run: Path,
     out: Path | None,
@@ -137,26 +138,14 @@ def main(
     if revision is not None and (base is None or Path(base).is_dir()):
         raise SettingsError(f"--revision {revision} found and no --base on a hub; leave it out, or name the hub's model")
     origin = {"base": base, "revision": revision, "data": data, "licence": licence}
-    try:
-        with _packages():
-            if bundle is not None:
-                _check(run, bundle, origin)
-            elif out is not None:
-                _export(
-                    run,
-                    out,
-                    final,
-                    origin,
-                    half=half,
-                    defaults=defaults,
-                    photographs=photographs,
-                    composites=composites,
-                )
-                if engines is not None:
-                    _build(out, engines, gpus)
-    except KeyboardInterrupt:
-        click.echo("Interrupted: nothing unfinished was left behind.", err=True)
-        ctx.exit(INTERRUPTED)
+    with _packages():
+        if bundle is not None:
+            _check(run, bundle, origin)
+        elif out is not None:
+            chosen = {"half": half, "photographs": photographs, "composites": composites}
+            _export(run, out, final, origin, defaults=defaults, again=engines is not None, **chosen)
+            if engines is not None:
+                _build(out, engines, gpus)
 
 
 def _load(path: Path, origin: dict[str, Any], progress: Callable[[str], None]) -> tuple[Run, bool]:
@@ -173,20 +162,31 @@ def _load(path: Path, origin: dict[str, Any], progress: Callable[[str], None]) -
     return run_folder.load(path), False
 
 
-def _export(path: Path, out: Path, final: str | None, origin: dict[str, Any], *, defaults: dict[str, Any], **settings: Any) -> None:
-    from seas_export.bundle import ExportSettings, defaults_of, export, require_free
+def _export(
+    path: Path, out: Path, final: str | None, origin: dict[str, Any], *, defaults: dict[str, Any], again: bool, **chosen: Any
+) -> None:
+    """Export, unless the bundle is there and `again` says that more is to come of the same command."""
+    from seas_export.bundle import ExportSettings, defaults_of, export, made_before, require_free
 
     began = time.monotonic()
-    require_free(out)
-    progress = _progress()
+    if not again:
+        require_free(out)
+    progress = voice.Stages()
     run, published = _load(path, origin, progress)
     final = final or ("published" if published else "zero")
-    manifest = export(run, out, ExportSettings(final=final, defaults=defaults_of(run, defaults), **settings), progress)
+    settings = ExportSettings(final=final, defaults=defaults_of(run, defaults), **chosen)
+    if again and made_before(run, out, settings) is not None:
+        return voice.tell(f"already done: the bundle {out}", bundle=out, already=True)
+    manifest = export(run, out, settings, progress)
     size = sum(entry.bytes for entry in manifest.files.values())
     pictures = sum(manifest.files[name].bytes for name in manifest.pictures)
     patches = f" and {len(manifest.patches)} patches" if manifest.patches else ""
     told = f" ({len(manifest.photographs)} photographs{patches} {pictures / 1e6:.1f} MB)" if manifest.photographs else ""
-    click.echo(f"{out}: {size / 1e6:.1f} MB{told}, {time.monotonic() - began:.0f} s, digest {manifest.digest}")
+    single = [name for name, graph in manifest.graphs.items() if "fp16" not in graph.files] if settings.half else []
+    told += f", {', '.join(single)} in fp32 alone" if single else ""
+    facts = {"bytes": size, "photographs": len(manifest.photographs or ()), "digest": manifest.digest, "fp32_graphs": single}
+    line = f"{out}: {size / 1e6:.1f} MB{told}, {time.monotonic() - began:.0f} s, digest {manifest.digest}"
+    return voice.tell(line, bundle=out, already=False, parity=manifest.parity, **facts)
 
 
 def _build(out: Path, variant: Literal["rtx", "tensorrt"], gpus: list[str]) -> None:
@@ -194,47 +194,40 @@ def _build(out: Path, variant: Literal["rtx", "tensorrt"], gpus: list[str]) -> N
     from seas_runtime.doctor import describe_engines
 
     began = time.monotonic()
-    found = build.build(out, variant, gpus, progress=_progress())
-    click.echo(f"{found.path}: {describe_engines(found)}, {time.monotonic() - began:.0f} s")
+    found = build.build(out, variant, gpus, progress=voice.Stages())
+    voice.tell(f"{found.path}: {describe_engines(found)}, {time.monotonic() - began:.0f} s", engines=found.path)
 
 
 def _check(path: Path, bundle: Path, origin: dict[str, Any]) -> None:
     from seas_export import parity
     from seas_export.check import check
 
-    progress = _progress()
+    progress = voice.Stages()
     run, _ = _load(path, origin, progress)
     rows = check(run, bundle, progress)
-    for precision, graphs in parity.summary(rows).items():
+    summary = parity.summary(rows)
+    voice.tell(parity=summary)
+    for precision, graphs in summary.items():
         for graph, outputs in graphs.items():
             for output, worst in outputs.items():
                 figures = ", ".join(f"{name} {value:.3g}" for name, value in worst.items())
-                click.echo(f"{precision}  {graph + '.' + output:<24}{figures}")
+                voice.tell(f"{precision}  {graph + '.' + output:<24}{figures}")
     parity.require(rows)
-    click.echo(f"ok: {len({row.case for row in rows})} steps, {len(rows)} outputs within their bounds")
-
-
-def _progress() -> Callable[[str], None]:
-    """Shows each stage with the time since the start, on a terminal."""
-    began = time.monotonic()
-
-    def show(stage: str) -> None:
-        if sys.stderr.isatty():
-            click.echo(f"{time.monotonic() - began:6.1f} s  {stage}", err=True)
-
-    return show
+    steps = len({row.case for row in rows})
+    voice.tell(f"ok: {steps} steps, {len(rows)} outputs within their bounds", bundle=bundle, steps=steps, outputs=len(rows))
 
 
 @contextmanager
 def _packages() -> Iterator[None]:
     """Quiet libraries; one that is missing is an error of one line."""
     try:
-        import diffusers
-        import onnx_ir  # noqa: F401
-        import onnxruntime  # noqa: F401
-        import onnxscript  # noqa: F401
-        import torch  # noqa: F401
-        import transformers
+        with voice.loading("torch", "loading PyTorch"):
+            import diffusers
+            import onnx_ir  # noqa: F401
+            import onnxruntime  # noqa: F401
+            import onnxscript  # noqa: F401
+            import torch  # noqa: F401
+            import transformers
     except ImportError as error:
         raise BackendError(f"seas-export needs the export packages ({error}); run: {HINT}") from error
     for library in (diffusers, transformers):

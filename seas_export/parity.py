@@ -16,6 +16,7 @@ from torch import Tensor
 
 from seas_export import fp16_rounding
 from seas_export.cases import Case
+from seas_export.graphs import Tensors
 from seas_export.session import open_graph
 from seas_runtime.bundle.graphs import GraphName, Precision
 from seas_runtime.errors import BundleError
@@ -79,7 +80,7 @@ def compare(cases: list[Case], folder: Path, files: Files, threshold: float) -> 
             session = open_graph(path if precision == "fp32" else fp16_rounding.spell_out(path), folder)
             for case in cases:
                 if graph in case.inputs:
-                    yield from _rows(session, case, graph, precision, threshold)
+                    yield from rows_of(case, graph, precision, _run(session, case, graph), threshold)
 
 
 def summary(rows: Iterable[Row]) -> Figures:
@@ -130,10 +131,15 @@ def mask_iou(found: Tensor, expected: Tensor, threshold: float) -> float:
     return float((a & b).sum() / union) if union else 1.0
 
 
-def _rows(session: ort.InferenceSession, case: Case, graph: GraphName, precision: Precision, threshold: float) -> Iterator[Row]:
-    truth = case.truth[graph]
-    feeds = {key: value.numpy() for key, value in case.inputs[graph].items()}
-    for (output, expected), array in zip(truth.items(), session.run(list(truth), feeds), strict=True):
-        found = torch.from_numpy(np.asarray(array))
-        iou = mask_iou(found, expected, threshold) if output == "probability" else None
-        yield Row(precision, graph, case.name, output, relative_l2(found, expected), cosine(found, expected), iou)
+def rows_of(case: Case, graph: GraphName, precision: Precision, found: Tensors, threshold: float) -> Iterator[Row]:
+    """A row for each output of one graph in one case, as some engine found it."""
+    for output, expected in case.truth[graph].items():
+        made = found[output]
+        iou = mask_iou(made, expected, threshold) if output == "probability" else None
+        yield Row(precision, graph, case.name, output, relative_l2(made, expected), cosine(made, expected), iou)
+
+
+def _run(session: ort.InferenceSession, case: Case, graph: GraphName) -> Tensors:
+    names = list(case.truth[graph])
+    arrays = session.run(names, {key: value.numpy() for key, value in case.inputs[graph].items()})
+    return {name: torch.from_numpy(np.asarray(array)) for name, array in zip(names, arrays, strict=True)}

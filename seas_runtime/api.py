@@ -41,6 +41,7 @@ def open(  # noqa: A001  # as its users write it: seas_runtime.open
     threads: int = 0,
     expect: str | None = None,
     log: Log | None = None,
+    explain: Log | None = None,
     first_run_limit: float = 0,
 ) -> Generator:
     """Open a bundle in a backend.
@@ -51,6 +52,7 @@ def open(  # noqa: A001  # as its users write it: seas_runtime.open
         threads: CPU threads at most; 0 leaves it to the engine.
         expect: the digest that the bundle must have. "auto" then takes no backend that needs more than what it covers.
         log: called with a line on what "auto" took, and on pairs that had to be made in smaller batches.
+        explain: called in place of `log` with what "auto" took and why.
         first_run_limit: seconds after which this process is ended if the first run of a graph is not over; 0 for never.
 
     Raises:
@@ -62,7 +64,7 @@ def open(  # noqa: A001  # as its users write it: seas_runtime.open
         raise SettingsError(f"threads {threads} found, at least 0 expected")
     read = bundle if isinstance(bundle, Bundle) else read_bundle(find(Path(bundle)), expect)
     candidates = tuple(BACKENDS) if expect is None else OF_CORE
-    return Generator(read, guard(open_backend(backend, read, threads, candidates, log), first_run_limit), log)
+    return Generator(read, guard(open_backend(backend, read, threads, candidates, explain or log), first_run_limit), log)
 
 
 class Generator:

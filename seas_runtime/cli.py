@@ -7,27 +7,22 @@ from typing import Any
 
 import click
 
-from seas_runtime import options
+from seas_runtime import options, voice
 from seas_runtime.backends.registry import BACKENDS, OF_CORE
 from seas_runtime.bundle.shipped import BundlePath
-from seas_runtime.commands import VERSION, Ending, interrupt, words
+from seas_runtime.commands import VERSION, Command, words
 from seas_runtime.dataset.exporters import FORMATS
 from seas_runtime.errors import SettingsError
-from seas_runtime.terminal import shown, shown_lines
 
 UNDER_DIGEST = [name for name in OF_CORE if not BACKENDS[name].rounds]
 
 
-class _Recorded(Ending, click.Command):
-    """A command that remembers the words it was called with, and ends an interrupt with the exit code of the house."""
+class _Recorded(Command):
+    """A command that remembers the words it was called with."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta["words"] = list(args)
         return super().parse_args(ctx, args)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        with interrupt(ctx, "finished pairs are kept; the same command continues"):
-            return super().invoke(ctx)
 
 
 def _formats(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str]:
@@ -55,12 +50,20 @@ it. Shards may share OUT; seas-data merge joins them.
 Exit codes: 0 done, 2 usage, 3 bad bundle, 4 engine not usable, 5 output problem,
 6 the quality gate gave pairs up or all masks of a type are one (pairs are written), 130 interrupted."""
 
+HEADINGS = {
+    "Sampling": ("batch", "steps", "guidance", "guidance_interval", "threshold", "mask_steps", "clean"),
+    "Start and background": ("background", "init", "strength", "shape"),
+    "Masks that are made again": ("min_area", "min_agreement", "max_area", "retries"),
+    "Engine": ("threads", "expect", "first_run_limit"),
+    "Many machines": ("per_tar", "shard", "ray", "ray_workers", "ray_cores", "ray_gpus"),
+}
+
 
 @click.command(
     "seas-gen",
     cls=_Recorded,
+    headings=HEADINGS,
     epilog=EXAMPLES,
-    context_settings={"show_default": True, "max_content_width": 100},
 )
 @click.option(
     "--engine",
@@ -118,7 +121,6 @@ Exit codes: 0 done, 2 usage, 3 bad bundle, 4 engine not usable, 5 output problem
 )
 @click.option("--estimate", is_flag=True, help="Say pairs a second, time, memory and disk from a few batches; write nothing.")
 @click.option("--dry-run", is_flag=True, help="Say what would be made and where; make and write nothing.")
-@click.option("--quiet", is_flag=True, help="No progress bar, no summary, no word on what auto takes.")
 @VERSION
 @click.pass_context
 def generate(
@@ -139,12 +141,12 @@ def generate(
     also: list[str],
     estimate: bool,
     dry_run: bool,
-    quiet: bool,
     **asked: Any,
 ) -> None:
     """Generate pairs of anomaly images and masks from a bundle, and normal images."""
-    from seas_runtime import forecast
-    from seas_runtime.generate import Request, run
+    with voice.loading("numpy", f"reading {engine}"):
+        from seas_runtime import forecast
+        from seas_runtime.generate import Request, run
 
     if asked["per_tar"] and (sheet or also):
         raise SettingsError("--per-tar found with --sheet or --also, which read single pictures; leave one of them out")
@@ -162,27 +164,22 @@ def generate(
     command, chosen = ["seas-gen", *ctx.meta["words"]], options.Options(**asked)
     request = Request(engine, out, backend, threads, expect, command, chosen, first_run_limit, pool)
     if estimate or dry_run:
-        click.echo(shown_lines((forecast.estimate if estimate else forecast.dry_run)(request)))
+        voice.tell_each((forecast.estimate if estimate else forecast.dry_run)(request), "estimate" if estimate else "dry_run")
         return
-    summary = run(request, quiet)
-    if not quiet:
-        click.echo(shown(summary.line()))
+    summary = run(request)
+    voice.tell(summary.line(), **summary.facts())
     if sheet and summary.types:
         from seas_runtime.dataset.sheet import write
         from seas_runtime.dataset.summary import agreements
 
         path = write(summary.out, agreements(summary.out))
-        if not quiet:
-            click.echo(shown(f"contact sheet: {path}"))
+        voice.tell(f"contact sheet: {path}", sheet=path)
     if also and summary.types:
-        from tqdm import tqdm
-
         from seas_runtime.dataset.export import also as export_also
 
-        with tqdm(unit="picture", disable=quiet or None, leave=False) as bar:
+        with voice.progress(None, "exporting", "picture") as bar:
             exports = export_also(summary.out, also, bar.update)
-        if not quiet:
-            click.echo(shown_lines(exported.line() for exported in exports))
-    if not quiet and summary.types:
-        click.echo(shown(summary.next()))
+        voice.tell(*(exported.line() for exported in exports), exports=[exported.folder for exported in exports])
+    if summary.types:
+        voice.tell(summary.next())
     summary.raise_if_poor()

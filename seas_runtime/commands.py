@@ -1,17 +1,21 @@
-"""What commands share: how they end (an interrupt, a standard output that takes no more), --version, types of options."""
+"""What commands share: how they end and speak, what their help looks like, --version, types of options."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import click
 
+from seas_runtime import voice
 from seas_runtime.errors import INTERRUPTED, OutputError
 
 _STDOUT, _STDERR = 1, 2
+_CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 100}
+_MANNER = "seas_runtime.voice"
+_SAID = "What is said"
 
 
 class Ending:
@@ -24,6 +28,11 @@ class Ending:
         except KeyboardInterrupt:
             click.echo("Interrupted: nothing was begun.", err=True)
             raise click.exceptions.Exit(INTERRUPTED) from None
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """See `click.Command.invoke`; what writes bit by bit says for itself in what state an interrupt leaves it."""
+        with interrupt(lambda: "nothing unfinished was left behind"):
+            return super().invoke(ctx)  # type: ignore[misc]  # of the class beside this one
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """See `click.Command.main`."""
@@ -45,13 +54,13 @@ class Ending:
 
 
 @contextmanager
-def interrupt(ctx: click.Context, left: str) -> Iterator[None]:
-    """Say in what state an interrupt leaves things, and end with its exit code."""
+def interrupt(left: Callable[[], str]) -> Iterator[None]:
+    """Let a function say in what state an interrupt leaves things, and end with its exit code."""
     try:
         yield
     except KeyboardInterrupt:
-        click.echo(f"Interrupted: {left}.", err=True)
-        ctx.exit(INTERRUPTED)
+        click.echo(f"Interrupted: {left()}.", err=True)
+        raise click.exceptions.Exit(INTERRUPTED) from None
 
 
 def words(_ctx: click.Context, _param: click.Parameter, value: str | None) -> list[str]:
@@ -92,8 +101,67 @@ VERSION = click.option(
 )
 
 
+def _note_manner(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.meta.setdefault(_MANNER, {})[str(param.name)] = True
+
+
+def _manner(name: str, flag: str, text: str) -> click.Option:
+    return click.Option([flag, name], is_flag=True, expose_value=False, callback=_note_manner, show_default=False, help=text)
+
+
 class Command(Ending, click.Command):
-    """A command that ends so."""
+    """A command with --quiet, --verbose and --json, and its options under headings.
+
+    Args:
+        headings: names of parameters by the heading that their options are shown under; all others come first, as "Options".
+    """
+
+    def __init__(self, *args: Any, headings: Mapping[str, Collection[str]] | None = None, **given: Any) -> None:
+        manner = [
+            _manner("quiet", "--quiet", "Say nothing but warnings and errors; --json is still obeyed."),
+            _manner("verbose", "--verbose", "Say more: each stage, what auto chose and why."),
+            _manner("as_json", "--json", "Tell the result as one JSON object on standard output."),
+        ]
+        given["params"] = [*(given.get("params") or ()), *manner]
+        given["context_settings"] = {**_CONTEXT, **(given.get("context_settings") or {})}
+        super().__init__(*args, **given)
+        self.headings = {**(headings or {}), _SAID: ("quiet", "verbose", "as_json", "version")}
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """See `click.Command.invoke`.
+
+        Raises:
+            UsageError: --quiet and --verbose.
+        """
+        asked = ctx.meta.pop(_MANNER, {})
+        if asked.get("quiet") and asked.get("verbose"):
+            raise click.UsageError("--quiet and --verbose found, one of them expected; leave one out")
+        with voice.speaking(voice.Manner(**asked), ctx.command_path):
+            return super().invoke(ctx)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """See `click.Command.format_options`: under headings, in their order."""
+        shown: dict[str, list[tuple[str, str]]] = {"Options": [], **{heading: [] for heading in self.headings}}
+        of = {name: heading for heading, names in self.headings.items() for name in names}
+        of |= {str(param.name): _SAID for param in self.get_params(ctx) if set(param.opts) & set(ctx.help_option_names)}
+        for param in self.get_params(ctx):
+            if isinstance(param, click.Option) and (record := param.get_help_record(ctx)) is not None:
+                shown[of.get(str(param.name), "Options")].append(record)
+        for heading, records in shown.items():
+            if records:
+                with formatter.section(heading):
+                    formatter.write_dl(records)
+
+
+class Group(Ending, click.Group):
+    """Commands of this kind."""
+
+    command_class = Command
+
+    def __init__(self, *args: Any, **given: Any) -> None:
+        given["context_settings"] = {**_CONTEXT, **(given.get("context_settings") or {})}
+        super().__init__(*args, **given)
 
 
 def _is_of_echo(error: OSError) -> bool:

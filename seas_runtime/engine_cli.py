@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import click
 
+from seas_runtime import voice
 from seas_runtime.backends.tensorrt.library import VARIANTS, Variant
 from seas_runtime.bundle.shipped import BundlePath
-from seas_runtime.commands import VERSION, Ending, interrupt, words
-from seas_runtime.terminal import shown, shown_lines
+from seas_runtime.commands import VERSION, Group, words
 
 BUNDLE = BundlePath()
-
-
-class _Group(Ending, click.Group):
-    """Commands that end an interrupt with the exit code of the house; none of them leaves half a thing behind."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        with interrupt(ctx, "nothing unfinished was left behind"):
-            return super().invoke(ctx)
+EXAMPLES = """\b
+Examples:
+  seas-engine inspect bottle.plan
+  seas-engine doctor"""
+_INSPECTED = {"product", "defects", "geometry", "defaults", "provenance", "parity", "digest"}
 
 
 def _numbers(_ctx: click.Context, _param: click.Parameter, value: str) -> list[int]:
@@ -32,41 +27,48 @@ def _numbers(_ctx: click.Context, _param: click.Parameter, value: str) -> list[i
         raise click.BadParameter(f"{value!r} found, numbers and commas expected, as in 1,4,8") from error
 
 
-@click.group(cls=_Group)
+@click.group(cls=Group, epilog=EXAMPLES)
 @VERSION
 def engine() -> None:
     """Look into bundles and at the engines of this machine."""
 
 
-@engine.command()
+@engine.command(epilog="Example: seas-engine inspect engines/bottle.plan")
 @click.argument("bundle", type=BUNDLE)
 def inspect(bundle: Path) -> None:
     """Verify BUNDLE and say what it makes, and from what."""
-    from seas_runtime.bundle.reader import read_bundle
-    from seas_runtime.doctor import describe_bundle
+    with voice.loading("numpy", f"reading {bundle}"):
+        from seas_runtime.bundle.reader import read_bundle
+        from seas_runtime.doctor import describe_bundle
 
-    click.echo(shown_lines(describe_bundle(read_bundle(bundle))))
+        read = read_bundle(bundle)
+    facts = read.manifest.model_dump(mode="json", include=_INSPECTED)
+    voice.tell(*describe_bundle(read), bundle=bundle, **facts)
 
 
-@engine.command()
+@engine.command(epilog="Example: seas-engine verify tile.plan --expect DIGEST")
 @click.argument("bundle", type=BUNDLE)
 @click.option("--expect", metavar="DIGEST", help="The digest it must have: proof of where it comes from.")
 def verify(bundle: Path, expect: str | None) -> None:
     """Verify every file of BUNDLE and print its digest."""
-    from seas_runtime.bundle.reader import read_bundle
+    with voice.loading("numpy", f"reading {bundle}"):
+        from seas_runtime.bundle.reader import read_bundle
 
-    click.echo(f"ok {read_bundle(bundle, expect).manifest.digest}")
+        digest = read_bundle(bundle, expect).manifest.digest
+    voice.tell(f"ok {digest}", bundle=bundle, digest=digest)
 
 
-@engine.command()
+@engine.command(epilog="Example: seas-engine copy ~/.cache/huggingface/hub/MODEL/tile.plan tile.plan")
 @click.argument("source", type=BUNDLE)
 @click.argument("target", type=click.Path(path_type=Path), metavar="NAME.plan")
 @click.option("--expect", metavar="DIGEST", help="The digest it must have: proof of where it comes from.")
 def copy(source: Path, target: Path, expect: str | None) -> None:
     """Copy the core of bundle SOURCE as plain files, following links, and verify it."""
-    from seas_runtime.bundle.copying import copy_bundle
+    with voice.loading("numpy", f"copying {source}"):
+        from seas_runtime.bundle.copying import copy_bundle
 
-    click.echo(shown(f"{target}: ok {copy_bundle(source, target, expect).manifest.digest}"))
+        digest = copy_bundle(source, target, expect).manifest.digest
+    voice.tell(f"{target}: ok {digest}", bundle=target, digest=digest)
 
 
 BUILD_EXAMPLES = """\b
@@ -82,7 +84,7 @@ tile.plan/engines/<variant>-<version> and fit this bundle alone. An engine takes
 to its largest batch; four batches take about three times as long to build as one."""
 
 
-@engine.command("build", epilog=BUILD_EXAMPLES, context_settings={"show_default": True, "max_content_width": 100})
+@engine.command("build", epilog=BUILD_EXAMPLES)
 @click.argument("bundle", type=BUNDLE)
 @click.option("--variant", "--flavour", type=click.Choice(VARIANTS), default="rtx", help="TensorRT-RTX, or TensorRT for this GPU.")
 @click.option(
@@ -111,27 +113,24 @@ def build_engines(
     replace: bool,
 ) -> None:
     """Build TensorRT engines beside the core of BUNDLE."""
-    from seas_runtime.backends.tensorrt import build
-    from seas_runtime.doctor import describe_engines
+    with voice.loading("numpy", f"reading {bundle}"):
+        from seas_runtime.backends.tensorrt import build
+        from seas_runtime.doctor import describe_engines
 
     began = time.monotonic()
-
-    def progress(line: str) -> None:
-        if sys.stderr.isatty():
-            click.echo(f"{time.monotonic() - began:6.1f} s  {line}", err=True)
-
-    engines = build.build(bundle, variant, gpus, batches, progress, replace=replace)
-    click.echo(shown(f"{engines.path}: {describe_engines(engines)}, {time.monotonic() - began:.0f} s"))
+    engines = build.build(bundle, variant, gpus, batches, voice.Stages(), replace=replace)
+    voice.tell(f"{engines.path}: {describe_engines(engines)}, {time.monotonic() - began:.0f} s", engines=engines.path)
 
 
-@engine.command()
+@engine.command(epilog="Example: seas-engine doctor engines/bottle.plan")
 @click.argument("bundle", type=BUNDLE, required=False)
 def doctor(bundle: Path | None) -> None:
     """Say what works on this machine, which engines of BUNDLE fit it, and the hint for what does not."""
-    from seas_runtime.doctor import describe_fit, describe_machine
+    with voice.loading("numpy", "looking at this machine"):
+        from seas_runtime.doctor import describe_fit, describe_machine
 
-    click.echo(shown_lines(describe_machine()))
+    voice.tell_each(describe_machine(), "machine")
     if bundle is not None:
         from seas_runtime.bundle.reader import read_bundle
 
-        click.echo(shown_lines(describe_fit(read_bundle(bundle))))
+        voice.tell_each(describe_fit(read_bundle(bundle)), "bundle")

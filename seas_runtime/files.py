@@ -24,7 +24,7 @@ def write_atomic(path: Path, data: bytes | str) -> None:
     A link at `path` is replaced, not followed.
 
     Raises:
-        OSError: whatever the file system says; no temporary is left behind.
+        OSError: whatever the file system says; no temporary is left behind, nor by an interrupt.
     """
     temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
     try:
@@ -34,7 +34,7 @@ def write_atomic(path: Path, data: bytes | str) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)
-    except OSError:
+    except BaseException:  # an interrupt, too
         temporary.unlink(missing_ok=True)
         raise
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
-from seas_runtime import api
+from seas_runtime import api, voice
 from seas_runtime.backends.first_run import LIMIT
 from seas_runtime.backends.registry import BACKENDS, OF_CORE
 from seas_runtime.bundle.reader import Bundle, read_bundle
 from seas_runtime.cluster import Cluster, Pool
-from seas_runtime.dataset.records import RUN, RunRecord, read_record
+from seas_runtime.commands import interrupt
+from seas_runtime.dataset.records import RUN, Journal, RunRecord, read_record
 from seas_runtime.dataset.series import SERIES
 from seas_runtime.dataset.shards import folder_of
 from seas_runtime.dataset.summary import Summary, summarise
@@ -25,7 +23,6 @@ from seas_runtime.errors import OutputError
 from seas_runtime.files import lies_in
 from seas_runtime.options import Options
 from seas_runtime.settings import Settings, resolve
-from seas_runtime.terminal import shown
 from seas_runtime.versions import run_versions
 
 
@@ -44,23 +41,22 @@ class Request:
     pool: Pool | None = None
 
 
-def run(request: Request, quiet: bool) -> Summary:
+def run(request: Request) -> Summary:
     """Make the pairs that are not yet in place.
 
     Args:
         request: the command line.
-        quiet: say nothing of what "auto" took, and show no progress bar (there is none either where standard
-            error is not a terminal).
 
     Raises:
         SeasError: see the classes of `seas_runtime.errors`.
     """
     started = time.monotonic()
-    log = _silent if quiet else _log
     bundle, settings, out = prepare(request)
     begun = begun_in(out)
-    backend = chosen_backend(request, begun, log)
-    with _opened(request, bundle, backend, log) as generator:
+    backend = chosen_backend(request, begun, voice.note)
+    with interrupt(lambda: _left(out)), _opened(request, bundle, backend) as generator:
+        if backend == "auto":
+            voice.note(f"backend {generator.backend.name}")
         settings = settings.model_copy(update={"backend": generator.backend.name})
         facts, licence = generator.backend.describe(), str(bundle.manifest.provenance.get("licence", ""))
         record = RunRecord(
@@ -72,7 +68,7 @@ def run(request: Request, quiet: bool) -> Summary:
             places=settings.places(bundle.manifest),
         )
         changed = _changes(begun, record) if begun is not None else ""
-        made = [_make(generator, Writer(out, record, series), changed, quiet) for series in SERIES]
+        made = [_make(generator, Writer(out, record, series), changed) for series in SERIES]
     return summarise(out, settings, sum(made), time.monotonic() - started)
 
 
@@ -90,16 +86,22 @@ def prepare(request: Request) -> tuple[Bundle, Settings, Path]:
     return bundle, settings, out
 
 
-def _opened(request: Request, bundle: Bundle, backend: str, log: Callable[[str], None]) -> api.Generator | Cluster:
+def _opened(request: Request, bundle: Bundle, backend: str) -> api.Generator | Cluster:
     """The bundle in an engine of this machine, or in those of a cluster."""
     if request.pool is None:
         return api.open(
-            bundle, backend, threads=request.threads, expect=request.expect, log=log, first_run_limit=request.first_run_limit
+            bundle,
+            backend,
+            threads=request.threads,
+            expect=request.expect,
+            log=voice.note,
+            explain=voice.detail,
+            first_run_limit=request.first_run_limit,
         )
-    return Cluster(bundle, backend, request.pool, request.expect, log)
+    return Cluster(bundle, backend, request.pool, request.expect, voice.note)
 
 
-def _make(generator: api.Generator | Cluster, writer: Writer, changed: str, quiet: bool) -> int:
+def _make(generator: api.Generator | Cluster, writer: Writer, changed: str) -> int:
     """Make what a series lacks and write it; how many that were. Older ones are told of where the engine has `changed`."""
     if not writer.plan.count:
         return 0
@@ -107,10 +109,9 @@ def _make(generator: api.Generator | Cluster, writer: Writer, changed: str, quie
     batches = generator.batches(writer.plan, sampling, _todo(writer))  # it may fail, and then no folder is left
     with writer:
         made, total = sum(map(len, writer.todo)), writer.plan.size()
-        if changed and 0 < made < total and not quiet:
-            _log(f"{writer.out} was begun with {changed}: its older {noun}s may differ by rounding from what is made now")
-        bar = tqdm(total=total, initial=total - made, unit=noun, disable=quiet or None)
-        with bar, closing(batches):
+        if changed and 0 < made < total:
+            voice.note(f"{writer.out} was begun with {changed}: its older {noun}s may differ by rounding from what is made now")
+        with voice.progress(total, "generating", noun, total - made) as bar, closing(batches):
             for pairs in batches:
                 writer.add(pairs)
                 bar.update(len(pairs))
@@ -120,6 +121,12 @@ def _make(generator: api.Generator | Cluster, writer: Writer, changed: str, quie
 def _todo(writer: Writer) -> Iterator[tuple[int, ...]]:
     """What a writer lacks, asked for once it has looked."""
     yield from writer.todo
+
+
+def _left(out: Path) -> str:
+    """What an interrupt leaves."""
+    kept = any(Journal(out / name).read() for series in SERIES for name in (series.metadata, series.refused))
+    return "finished pairs are kept; the same command continues" if kept else "nothing was made yet; the same command begins anew"
 
 
 def begun_in(out: Path) -> RunRecord | None:
@@ -144,11 +151,3 @@ def _changes(begun: RunRecord, now: RunRecord) -> str:
     names = sorted(begun.backend.keys() | now.backend.keys())
     before, after = begun.backend.get, now.backend.get
     return ", ".join(f"{name} {before(name, 'none')}" for name in names if before(name) != after(name))
-
-
-def _log(line: str) -> None:
-    tqdm.write(shown(line), file=sys.stderr)  # which leaves a progress bar in its place
-
-
-def _silent(_line: str) -> None:
-    pass

@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from seas_runtime import voice
 from seas_train import reference
 from seas_train.data.dataset import ImageSet, step_generator
 from seas_train.models import components, taps
@@ -48,12 +49,14 @@ def calibrate(
         DataError: the run has no mask branch.
     """
     found: dict[str, list[tuple[Tensor, Tensor]]] = defaultdict(list)
-    for index in range(len(anomalies)):
-        _, mask = anomalies[index]
-        for copy in range(DRAWS):
-            generator = step_generator(run.facts.tune.seed, index * DRAWS + copy)
-            steps = probabilities(run, anomalies, index, settings or reference.usual(run), generator)
-            found[str(anomalies.records[index].defect)].append((steps, mask[0] > 0))
+    with voice.progress(len(anomalies), "calibrating", "image") as bar:
+        for index in range(len(anomalies)):
+            _, mask = anomalies[index]
+            for copy in range(DRAWS):
+                generator = step_generator(run.facts.tune.seed, index * DRAWS + copy)
+                steps = probabilities(run, anomalies, index, settings or reference.usual(run), generator)
+                found[str(anomalies.records[index].defect)].append((steps, mask[0] > 0))
+            bar.update()
     return {defect: _of_type(pairs, criterion) for defect, pairs in found.items()}
 
 

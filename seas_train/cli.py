@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from seas_runtime.commands import VERSION, Ending, interval_of
+from seas_runtime import voice
+from seas_runtime.commands import VERSION, Group, interval_of
 from seas_runtime.errors import SettingsError
 from seas_runtime.files import write_atomic
 from seas_runtime.sampling.defaults import PAPER
-from seas_runtime.terminal import shown
+from seas_train import headings
 from seas_train.base_options import base_licence, base_options
 from seas_train.config import BaseSettings, MaskSettings, Settings, TuneSettings
 from seas_train.data_cli import check, demo_data
 from seas_train.distill.settings import DistillSettings
 from seas_train.folders import data_source
-from seas_train.options import ESTIMATE, LICENCE, OUT, say, settings_options, stopwatch, tell
+from seas_train.options import ESTIMATE, LICENCE, OUT, already, say, settings_options, stopwatch
 from seas_train.output import held, one_voice, output, read_json, require_same, tidy
 from seas_train.pipeline.cli import everything
 from seas_train.quiet import hush
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from seas_train.data.source import Source
     from seas_train.models.origin import Origin
 
-INTERRUPTED = 130
 PATH = click.Path(path_type=Path)
 EXAMPLES = """\b
 Examples:
@@ -49,19 +49,15 @@ Exit codes: 0 done, 1 training failed, 2 usage, 3 bad data, base model or run, 5
 130 interrupted."""
 
 
-class _Group(Ending, click.Group):
-    """Commands that end an interrupt with one line and the exit code of the house."""
+class _Group(Group):
+    """Commands of which, of several processes, the first alone speaks."""
 
     def invoke(self, ctx: click.Context) -> Any:
         with one_voice():
-            try:
-                return super().invoke(ctx)
-            except KeyboardInterrupt:
-                click.echo("Interrupted: nothing unfinished was left behind.", err=True)
-                ctx.exit(INTERRUPTED)
+            return super().invoke(ctx)
 
 
-@click.group(cls=_Group, epilog=EXAMPLES, context_settings={"show_default": True, "max_content_width": 100})
+@click.group(cls=_Group, epilog=EXAMPLES)
 @VERSION
 def main() -> None:
     """Train a generator of anomaly images and masks: base model, fine-tuning, mask branch."""
@@ -73,7 +69,7 @@ main.add_command(everything)
 main.add_command(report)
 
 
-@main.command(epilog="Example: seas-train base photographs/tile photographs/nut --out out/base")
+@main.command(headings=headings.BASE, epilog="Example: seas-train base photographs/tile photographs/nut --out out/base")
 @click.argument("images", type=PATH, nargs=-1, required=True)
 @OUT
 @LICENCE
@@ -96,7 +92,7 @@ def base(images: tuple[Path, ...], out: Path, licence: str, keep_every: int, *, 
     if estimate:
         from seas_train import estimates
 
-        return tell(estimates.of_base(images, settings))
+        return voice.tell_each(estimates.of_base(images, settings), "estimate")
     from seas_train.base.train import train
 
     provenance: dict[str, object] = {"data": [folder.resolve().name for folder in images], "licence": licence}
@@ -105,13 +101,13 @@ def base(images: tuple[Path, ...], out: Path, licence: str, keep_every: int, *, 
         stated = {**_asked(BaseSettings(), {}), **saved["settings"]}  # an earlier version did not know all of them
         require_same(out, {**stated, **saved["provenance"]}, _asked(settings, provenance))
         tidy(out, "base")
-        return click.echo(f"already done: the base model {out}")
-    with output(out, "base", (out / "base.json").is_file), stopwatch(f"trained the base model {out}"):
+        return already(f"the base model {out}", out=out)
+    with output(out, "base", (out / "base.json").is_file), stopwatch(f"trained the base model {out}", out=out):
         train(images, out, settings, provenance, keep_every)
     return None
 
 
-@main.command(epilog="Example: seas-train tune data/tile --base out/base --out out/run --preset tiny")
+@main.command(headings=headings.TUNE, epilog="Example: seas-train tune data/tile --base out/base --out out/run --preset tiny")
 @data_source
 @base_options(required=True)
 @OUT
@@ -124,11 +120,11 @@ def tune(*, source: Source, base: Origin, out: Path, licence: str, estimate: boo
     from seas_train import run_folder
     from seas_train.tune import train
 
-    product = _product(source)
+    product = _product(source, settings.defects)
     if estimate:
         from seas_train import estimates
 
-        return tell(estimates.of_tune(product, base, settings, say))
+        return voice.tell_each(estimates.of_tune(product, base, settings, say), "estimate")
     provenance: dict[str, object] = {
         "data": f"{product.name} ({product.layout})",
         "licence": licence,
@@ -140,15 +136,16 @@ def tune(*, source: Source, base: Origin, out: Path, licence: str, estimate: boo
         fit = facts.fit if settings.fit == "auto" else settings.fit  # what "auto" chose is said in the run
         require_same(out, saved, {**_asked(settings, provenance), "base": base.name, **base.asked, "fit": fit})
         tidy(out, "tune")
-        return click.echo(f"already done: the run {out}")
+        source.remembered_by(out)
+        return already(f"the run {out}", out=out)
     done = f"tuned {product.name} ({len(product.defects)} types) into {out}"
-    with output(out, "tune", (out / "run.json").is_file), stopwatch(done):
+    with output(out, "tune", (out / "run.json").is_file), stopwatch(done, out=out, product=product.name, types=product.defects):
         train(product, base, out, settings, provenance, say)
         source.remember(out)
     return None
 
 
-@main.command(epilog="Example: seas-train masks out/run data/tile --preset tiny")
+@main.command(headings=headings.MASKS, epilog="Example: seas-train masks out/run data/tile --preset tiny")
 @click.argument("run", type=PATH)
 @data_source
 @ESTIMATE
@@ -164,18 +161,24 @@ def masks(run: Path, source: Source, *, estimate: bool, settings: MaskSettings) 
     if estimate:
         from seas_train import estimates
 
-        return tell(estimates.of_masks(run, _product(source), settings))
-    if facts.masks is not None and (run / "rmp" / "config.json").is_file():
+        return voice.tell_each(estimates.of_masks(run, _product(source), settings), "estimate")
+
+    def finished() -> bool:
+        return (run / "rmp" / "config.json").is_file() and run_folder.load_facts(run).masks is not None
+
+    if facts.masks is not None and finished():
         require_same(run / "rmp", facts.masks.model_dump(mode="json"), _asked(settings, {}))
         tidy(run, "masks")
-        return click.echo(f"already done: the mask branch {run / 'rmp'}")
+        return already(f"the mask branch {run / 'rmp'}", run=run)
     product = _product(source)
-    with held(run, "masks", lambda: run_folder.load_facts(run) != facts), stopwatch(f"trained the mask branch {run / 'rmp'}"):
+    with held(run, "masks", finished), stopwatch(f"trained the mask branch {run / 'rmp'}", run=run):
         train(run, product, settings)
     return None
 
 
-@main.command(epilog="Example: seas-train distill out/run data/tile --out out/fast --steps 4 --preset demo")
+@main.command(
+    headings=headings.DISTILL, epilog="Example: seas-train distill out/run data/tile --out out/fast --steps 4 --preset demo"
+)
 @click.argument("run", type=PATH)
 @data_source
 @OUT
@@ -195,10 +198,10 @@ def distill(run: Path, source: Source, out: Path, settings: DistillSettings) -> 
         saved = {**(made.distill.model_dump(mode="json") if made.distill else {}), "teacher": made.provenance.get("teacher")}
         require_same(out, saved, _asked(settings, {"teacher": run.resolve().name}))
         tidy(out, "distill")
-        return click.echo(f"already done: the student {out}")
+        return already(f"the student {out}", out=out)
     run_folder.load_facts(run)
     product = _product(source) if source.data is not None or source.folders else None
-    with output(out, "distill", (out / "run.json").is_file), stopwatch(f"distilled {run} into {out}"):
+    with output(out, "distill", (out / "run.json").is_file), stopwatch(f"distilled {run} into {out}", out=out, run=run):
         train(run, product, out, settings)
     return None
 
@@ -248,7 +251,8 @@ def sample(run: Path, out: Path, defects: tuple[str, ...], **given: Any) -> None
         require_same(out, {"interval": [0.0, 1.0], **read_json(record)}, asked)
     settings = SampleSettings(steps, guidance, min(PAPER.mask_steps, steps), interval=interval)
     reference.fits(tuned, settings)
-    with output(out, "sample"), stopwatch(f"sampled {given['count']} pairs into {out}"):
+    done = f"sampled {given['count']} pairs into {out}"
+    with output(out, "sample"), stopwatch(done, out=out, pairs=given["count"], sheet=out / "sheet.png"):
         out.mkdir(parents=True, exist_ok=True)
         write_atomic(record, json.dumps(asked, indent=2) + "\n")
         samples.write(tuned, out, samples.Order(types, **given), settings)
@@ -261,13 +265,14 @@ def _chosen(asked: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(defect for defect in known if defect in asked) or known
 
 
-def _product(source: Source) -> Product:
-    """Read and check a data set and show its warnings."""
+def _product(source: Source, defects: Collection[str] = ()) -> Product:
+    """Read and check a data set, or these defect types of it, and show its warnings."""
+    from seas_train.data import layouts
     from seas_train.data.check import check
 
-    product = source.read()
+    product = layouts.only(source.read(), tuple(defects))
     for warning in check(product):
-        click.echo(shown(f"Warning: {warning}"), err=True)
+        voice.warn(warning)
     return product
 
 

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from seas_runtime import voice
+from seas_runtime.commands import Command
 from seas_runtime.errors import DataError, SettingsError
-from seas_runtime.terminal import shown
+from seas_train import headings
 from seas_train.base_options import base_options
 from seas_train.config import MaskSettings, TuneSettings, resolve
 from seas_train.folders import data_source
-from seas_train.options import ESTIMATE, settings_options, stopwatch, tell
+from seas_train.options import ESTIMATE, settings_options, stopwatch
 from seas_train.quiet import hush
 
 if TYPE_CHECKING:
@@ -20,12 +22,9 @@ if TYPE_CHECKING:
     from seas_train.models.origin import Origin
 
 PATH = click.Path(path_type=Path)
-CONTEXT = {"show_default": True, "max_content_width": 100}
 
 
-@click.command(
-    "demo-data", context_settings=CONTEXT, epilog="Example: seas-train demo-data out/demo --product tile --per-defect 40"
-)
+@click.command("demo-data", cls=Command, epilog="Example: seas-train demo-data out/demo --product tile --per-defect 40")
 @click.argument("out", type=PATH)
 @click.option("--product", default="bottle", metavar="NAME", help="bottle, tile or nut.")
 @click.option("--size", type=int, default=128, metavar="PIXELS", help="Side of the images, 64 to 1024.")
@@ -36,13 +35,16 @@ CONTEXT = {"show_default": True, "max_content_width": 100}
 @click.option("--variety", type=float, default=0.0, metavar="X", help="0 one production line, 1 any.")
 def demo_data(out: Path, product: str, size: int, **counts: Any) -> None:
     """Draw a procedural data set into OUT/PRODUCT (MVTec AD layout)."""
-    from seas_train.data import demo
+    with voice.loading("numpy", f"drawing {product}"):
+        from seas_train.data import demo
 
-    with stopwatch(f"drew {product} into {out / product}"):
+    with stopwatch(f"drew {product} into {out / product}", out=out / product):
         demo.write(out, product, size, **counts)
 
 
-@click.command(context_settings=CONTEXT, epilog="Example: seas-train check data/VisA/candle --train-share 0.5 --size 256")
+@click.command(
+    cls=Command, headings=headings.CHECK, epilog="Example: seas-train check data/VisA/candle --train-share 0.5 --size 256"
+)
 @data_source
 @base_options(required=False)
 @ESTIMATE
@@ -60,23 +62,22 @@ def check(source: Source, base: Origin | None, settings: TuneSettings, *, estima
         size = _check_base(base)
         if source.data is None and not source.folders and not estimate:
             return
-    from tqdm import tqdm
-
-    from seas_train.data import layouts
-    from seas_train.data.advice import advise
-    from seas_train.data.check import inspect
+    with voice.loading("numpy", "looking at the images"):
+        from seas_train.data import layouts
+        from seas_train.data.advice import advise
+        from seas_train.data.check import inspect
 
     product = source.scan()
     count = len(product.normals) + len(product.test_normals) + len(product.anomalies)
-    with tqdm(total=count, unit="image", leave=False, disable=None) as bar:  # None: only on a terminal
+    with voice.progress(count, "looking", "image") as bar:
         report = inspect(product, bar.update)
     told = advise(report, settings, size, source.places())
-    click.echo(f"{product.name} ({product.layout})\n\n{report.table()}\n")
+    found = {kind.lower(): lines for kind, lines in told.items()}
+    voice.tell(f"{product.name} ({product.layout})", "", *report.table().splitlines(), "", product=product.name, **found)
     for kind, lines in told.items():
-        for line in lines:
-            click.echo(shown(f"{kind}: {line}"))
+        voice.tell(*(f"{kind}: {line}" for line in lines))
     problems, warned = len(told["Problem"]), len(told["Warning"])
-    click.echo(f"problems: {problems}, warnings: {warned}")
+    voice.tell(f"problems: {problems}, warnings: {warned}", layout=product.layout, images=count)
     if problems:
         raise DataError(f"{product.root}: problems found ({problems}), expected none; fix them and check again")
     if estimate and base is not None:
@@ -84,7 +85,7 @@ def check(source: Source, base: Origin | None, settings: TuneSettings, *, estima
 
         preset = click.get_current_context().params["preset"]
         both = settings, resolve(MaskSettings, preset, None, {})
-        tell(estimates.of_both(layouts.faultless(product), base, both, _pass))
+        voice.tell_each(estimates.of_both(layouts.faultless(product), base, both, _pass), "estimate")
 
 
 def _pass(_line: str) -> None:
@@ -97,7 +98,6 @@ def _check_base(base: Origin) -> int:
     from seas_train.models import components
 
     found = components.inspect(base)
-    click.echo(shown(base.source))
-    for line in found.lines():
-        click.echo(shown(line))
+    voice.tell(base.source)
+    voice.tell_each(found.lines(), "base")
     return found.image_size

@@ -6,7 +6,7 @@ import functools
 import time
 import types
 import typing
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 import click
 from pydantic.fields import FieldInfo
 
-from seas_runtime.terminal import shown
+from seas_runtime import voice
 from seas_train.config import Settings, resolve
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -140,20 +140,20 @@ def _shown(default: Any) -> str:
     return f"  [default: {text}]"
 
 
-def tell(lines: Iterable[str]) -> None:
-    """Say lines, which may name files of others, as results."""
-    for line in lines:
-        click.echo(shown(line))
-
-
 def say(line: str) -> None:
-    """Say what a person should know beside the results."""
-    click.echo(shown(line), err=True)
+    """Say what a person should know beside the results, warnings in every manner."""
+    warning = line.removeprefix("Warning: ")
+    (voice.note if warning == line else voice.warn)(warning)
 
 
 @contextmanager
-def stopwatch(what: str) -> Iterator[None]:
-    """Say what was done, and how long it took."""
+def stopwatch(what: str, **facts: Any) -> Iterator[None]:
+    """Tell what was done, and how long it took."""
     began = time.monotonic()
     yield
-    click.echo(f"{what} in {time.monotonic() - began:.0f} s")
+    voice.tell(f"{what} in {time.monotonic() - began:.0f} s", already=False, **facts)
+
+
+def already(what: str, **facts: Any) -> None:
+    """Tell that all was done before."""
+    voice.tell(f"already done: {what}", already=True, **facts)

@@ -9,16 +9,18 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppres
 from pathlib import Path
 from typing import Any
 
-import click
 from safetensors import SafetensorError
 
-from seas_runtime.errors import INTERRUPTED, DataError, OutputError
+from seas_runtime.commands import interrupt
+from seas_runtime.errors import DataError, OutputError, SeasError
 from seas_runtime.files import LOCK, TEMPORARY_SUFFIX, locked, require_plain, write_atomic
 from seas_runtime.staging import sweep
 from seas_train.training import kept
 
 MARK = "unfinished.json"
 """Says which command an unfinished folder belongs to, from its first moment on."""
+_PARTS = {"base": "vae", "distill": "teacher/*.safetensors"}
+"""What a stage keeps besides its checkpoint and goes on from."""
 _ALONE = {"log.jsonl", "tensorboard", "teacher", kept.CURRENT, kept.NEXT, kept.PREVIOUS, MARK, LOCK}
 
 
@@ -66,21 +68,16 @@ def held(out: Path, stage: str, finished: Callable[[], bool] = lambda: False) ->
         OutputError: another command holds it or has just finished it; the disk is full; it must not be written.
         Exit: Ctrl-C, with the exit code of the house.
     """
-    try:
-        with writing(out):
-            if not _first():
-                yield
-                return
-            require_plain(out)
-            with locked(out):
-                sweep(out)
-                if finished():
-                    raise OutputError(f"{out}: another run has just finished here; give the same command again to see that")
-                yield
-    except KeyboardInterrupt:
-        left = "the same command continues from what is saved" if _saved(out, stage) else "nothing is saved to continue from"
-        click.echo(f"Interrupted: {left}.", err=True)
-        raise click.exceptions.Exit(INTERRUPTED) from None
+    with interrupt(lambda: _left(out, stage, finished)), writing(out):
+        if not _first():
+            yield
+            return
+        require_plain(out)
+        with locked(out):
+            sweep(out)
+            if finished():
+                raise OutputError(f"{out}: another run has just finished here; give the same command again to see that")
+            yield
 
 
 @contextmanager
@@ -174,11 +171,14 @@ def _require_ours(out: Path, stage: str) -> None:
         )
 
 
-def _saved(out: Path, stage: str) -> bool:
-    """Whether the same command would begin later than at the beginning."""
-    if (kept.stage_of(out) or "").partition("-")[0] == stage:
-        return True
-    return stage == "base" and (out / "vae").is_dir()
+def _left(out: Path, stage: str, finished: Callable[[], bool]) -> str:
+    """What an interrupted command leaves, for the same command to begin with."""
+    with suppress(SeasError):
+        if finished():
+            return "all was done but to tidy up, as the same command does"
+    if (kept.stage_of(out) or "").partition("-")[0] == stage or (stage in _PARTS and any(out.glob(_PARTS[stage]))):
+        return "the same command continues from what is saved"
+    return "nothing is saved to continue from; the same command begins anew"
 
 
 def _first() -> bool:

@@ -6,12 +6,13 @@ import logging
 import os
 import warnings
 
+from seas_runtime import voice
 from seas_runtime.errors import SettingsError
 from seas_runtime.versions import extra
 
 
 def hush() -> None:
-    """Stop the libraries' own progress bars and warnings.
+    """Load the libraries and stop their own progress bars and warnings.
 
     Raises:
         SettingsError: they are not installed.
@@ -19,8 +20,9 @@ def hush() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     warnings.filterwarnings("ignore", module=r"diffusers|transformers|huggingface_hub|torch")
     try:
-        from diffusers.utils import logging as diffusers_log  # noqa: PLC0415 - heavy
-        from transformers.utils import logging as transformers_log  # noqa: PLC0415
+        with voice.loading("torch", "loading PyTorch"):
+            from diffusers.utils import logging as diffusers_log  # noqa: PLC0415 - heavy
+            from transformers.utils import logging as transformers_log  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise SettingsError(f"{error.name} is not installed; run {extra('train')}") from None
 

@@ -28,6 +28,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from seas_runtime import voice
 from seas_runtime.bundle.manifest import Place
 from seas_runtime.bundle.student import Student
 from seas_runtime.errors import DataError, OutputError
@@ -173,10 +174,11 @@ def save_masks(folder: Path, facts: Facts, rmp: RefinedMaskPredictor) -> None:
         OutputError: as `save_tuned`.
     """
     try:
+        # First: a branch that is there is the one it speaks of.
+        write_atomic(folder / "run.json", facts.model_dump_json(indent=2) + "\n")
         with replaced(folder / "rmp") as fresh:
             _save(fresh / "model.safetensors", rmp.state_dict())
             (fresh / "config.json").write_text(rmp.config.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        write_atomic(folder / "run.json", facts.model_dump_json(indent=2) + "\n")
     except (OSError, SafetensorError) as error:
         raise OutputError(f"cannot write the run folder {folder}: {error}; free space and run again") from error
 
@@ -189,7 +191,8 @@ def load(folder: Path) -> Run:
     """
     facts = load_facts(folder)
     components.inspect(folder, added=len(facts.prompts.tokens))
-    model = components.load(folder)
+    with voice.doing(f"reading {folder}"):
+        model = components.load(folder)
     try:
         rows = load_file(folder / "tokens.safetensors")["rows"]
         normals = load_file(folder / "normals.safetensors")

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from seas_runtime import voice
 from seas_runtime.dataset import sheet
 from seas_runtime.files import inside, write_atomic
 from seas_runtime.sampling.noise import RENOISE, Stream, draw_latents, draw_normal
@@ -65,10 +66,12 @@ def write(run: Run, out: Path, order: Order, settings: SampleSettings) -> None:
         OSError: a file cannot be written.
     """
     rows: dict[str, list[tuple[Image.Image, Image.Image]]] = {defect: [] for defect in order.defects}
-    for pair in pairs(run, order, settings):
-        _save(pair.image, inside(out, f"{pair.defect}/{pair.index:06}.png"))  # a run folder may be a stranger's
-        _save(pair.mask, inside(out, f"{pair.defect}/{pair.index:06}_mask.png"))
-        rows[pair.defect] = [*rows[pair.defect], (pair.image, pair.mask)][:COLUMNS]
+    with voice.progress(order.count, "sampling", "pair") as bar:
+        for pair in pairs(run, order, settings):
+            _save(pair.image, inside(out, f"{pair.defect}/{pair.index:06}.png"))  # a run folder may be a stranger's
+            _save(pair.mask, inside(out, f"{pair.defect}/{pair.index:06}_mask.png"))
+            rows[pair.defect] = [*rows[pair.defect], (pair.image, pair.mask)][:COLUMNS]
+            bar.update()
     _save(sheet.by_type(rows), out / "sheet.png")
 
 

@@ -28,7 +28,8 @@ from seas_runtime.dataset.records import Journal
 from seas_runtime.dataset.series import PAIRS
 from seas_runtime.errors import DataError, SettingsError
 from seas_train.data.dataset import resize_mask
-from seas_train.data.images import MaskKind, read_levels, read_mask, read_rgb
+from seas_train.data.images import read_levels, read_mask, read_rgb
+from seas_train.data.kinds import MaskKind
 from seas_train.data.layouts import Record
 from seas_train.data.layouts.files import Pairs, images, subfolders
 from seas_train.data.layouts.folders import ONLY_TYPE

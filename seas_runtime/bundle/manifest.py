@@ -115,7 +115,8 @@ class HalfPrecision(Model):
     """Where the fp16 graphs stay in fp32, and why.
 
     A module stays in fp32 if a tensor it reads or makes was larger than 65504 / `headroom` in the runs measured at export, or if
-    it makes sines and cosines of timesteps; `largest` has the largest magnitude in each graph, these angles left out.
+    it makes sines and cosines of timesteps; `largest` has the largest magnitude in each graph, these angles left out. A graph whose
+    fp16 form was not faithful has none among its files, and computes in fp32.
     """
 
     headroom: Annotated[FiniteFloat, Field(ge=1)]

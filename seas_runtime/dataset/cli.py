@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
 
 import click
 
-from seas_runtime.commands import VERSION, Ending
-from seas_runtime.errors import INTERRUPTED
+from seas_runtime.commands import VERSION, Group
 
 COMMANDS = {
     "import": "seas_runtime.dataset.importers.cli:import_source",
@@ -21,8 +19,15 @@ COMMANDS = {
 """Name of a command -> "module:function". The modules load nothing but click before they run."""
 
 
-class _LazyGroup(Ending, click.Group):
-    """Commands by the table above; an interrupt ends with the exit code of the house."""
+EXAMPLES = """\b
+Examples:
+  seas-data import photos/valve --into data/valve --dry-run
+  seas-data review out/valve
+  seas-data export out/valve --to coco --into out/valve-coco"""
+
+
+class _LazyGroup(Group):
+    """Commands by the table above."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -34,15 +39,8 @@ class _LazyGroup(Ending, click.Group):
         command: click.Command = getattr(import_module(module), function)
         return command
 
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            click.echo("Interrupted: nothing unfinished was left behind.", err=True)
-            ctx.exit(INTERRUPTED)
 
-
-@click.group(cls=_LazyGroup, context_settings={"show_default": True, "max_content_width": 100})
+@click.group(cls=_LazyGroup, epilog=EXAMPLES)
 @VERSION
 def data() -> None:
     """Bring annotated photographs in; look at pairs and decide on them, join, place and export them."""

@@ -53,6 +53,12 @@ class Exported:
     made: bool
     notes: tuple[str, ...]
 
+    def facts(self) -> dict[str, object]:
+        """The export as `--json` tells it."""
+        record = self.record
+        counts = {"pairs": record.pairs, "normals": record.normals, "splits": record.splits, "left_out": record.left_out}
+        return {"into": self.folder, "format": record.format, **counts, "edited": record.edited, "made": self.made}
+
     def line(self) -> str:
         """The export in one line."""
         record = self.record

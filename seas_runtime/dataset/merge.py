@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from seas_runtime.commands import interrupt
 from seas_runtime.dataset.decisions import REVIEW, read_decisions
 from seas_runtime.dataset.inside import place
 from seas_runtime.dataset.lines import require_pictures
@@ -73,13 +74,18 @@ def merge(run: Run, into: Path, *, partial: bool, link: bool, progress: Callable
         if _finished(into, known):
             return Merged(into, 0, missing, already=True)
         into.mkdir(parents=True, exist_ok=True)
-        with locked(into):
+        with interrupt(lambda: _left(into)), locked(into):
             write_atomic(into / BEGUN, json.dumps({"shards": known}) + "\n")
             pictures = _fill(run, into, link, progress)
             write_record(into / RUN, _record(run))
             (into / BEGUN).unlink()
             flush_folder(into)
     return Merged(into, pictures, missing)
+
+
+def _left(into: Path) -> str:
+    """What an interrupt leaves."""
+    return "pictures that are joined are kept; the same command goes on" if (into / BEGUN).exists() else "nothing was joined"
 
 
 def _finished(into: Path, known: str) -> bool:

@@ -66,6 +66,17 @@ class Run:
         """Indices that some shard has made or given up."""
         return set().union(*(shard.held[series.noun].known for shard in self.shards))
 
+    def facts(self) -> dict[str, object]:
+        """As `lines`, for `--json`; batches by their numbers."""
+        told: dict[str, object] = {"shards": self.parts}
+        for series in SERIES:
+            if (count := series.plan(self.settings).count) != 0:
+                done = sum(len(shard.held[series.noun].done) for shard in self.shards)
+                refused = sum(len(shard.held[series.noun].refused) for shard in self.shards)
+                missing = [batch[0] // self.settings.batch for batch in self.missing(series)]
+                told[f"{series.noun}s"] = {"asked": count, "done": done, "refused": refused, "missing_batches": missing}
+        return told
+
     def lines(self) -> Iterator[str]:
         """What there is and what is missing, in lines for a person."""
         settings = self.settings

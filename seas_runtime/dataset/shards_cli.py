@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from seas_runtime.terminal import shown, shown_lines
+from seas_runtime import voice
+from seas_runtime.commands import Command
 
 FOLDER = click.Path(path_type=Path)
 STATUS_EXAMPLES = """\b
@@ -28,30 +29,29 @@ reviews come along.
 Exit codes: 0 done, 3 something is missing or of another run, 5 DIR holds something else or cannot be written."""
 
 
-@click.command("status", epilog=STATUS_EXAMPLES)
+@click.command("status", cls=Command, epilog=STATUS_EXAMPLES)
 @click.argument("outs", nargs=-1, required=True, type=FOLDER, metavar="OUT...")
 def status(outs: tuple[Path, ...]) -> None:
     """Say what the shards of a run have made and which batches are missing."""
-    from seas_runtime.dataset.shards import read_run
+    with voice.loading("numpy", "reading the shards"):
+        from seas_runtime.dataset.shards import read_run
 
-    click.echo(shown_lines(read_run(outs).lines()))
+    run = read_run(outs)
+    voice.tell(*run.lines(), **run.facts())
 
 
-@click.command("merge", epilog=MERGE_EXAMPLES)
+@click.command("merge", cls=Command, epilog=MERGE_EXAMPLES)
 @click.argument("outs", nargs=-1, required=True, type=FOLDER, metavar="OUT...")
 @click.option("--into", type=FOLDER, required=True, metavar="DIR", help="Where it goes: a new or empty folder.")
 @click.option("--partial", is_flag=True, help="Join what there is, though something is missing.")
 @click.option("--link", is_flag=True, help="Hard links to the shards' files instead of copies (same disk; do not edit them).")
-@click.option("--quiet", is_flag=True, help="No progress bar, no summary.")
-def merge(*, outs: tuple[Path, ...], into: Path, partial: bool, link: bool, quiet: bool) -> None:
+def merge(*, outs: tuple[Path, ...], into: Path, partial: bool, link: bool) -> None:
     """Join the shards of a run in one data set."""
-    from tqdm import tqdm
-
-    from seas_runtime.dataset.merge import merge as join
-    from seas_runtime.dataset.shards import read_run
+    with voice.loading("numpy", "reading the shards"):
+        from seas_runtime.dataset.merge import merge as join
+        from seas_runtime.dataset.shards import read_run
 
     run = read_run(outs)
-    with tqdm(unit="picture", disable=quiet or None, leave=False) as bar:
+    with voice.progress(None, "joining", "picture") as bar:
         merged = join(run, into, partial=partial, link=link, progress=bar.update)
-    if not quiet:
-        click.echo(shown(merged.line()))
+    voice.tell(merged.line(), into=into, pictures=merged.pictures, missing=merged.missing, already=merged.already)

@@ -58,6 +58,11 @@ class Summary:
         both = f"{pairs} and {normals}" if self.normals else pairs
         return f"{both} in {self.out} ({each}); {new}; {self.retries} retries{repeated}"
 
+    def facts(self) -> dict[str, object]:
+        """The run as `--json` tells it."""
+        counts = {"pairs": self.types.total(), "types": dict(self.types), "normals": self.normals, "made": self.made}
+        return {"out": self.out, "backend": self.settings.backend, **counts, "retries": self.retries, "refused": len(self.refused)}
+
     def next(self) -> str:
         """What a person does next."""
         out = shlex.quote(str(self.out))

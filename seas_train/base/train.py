@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
 from transformers import CLIPTokenizer
 
+from seas_runtime import voice
 from seas_runtime.dataset.importers.hint import hint
 from seas_runtime.errors import DataError
 from seas_runtime.files import write_atomic
@@ -21,7 +22,7 @@ from seas_train.base import codec, decoder_gan, text_encoder, unet, vae
 from seas_train.config import BaseSettings
 from seas_train.data import fitting, layouts
 from seas_train.data.dataset import ImageSet, step_generator, view
-from seas_train.data.images import EXTENSIONS
+from seas_train.data.kinds import EXTENSIONS
 from seas_train.models import components
 from seas_train.models.components import Components
 from seas_train.prompts import spoken
@@ -148,9 +149,11 @@ def _train_vae(network: AutoencoderKL, images: ImageSet, out: Path, settings: Ba
 def _encode(network: AutoencoderKL, images: ImageSet, symmetry: int) -> tuple[Tensor, Tensor]:
     """Scaled latent mean and spread of every image, seen through one symmetry of the square."""
     pairs = []
-    for start in range(0, len(images), 16):
-        batch = [view(images[i][0], symmetry) for i in range(start, min(start + 16, len(images)))]
-        pairs.append(components.encode_moments(network, torch.stack(batch)))
+    with voice.progress(len(images), "encoding", "image") as bar:
+        for start in range(0, len(images), 16):
+            batch = [view(images[i][0], symmetry) for i in range(start, min(start + 16, len(images)))]
+            pairs.append(components.encode_moments(network, torch.stack(batch)))
+            bar.update(len(batch))
     return torch.cat([mean for mean, _ in pairs]), torch.cat([std for _, std in pairs])
 
 

@@ -9,7 +9,7 @@ from seas_runtime.errors import DataError
 from seas_train.config import TuneSettings
 from seas_train.data import fitting, layouts
 from seas_train.data.check import Report
-from seas_train.data.images import EXTENSIONS
+from seas_train.data.kinds import EXTENSIONS
 from seas_train.data.layouts import Product, Record
 
 NAMED = 10

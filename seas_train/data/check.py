@@ -76,8 +76,8 @@ def inspect(product: Product, progress: Progress | None = None) -> Report:
         product: The records, with the problems of their arrangement (`layouts.scan`).
         progress: Called with 1 after each image (tqdm's `update` fits).
     """
-    problems = list(product.problems)
-    warnings = [*product.warnings, *_single_images(product), *_names(product)]
+    problems = [*product.problems, *_names(product)]
+    warnings = [*product.warnings, *_single_images(product)]
     groups = [_Seen("normal", product.normals), _Seen("normal (test)", product.test_normals)]
     groups += [_Seen(defect, product.of_type(defect)) for defect in product.defects]
     contents: dict[bytes, Record] = {}
@@ -145,16 +145,16 @@ def _single_images(product: Product) -> list[str]:
 
 
 def _names(product: Product) -> Iterator[str]:
-    """Names that a bundle cannot have; training takes them."""
-    for kind, check_name, names in (
-        ("product", folder_name, (product.name,)),
-        ("defect type", defect_name, product.defects),
+    """Names that a bundle cannot have: told before hours of training, not at the export after them."""
+    for kind, check_name, names, advice in (
+        ("product", folder_name, (product.name,), "rename its folder, or give --name"),
+        ("defect type", defect_name, product.defects, "rename its folder"),
     ):
         for name in names:
             try:
                 check_name(name)
             except ValueError as error:
-                yield f"{product.root}: the {kind} will not be exported: {error}; rename its folder before training"
+                yield f"{product.root}: the {kind} could not be exported: {error}; {advice}"
 
 
 def _inverted(product: Product, group: Group) -> str:

@@ -14,7 +14,8 @@ from PIL import Image
 from torch import Tensor
 
 from seas_runtime.fit import View, cut, window
-from seas_train.data.images import MaskKind, read_mask, read_rgb
+from seas_train.data.images import read_mask, read_rgb
+from seas_train.data.kinds import MaskKind
 from seas_train.data.layouts import Record
 
 

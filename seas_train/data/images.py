@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +15,10 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from seas_runtime.errors import DataError
 from seas_runtime.files import open_regular
+from seas_train.data.kinds import MaskKind
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF")  # what is inside a file, whatever its name says
 _WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")  # "I": 16-bit PNG in older Pillow
-MaskKind = Literal["binary", "classes"]
-"""What a mask's values mean: two levels, or 0 and the numbers of defect classes (VisA, MVTec 3D AD)."""
 _MOST_CLASSES = 16  # a mask saved as JPEG or antialiased holds more levels and is none of classes
 _ORIENTATION, _SWAPPING = 274, (5, 6, 7, 8)  # the EXIF tag, and its values that exchange width and height
 _DAMAGED = (OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, struct.error)  # as Pillow raises them

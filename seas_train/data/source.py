@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -43,6 +44,12 @@ class Source:
         data = None if self.data is None else str(self.data.absolute())
         kept = {"data": data, "layout": self.layout, "folders": folders, "name": self.name}
         write_atomic(run / REMEMBERED, json.dumps(kept, indent=1) + "\n")
+
+    def remembered_by(self, run: Path) -> None:
+        """Keep it where an interrupt came just before; a run that may not be written stays as it is."""
+        if not (run / REMEMBERED).is_file():
+            with suppress(OSError):
+                self.remember(run)
 
     def or_remembered(self, run: Path) -> Source:
         """Itself, or what a run was tuned on where the command line says nothing.

@@ -13,8 +13,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
-from tqdm import tqdm
 
+from seas_runtime import voice
 from seas_runtime.sampling.noise import Stream, draw_latents, draw_normal
 from seas_train import reference
 from seas_train.data.dataset import ImageSet, view
@@ -59,21 +59,20 @@ def _anomalies(run: Run, anomalies: ImageSet) -> Iterator[Pool]:
         yield Pool(*moments, torch.full((len(views),), 1 + run.facts.defects.index(str(record.defect))))
 
 
-def generated(run: Run, out: Path, settings: DistillSettings, hidden: bool) -> Pool:
+def generated(run: Run, out: Path, settings: DistillSettings) -> Pool:
     """Final latents of the teacher, made in parts that stay in OUT/teacher, so that a killed run does not make them again.
 
     Args:
         run: the teacher.
         out: the student's folder.
         settings: their count, guidance, solver steps and seed.
-        hidden: show no progress.
 
     Returns:
         Latents without spread; prompts in turn, of each defect type and the normal one.
     """
     folder, key = out / FOLDER, _key(run, settings)
     parts: list[Tensor] = []
-    with tqdm(total=settings.generated, desc="teacher", unit="latent", disable=hidden) as bar:
+    with voice.progress(settings.generated, "teacher", "latent") as bar:
         for first in range(0, settings.generated, TOGETHER):
             indices = range(first, min(first + TOGETHER, settings.generated))
             path = folder / f"{first:06}.safetensors"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -207,9 +206,9 @@ def train(folder: Path, product: Product | None, out: Path, settings: DistillSet
         network.to(machine.device)
     out.mkdir(parents=True, exist_ok=True)
     if machine.main:  # of several processes one generates, and all read
-        latents.generated(run, out, settings, hidden=not sys.stderr.isatty())
+        latents.generated(run, out, settings)
     machine.wait()
-    pools = latents.of_images(run, anomalies), latents.generated(run, out, settings, hidden=True)
+    pools = latents.of_images(run, anomalies), latents.generated(run, out, settings)
     learner = prepare(run, settings)
     loop.run(_stage(learner, run, pools, out, task, settings, machine))
     if machine.main:

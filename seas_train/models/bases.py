@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from seas_runtime import voice
 from seas_runtime.errors import DataError
 from seas_runtime.files import require_plain
 from seas_train.models import components, lora, single_file, stored, tokens
@@ -43,7 +44,8 @@ def load(source: str | Path | Origin) -> Base:
     """
     origin = Origin.of(source)
     components.inspect(origin)
-    model = _from_file(origin) if origin.is_file else components.load(origin)
+    with voice.doing(f"reading {origin.source}"):
+        model = _from_file(origin) if origin.is_file else components.load(origin)
     if origin.tokenizer is not None and not origin.is_file:
         model.tokenizer = tokens.find(origin.tokenizer, origin.path, "<|endoftext|>")
     product, rows = _run(origin) if origin.is_run else (None, {})

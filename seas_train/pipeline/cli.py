@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from seas_runtime import voice
 from seas_runtime.bundle.manifest import MAX_COMPOSITES
+from seas_runtime.commands import Command
 from seas_runtime.errors import INTERRUPTED, GateError, SettingsError
 from seas_runtime.files import locked
+from seas_train import headings
 from seas_train.base_options import base_options
 from seas_train.config import TuneSettings
 from seas_train.data.source import FOLDERS
 from seas_train.folders import data_source
-from seas_train.options import LICENCE, PATH, say, tell
+from seas_train.options import LICENCE, PATH, say
 from seas_train.output import writing
 from seas_train.pipeline import preflight, sections
 from seas_train.pipeline.child import Ended, apart
@@ -55,9 +58,7 @@ made, with _ for -. This command alone reads the file; the others take theirs fr
 Exit codes: those of the stage that ended; 6 where the first pairs were given up in part."""
 
 
-@click.command(
-    "all", epilog=EXAMPLES, context_settings={"show_default": True, "max_content_width": 100}, short_help="The whole road at once."
-)
+@click.command("all", cls=Command, headings=headings.ALL, epilog=EXAMPLES, short_help="The whole road at once.")
 @project_file
 @data_source
 @base_options(required=False)
@@ -110,9 +111,9 @@ def everything(
     stages = Stages(order.work, say, _shown)
     preflight.require(order, stages)
     if estimate:
-        return tell(_estimated(order, stages))
+        return voice.tell_each(_estimated(order, stages), "estimate")
     if dry_run:
-        return tell(_dry_run(order, stages))
+        return voice.tell_each(_dry_run(order, stages), "stages")
     if all(map(stages.done, order.stages())):
         return _end(order, "already done")
     with writing(order.work):
@@ -147,7 +148,7 @@ def _run(order: Order, stages: Stages) -> None:
 
 def _shown(command: Sequence[str]) -> Ended:
     """Run a stage; one that is interrupted has said so itself, one that was killed has not."""
-    ended = apart(command)
+    ended = apart([*command, "--quiet"] if voice.hidden() else command)
     if ended.status == INTERRUPTED:
         raise click.exceptions.Exit(INTERRUPTED)
     if ended.status == -signal.SIGINT:  # before it could heed it
@@ -184,7 +185,7 @@ def _end(order: Order, how: str) -> None:
         f"{how}: {order.out}, first pairs {order.pairs}, report {order.report}",
         f"next: seas-gen --engine {engine} --per-type 1000 --out out/{shlex.quote(order.out.stem)}",
     ]
-    tell(lines)
+    voice.tell(*lines, engine=order.out, pairs=order.pairs, report=order.report, already=how != "done")
     if times(order.work).get("gen", {}).get("status") == GateError.exit_code:
         say(f"the first pairs are poor or not all there: see {order.report} and {order.pairs}")
         raise click.exceptions.Exit(GateError.exit_code)

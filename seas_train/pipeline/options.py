@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from seas_runtime import voice
 from seas_runtime.errors import SettingsError
-from seas_train.options import PATH, tell
+from seas_train.options import PATH
 from seas_train.pipeline import project
 from seas_train.pipeline.project import KEYS, Project
 
@@ -84,7 +85,7 @@ def _init(file: Path, typed: Mapping[str, Any]) -> None:
         if name in typed:
             sections.setdefault(section, {})[setting] = typed[name]
     project.write(file, {key: _written(file, key, value) for key, value in typed.items() if key in KEYS}, sections)
-    tell([f"{file}: written; look through it, then `seas-train all --dry-run`"])
+    voice.tell(f"{file}: written; look through it, then `seas-train all --dry-run`", project=file)
 
 
 def _written(file: Path, key: str, value: Any) -> Any:

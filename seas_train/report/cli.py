@@ -6,12 +6,15 @@ from pathlib import Path
 
 import click
 
+from seas_runtime.commands import Command
 from seas_runtime.errors import SettingsError
 from seas_train.options import PATH, stopwatch
 from seas_train.quiet import hush
 
 
-@click.command(epilog="Example: seas-train report runs/bottle --engine bottle.plan --pairs out/bottle --out bottle.html")
+@click.command(
+    cls=Command, epilog="Example: seas-train report runs/bottle --engine bottle.plan --pairs out/bottle --out bottle.html"
+)
 @click.argument("runs", metavar="RUN...", type=PATH, nargs=-1, required=True)
 @click.option("--out", type=PATH, required=True, metavar="FILE.html", help="The page; one that is there is replaced.")
 @click.option("--engine", type=PATH, metavar="NAME.plan", help="The bundle of the last RUN, for its parity.")
@@ -28,5 +31,5 @@ def report(runs: tuple[Path, ...], out: Path, engine: Path | None, pairs: Path |
     from seas_train.pipeline import stages
     from seas_train.report.write import Sources, write
 
-    with stopwatch(f"wrote the report {out}"):
+    with stopwatch(f"wrote the report {out}", report=out):
         write(Sources(runs, engine, pairs, None if times is None else stages.times(times.parent)), out)

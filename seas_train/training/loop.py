@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -15,8 +14,8 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
-from tqdm import tqdm
 
+from seas_runtime import voice
 from seas_runtime.errors import TrainError
 from seas_runtime.files import write_atomic
 from seas_train.config import LoopSettings
@@ -124,12 +123,11 @@ def run(stage: Stage[Any]) -> None:
     done = checkpoint.load(stage.folder, stage.task, stage.state, stage.optimizer, machine.scaler)
     if machine.main:
         _forget(stage.folder / LOG, stage.name, done)
-    hidden = not (machine.main and sys.stderr.isatty())
     began = time.monotonic()
 
-    bar = tqdm(total=stage.steps, initial=done, desc=stage.name, unit="step", disable=hidden)
+    shown = voice.progress(stage.steps, stage.name, "step", done)
     # Several processes would stop at several steps, each waiting for the others: there, an interrupt does not wait.
-    with bar, held_back() if machine.processes == 1 else nullcontext(lambda: False) as asked_to_stop:
+    with shown as bar, held_back() if machine.processes == 1 else nullcontext(lambda: False) as asked_to_stop:
         for step in range(done, stage.steps):
             # One step.
             losses, batch = optimise(stage, step)
@@ -145,7 +143,7 @@ def run(stage: Stage[Any]) -> None:
             watched = stage.watch_every > 0 and done % stage.watch_every == 0
             if logged or watched:
                 values = {key: float(value) for key, value in losses.items()}
-                bar.set_postfix({key: f"{value:.4f}" for key, value in values.items()})
+                bar.values(values)
                 if logged and machine.main:
                     _log(stage.folder, {"stage": stage.name, "step": done, "seconds": time.monotonic() - began, **values})
                 if watched and machine.main and stage.watch is not None:

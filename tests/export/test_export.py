@@ -14,7 +14,7 @@ import torch
 from click.testing import CliRunner
 from polygraphy.tools import main as polygraphy
 
-from seas_export import bundle, to_onnx
+from seas_export import bundle, parity, to_onnx
 from seas_export.cli import main as export_command
 from seas_export.graphs import wrappers
 from seas_runtime.bundle.manifest import Defaults
@@ -121,7 +121,7 @@ def test_full_disk_leaves_no_bundle(tuned, tmp_path, monkeypatch):
         result = CliRunner().invoke(export_command, [str(tuned), "--out", str(tmp_path / "x.plan")])
     assert result.exit_code == 5, result.output
     assert "cannot write" in result.stderr
-    assert result.stderr.count("\n") == 1
+    assert result.stderr.splitlines()[-1].startswith("Error: ")  # after its stages
     assert list(tmp_path.iterdir()) == []
 
 
@@ -202,3 +202,55 @@ def test_the_manifest_says_how_photographs_were_fitted_and_where_normal_images_l
     assert manifest.places == facts.places
     assert [place.file for place in manifest.places] == list(facts.normals)
     assert {place.box for place in manifest.places} == {(0, 0, 64, 64)}
+
+
+def test_an_interrupt_while_engines_are_built_costs_no_second_export(tuned, plan, tmp_path, monkeypatch):
+    """The bundle is whole then: the same command goes on with its engines, another one is refused."""
+    built = []
+
+    def stopped(*given, **_more):
+        built.append(given[0])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("seas_runtime.backends.tensorrt.build.require", lambda *_given: None)
+    monkeypatch.setattr("seas_runtime.backends.tensorrt.build.build", stopped)
+    out = shutil.copytree(plan, tmp_path / "small.plan")
+    chosen = ["--steps", "6", "--guidance", "3", "--threshold", "0.5", "--mask-steps", "3", "--fp16"]
+    words = [str(tuned), "--out", str(out), *chosen, "--engines", "rtx"]
+    for _ in range(2):
+        result = CliRunner().invoke(export_command, words)
+        assert (result.exit_code, result.stdout) == (130, f"already done: the bundle {out}\n"), result.output
+    assert built == [out, out]
+    for other in ([*words, "--steps", "5"], words[:-2]):
+        assert CliRunner().invoke(export_command, other).exit_code == 5
+    assert len(built) == 2
+
+
+def test_a_branch_that_does_not_hold_fp16_is_exported_in_fp32_and_the_rest_in_both(tuned, plan, tmp_path, monkeypatch):
+    measured = parity.compare
+
+    def traced_before(wrapper, folder, store, _half):  # the same graphs, without the minutes
+        if not store._stream.tell():
+            store._stream.write((plan / "weights.bin").read_bytes())
+        shutil.copyfile(plan / f"{wrapper.name}.onnx", folder / f"{wrapper.name}.onnx")
+
+    def spoiled(*given):
+        for row in measured(*given):
+            bad = (row.graph, row.precision) == ("mask_branch", "fp16")
+            yield replace(row, relative_l2=0.5) if bad else row
+
+    monkeypatch.setattr(parity, "compare", spoiled)
+    monkeypatch.setattr(to_onnx, "export", traced_before)
+    out = tmp_path / "mixed.plan"
+    settings = bundle.ExportSettings(True, Defaults(steps=4, guidance=2, threshold=0.5, mask_steps=2))
+    said = []
+    bundle.export(run.load(tuned), out, settings, said.append)
+    manifest = read_bundle(out).manifest
+    precisions = {name: set(graph.files) for name, graph in manifest.graphs.items()}
+    assert precisions.pop("mask_branch") == {"fp32"}
+    assert all(found == {"fp32", "fp16"} for found in precisions.values())
+    assert "mask_branch" in manifest.parity["fp32"]
+    assert "mask_branch" not in manifest.parity["fp16"]
+    assert not (out / "mask_branch.fp16.onnx").exists()
+    assert [line for line in said if line.startswith("mask_branch computes in fp32")]
+    assert not [line for line in said if "hardly" in line]  # the small model holds half precision

@@ -15,7 +15,7 @@ print(json.dumps(sorted(sys.modules)))
 
 # What training may take from the runtime; the solver's table knows the manifest's schedule.
 LEAVES = (
-    "array", "commands", "errors", "files", "fit", "footprint", "options", "staging", "telemetry", "terminal", "versions",
+    "array", "commands", "errors", "files", "fit", "footprint", "options", "staging", "telemetry", "terminal", "versions", "voice",
     "bundle.graphs", "bundle.names", "bundle.manifest", "bundle.schema", "bundle.student",
     "dataset.importers.hint", "dataset.sheet", "dataset.shapes.widths", "sampling.defaults", "sampling.noise", "sampling.solver",
 )  # fmt: skip

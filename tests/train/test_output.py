@@ -95,13 +95,13 @@ def test_a_pipe_in_the_folder_is_not_waited_for(tmp_path):
 @pytest.mark.parametrize(
     ("stage", "made", "said"),
     [
-        ("tune", lambda out: None, "nothing is saved to continue from"),
+        ("tune", lambda out: None, "nothing is saved to continue from; the same command begins anew"),
         ("tune", lambda out: checkpoint(out, "tune"), "the same command continues from what is saved"),
         ("tune", lambda out: checkpoint(out, "tune", "checkpoint.previous"), "the same command continues from what is saved"),
-        ("tune", lambda out: checkpoint(out, "masks"), "nothing is saved to continue from"),
+        ("tune", lambda out: checkpoint(out, "masks"), "nothing is saved to continue from; the same command begins anew"),
         ("base", lambda out: checkpoint(out, "base-unet"), "the same command continues from what is saved"),
         ("base", lambda out: (out / "vae").mkdir(), "the same command continues from what is saved"),
-        ("base", lambda out: (out / "tokenizer").mkdir(), "nothing is saved to continue from"),
+        ("base", lambda out: (out / "tokenizer").mkdir(), "nothing is saved to continue from; the same command begins anew"),
     ],
 )
 def test_an_interrupt_says_what_is_so(tmp_path, capsys, stage, made, said):

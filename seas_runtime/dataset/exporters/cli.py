@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
+from seas_runtime import voice
+from seas_runtime.commands import Command
 from seas_runtime.dataset.exporters import FORMATS
 from seas_runtime.errors import SettingsError
-from seas_runtime.terminal import shown_lines
 
 FORMAT_LINES = "\n".join(f"  {name:<11} {form.title}" for name, form in FORMATS.items())
 EXAMPLES = f"""\b
@@ -31,7 +32,7 @@ Exit codes: 0 done, 2 usage, 3 a damaged OUT, 5 DIR holds something else or cann
 FOLDER = click.Path(path_type=Path)
 
 
-@click.command("export", epilog=EXAMPLES, context_settings={"show_default": True, "max_content_width": 110})
+@click.command("export", cls=Command, epilog=EXAMPLES)
 @click.argument("out", type=FOLDER)
 @click.option("--to", "name", type=click.Choice(tuple(FORMATS)), required=True, help="The format.")
 @click.option("--into", type=FOLDER, required=True, metavar="DIR", help="Where it goes: a new or empty folder.")
@@ -60,7 +61,6 @@ FOLDER = click.Path(path_type=Path)
     show_default="1000",
     help="webdataset: pictures in a shard.",
 )
-@click.option("--quiet", is_flag=True, help="No progress bar, no summary.")
 def export(
     *,
     out: Path,
@@ -69,7 +69,6 @@ def export(
     normals: Path | None,
     no_normals: bool,
     accepted_only: bool,
-    quiet: bool,
     **given: Any,
 ) -> None:
     """Write what seas-gen made in OUT in a format that other tools read."""
@@ -77,19 +76,18 @@ def export(
     if strange := [option for option in chosen if option not in FORMATS[name].takes]:
         takers = ", ".join(other for other, form in FORMATS.items() if strange[0] in form.takes)
         raise SettingsError(f"--{strange[0].replace('_', '-')} found with --to {name}, expected with {takers}; leave it out")
-    from pydantic import ValidationError
-    from tqdm import tqdm
+    with voice.loading("numpy", f"reading {out}"):
+        from pydantic import ValidationError
 
-    from seas_runtime.dataset.export import export as write
-    from seas_runtime.dataset.exporters.job import Options
-    from seas_runtime.dataset.read import read
+        from seas_runtime.dataset.export import export as write
+        from seas_runtime.dataset.exporters.job import Options
+        from seas_runtime.dataset.read import read
 
     try:
         options = Options(**chosen)
     except ValidationError as error:  # what the ranges of click let pass: nan
         raise SettingsError(f"--{error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}") from error
     data = read(out, normals=normals, own_normals=not no_normals, accepted_only=accepted_only)
-    with tqdm(total=len(data.records), unit="picture", disable=quiet or None, leave=False) as bar:
+    with voice.progress(len(data.records), "exporting", "picture") as bar:
         exported = write(data, name, into, options, bar.update)
-    if not quiet:
-        click.echo(shown_lines((exported.line(), *exported.notes)))
+    voice.tell(exported.line(), *exported.notes, **exported.facts())

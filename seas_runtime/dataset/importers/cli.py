@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from seas_runtime.terminal import shown_lines
+from seas_runtime import voice
+from seas_runtime.commands import Command
 
 if TYPE_CHECKING:
     from seas_runtime.dataset.importers.plan import Plan
@@ -43,7 +42,7 @@ def _types(_ctx: click.Context, _param: click.Parameter, value: tuple[str, ...])
     return types
 
 
-@click.command("import", epilog=EXAMPLES, context_settings={"show_default": True, "max_content_width": 100})
+@click.command("import", cls=Command, epilog=EXAMPLES)
 @click.argument("source", type=PATH)
 @click.option("--into", type=PATH, required=True, metavar="DIR", help="The product's folder, new; training takes it.")
 @click.option("--name", metavar="TITLE", show_default="the name of DIR", help="The product's title, in any script.")
@@ -95,24 +94,30 @@ def _types(_ctx: click.Context, _param: click.Parameter, value: tuple[str, ...])
 @click.option("--yes", is_flag=True, help="Go on where something is in doubt or left out.")
 def import_source(*, source: Path, into: Path, format_: str, dry_run: bool, yes: bool, **asked: Any) -> None:
     """Make a product's folder from the annotated pictures in SOURCE."""
-    from seas_runtime.dataset.importers.importing import make_plan, readers
-    from seas_runtime.dataset.importers.settings import ImportSettings
-    from seas_runtime.dataset.importers.table import describe
-    from seas_runtime.dataset.importers.writing import require_new, write
+    with voice.loading("numpy", f"looking at {source}"):
+        from seas_runtime.dataset.importers.importing import make_plan, readers
+        from seas_runtime.dataset.importers.settings import ImportSettings
+        from seas_runtime.dataset.importers.table import describe
+        from seas_runtime.dataset.importers.writing import require_new, write
 
     settings = ImportSettings(format=format_, **asked)
     if not dry_run:
         require_new(into)
     with readers() as pool:
-        with _bar("Looking at pictures") as progress:
-            plan = make_plan(source, into, settings, pool, progress)
-        click.echo(shown_lines(describe(plan)))
+        with voice.progress(None, "looking at pictures", "picture") as bar:
+            plan = make_plan(source, into, settings, pool, bar.update)
+        voice.tell(*describe(plan), **_facts(plan))
         if dry_run:
             return
         _agree(plan, yes)
-        with _bar("Writing pictures", len(plan.entries)) as progress:
-            write(plan, into, pool, progress)
-    click.echo(shown_lines(("", f"{into}: written; next: seas-train check {into}")))
+        with voice.progress(len(plan.entries), "writing pictures", "picture") as bar:
+            write(plan, into, pool, bar.update)
+    voice.tell("", f"{into}: written; next: seas-train check {into}", into=into)
+
+
+def _facts(plan: Plan) -> dict[str, object]:
+    """A plan as `--json` tells it."""
+    return {"format": plan.format, "pictures": len(plan.entries), "doubts": plan.doubts, "left_out": len(plan.left_out)}
 
 
 def _agree(plan: Plan, yes: bool) -> None:
@@ -123,6 +128,9 @@ def _agree(plan: Plan, yes: bool) -> None:
     if yes or not (plan.doubts or plan.lost):
         return
     found = f"{counted(len(plan.doubts), 'doubt')} and {counted(len(plan.lost), 'file')} left out"
+    if voice.hidden():
+        for doubt in plan.doubts:
+            voice.warn(doubt)
     if _is_terminal() and click.confirm(f"\n{found}. Go on?"):
         return
     raise DataError(f"{found}, see above; nothing was written. Mend them, or go on with --yes")
@@ -130,15 +138,3 @@ def _agree(plan: Plan, yes: bool) -> None:
 
 def _is_terminal() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty()
-
-
-@contextmanager
-def _bar(title: str, total: int | None = None) -> Iterator[Callable[[int], object] | None]:
-    """A progress bar on a terminal, nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from tqdm import tqdm
-
-    with tqdm(total=total, desc=title, unit="", leave=False) as bar:
-        yield bar.update

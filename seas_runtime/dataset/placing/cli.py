@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from seas_runtime.terminal import shown_lines
+from seas_runtime import voice
+from seas_runtime.commands import Command
 
 EXAMPLES = """\b
 Examples:
@@ -24,21 +25,18 @@ Exit codes: 0 done, 2 usage, 3 a photograph is missing or another, 5 DIR cannot 
 FOLDER = click.Path(path_type=Path)
 
 
-@click.command("place", epilog=EXAMPLES, context_settings={"show_default": True, "max_content_width": 110})
+@click.command("place", cls=Command, epilog=EXAMPLES)
 @click.argument("out", type=FOLDER)
 @click.option("--on", "photographs", type=FOLDER, required=True, metavar="PHOTOS", help="The folder of the photographs.")
 @click.option("--into", type=FOLDER, required=True, metavar="DIR", help="Where it goes: a new or empty folder.")
 @click.option("--accepted-only", is_flag=True, help="Take only pairs that a review accepted.")
-@click.option("--quiet", is_flag=True, help="No progress bar, no summary.")
-def place(*, out: Path, photographs: Path, into: Path, accepted_only: bool, quiet: bool) -> None:
+def place(*, out: Path, photographs: Path, into: Path, accepted_only: bool) -> None:
     """Put the pairs in OUT back into the whole photographs that their pictures are parts of."""
-    from tqdm import tqdm
-
-    from seas_runtime.dataset.placing.placing import place as write
-    from seas_runtime.dataset.read import read
+    with voice.loading("numpy", f"reading {out}"):
+        from seas_runtime.dataset.placing.placing import place as write
+        from seas_runtime.dataset.read import read
 
     data = read(out, own_normals=False, accepted_only=accepted_only)
-    with tqdm(total=data.pairs, unit="pair", disable=quiet or None, leave=False) as bar:
+    with voice.progress(data.pairs, "placing", "pair") as bar:
         placed = write(data, photographs, into, bar.update)
-    if not quiet:
-        click.echo(shown_lines(placed.lines()))
+    voice.tell(*placed.lines(), into=placed.into, pairs=placed.pairs, photographs=placed.photographs)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
+from seas_runtime import voice
+from seas_runtime.commands import Command
 from seas_runtime.errors import SettingsError
-from seas_runtime.terminal import shown
 from seas_runtime.versions import extra
 
 EPILOG = """\b
@@ -29,7 +30,7 @@ Exit codes: 0 done, 2 usage, 3 OUT or DIR is not what it should be, 5 decisions 
 STATIC_LIMIT = 300
 
 
-@click.command("review", epilog=EPILOG, context_settings={"show_default": True, "max_content_width": 100})
+@click.command("review", cls=Command, epilog=EPILOG)
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option(
     "--training",
@@ -84,17 +85,21 @@ def review(
 
 
 def _write_static(out: Path, training: Path | None, static: Path, limit: int) -> None:
-    from seas_runtime.dataset.review.gallery import Gallery
-    from seas_runtime.dataset.review.log import Decisions
-    from seas_runtime.dataset.review.static import write
+    with voice.loading("numpy", f"reading {out}"):
+        from seas_runtime.dataset.review.gallery import Gallery
+        from seas_runtime.dataset.review.log import Decisions
+        from seas_runtime.dataset.review.static import write
 
-    written = write(Gallery(out, Decisions(out), training), static, limit)
-    click.echo(shown(f"{static}: {written.shown} of {written.total} pairs, {written.bytes / 1e6:.1f} MB"))
+    with voice.doing(f"writing {static}"):
+        written = write(Gallery(out, Decisions(out), training), static, limit)
+    line = f"{static}: {written.shown} of {written.total} pairs, {written.bytes / 1e6:.1f} MB"
+    voice.tell(line, page=static, pairs=written.total, shown=written.shown, bytes=written.bytes)
 
 
 def _serve(out: Path, training: Path | None, port: int, *, read_only: bool, browser: bool) -> None:
     try:
-        from seas_runtime.dataset.review.serve import held, serve, summary
+        with voice.loading("numpy", f"reading {out}"):
+            from seas_runtime.dataset.review.serve import held, serve, summary
     except ModuleNotFoundError as error:
         raise SettingsError(f"{error.name} is not installed; run {extra('review')}") from None
     from seas_runtime.dataset.review.gallery import Gallery
@@ -105,7 +110,7 @@ def _serve(out: Path, training: Path | None, port: int, *, read_only: bool, brow
     with nullcontext() if read_only else held(out):
         decisions = Decisions(out) if read_only else DecisionLog(out)
         gallery = Gallery(out, decisions, training)
-        click.echo(shown(f"{len(gallery.pairs)} pairs in {out}; Ctrl+C ends the page"))
-        serve(gallery, port, browser=browser, say=lambda line: click.echo(shown(line)))
+        voice.tell(f"{len(gallery.pairs)} pairs in {out}; Ctrl+C ends the page", out=out, pairs=len(gallery.pairs))
+        serve(gallery, port, browser=browser, say=voice.tell)
         if not read_only:
-            click.echo(shown(summary(gallery)))
+            voice.tell(summary(gallery))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seas_runtime.errors import DataError
-from seas_train.data.images import EXTENSIONS, MaskKind
+from seas_train.data.kinds import EXTENSIONS, MaskKind
 from seas_train.data.layouts.records import Record
 
 EXTENSION_NAMES = " ".join(extension.removeprefix(".") for extension in EXTENSIONS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from seas_train.data.images import MaskKind
+from seas_train.data.kinds import MaskKind
 from seas_train.data.layouts import files
 from seas_train.data.layouts.records import Product
 

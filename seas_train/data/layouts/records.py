@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from seas_runtime.fit import View
-from seas_train.data.images import MaskKind
+from seas_train.data.kinds import MaskKind
+
+if TYPE_CHECKING:
+    from seas_runtime.fit import View  # which loads numpy
 
 
 @dataclass(frozen=True)

@@ -184,14 +184,22 @@ def test_a_defect_smaller_than_a_latent_cell_is_told_with_figures(root: Path) ->
     )
 
 
-def test_names_that_no_bundle_takes_are_warnings(root: Path) -> None:
+def test_names_that_no_bundle_takes_are_problems_before_training(root: Path, tmp_path: Path) -> None:
     (root / "test/broken_small").rename(root / "test/empty")
     (root / "ground_truth/broken_small").rename(root / "ground_truth/empty")
     root = root.rename(root.with_name("Gehäuse"))
     result = call(root)
-    assert result.exit_code == 0
-    assert "the product will not be exported: 'Gehäuse' cannot name a folder" in result.stdout
-    assert "the defect type will not be exported: a defect type cannot be called 'empty'" in result.stdout
+    assert result.exit_code == 3
+    product = "the product could not be exported: 'Gehäuse' cannot name a folder"
+    defect = "the defect type could not be exported: a defect type cannot be called 'empty'"
+    assert (product in result.stdout, defect in result.stdout) == (True, True)
+    words = ["tune", str(root), "--base", "none", "--out", str(tmp_path / "out")]
+    named = ["--name", "housing"]
+    of_one_type = "found 1 anomaly images for training"  # so its name is passed
+    for more, told in (([], product), (named, defect), ([*named, "--defects", "contamination"], of_one_type)):
+        result = CliRunner().invoke(main, [*words, *more])
+        assert (result.exit_code, told in result.stderr) == (3, True), result.output
+    assert not (tmp_path / "out").exists()
 
 
 def test_nothing_that_is_a_product_is_an_error_without_a_table(tmp_path: Path) -> None:

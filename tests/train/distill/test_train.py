@@ -93,7 +93,7 @@ def test_a_killed_distillation_ends_bit_equal_with_the_same_log(tuned, tmp_path,
 
 def test_the_teachers_latents_are_those_of_its_sampler(tuned, tmp_path):
     run = run_folder.load(tuned)
-    pool = latents.generated(run, tmp_path, SMALL, hidden=True)
+    pool = latents.generated(run, tmp_path, SMALL)
     names = [None, *run.facts.defects]
     assert [names[number] for number in pool.prompts] == [*run.facts.defects, None, run.facts.defects[0]]
     stream = Stream(0, 4)
@@ -103,10 +103,10 @@ def test_the_teachers_latents_are_those_of_its_sampler(tuned, tmp_path):
     settings = reference.SampleSettings(2, 3.0)
     *_, last = reference.trajectory(run, [run.facts.defects[0]], draw.latent[None], draw.noise[None], settings)
     torch.testing.assert_close(pool.mean[4:], last.leaving, rtol=1e-3, atol=1e-3)
-    other = latents.generated(run, tmp_path, SMALL.model_copy(update={"guidance": 1.0}), hidden=True)
+    other = latents.generated(run, tmp_path, SMALL.model_copy(update={"guidance": 1.0}))
     assert not torch.equal(other.mean, pool.mean)  # what was kept was of another guidance
     (tmp_path / "teacher/000000.safetensors").write_bytes(b"torn")
-    again = latents.generated(run, tmp_path, SMALL, hidden=True)
+    again = latents.generated(run, tmp_path, SMALL)
     assert torch.equal(again.mean, pool.mean)
 
 

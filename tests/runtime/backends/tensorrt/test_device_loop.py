@@ -87,7 +87,8 @@ def test_the_pairs_are_those_of_the_cpu(gen, plan, machine, tmp_path):
 
 
 def test_auto_is_explained_and_quiet_is_quiet(gen, plan):
-    assert "backend rtx (not tensorrt: " in gen("--count", 2, "--backend", "auto", plan=plan)
+    assert "backend rtx\n" in gen("--count", 1, "--backend", "auto", plan=plan)
+    assert "backend rtx (not tensorrt: " in gen("--count", 2, "--backend", "auto", "--verbose", plan=plan, out="verbose")
     assert gen("--count", 4, "--backend", "auto", "--quiet", plan=plan) == ""
 
 

@@ -112,7 +112,7 @@ def test_a_progress_bar_is_for_terminals(out, tmp_path):
     assert "/17" in shown
     assert "picture" in shown
     piped = subprocess.run([*command, *words, str(tmp_path / "b")], capture_output=True, check=True)
-    assert piped.stderr == b""
+    assert piped.stderr == f"reading {out} ...\n".encode()
 
 
 def test_help_has_examples_every_format_and_loads_nothing_heavy():
