@@ -52,7 +52,7 @@ Exit codes: 0 done, 2 usage, 3 bad bundle, 4 engine not usable, 5 output problem
 
 HEADINGS = {
     "Sampling": ("batch", "steps", "guidance", "guidance_interval", "threshold", "mask_steps", "clean"),
-    "Start and background": ("background", "init", "strength", "shape"),
+    "Start and background": ("background", "init", "strength", "mask", "shape"),
     "Masks that are made again": ("min_area", "min_agreement", "max_area", "retries"),
     "Engine": ("threads", "expect", "first_run_limit"),
     "Many machines": ("per_tar", "shard", "ray", "ray_workers", "ray_cores", "ray_gpus"),

@@ -11,7 +11,7 @@ from seas_export.cli import main as seas_export
 from seas_runtime.cli import generate
 from seas_runtime.dataset.cli import data
 from seas_runtime.engine_cli import engine
-from seas_runtime.versions import package_version
+from seas_runtime.versions import own_version
 from seas_train.cli import main as seas_train
 
 PROGRAMS = {
@@ -64,7 +64,7 @@ def test_every_option_says_what_it_does(name, program, words):
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_the_version_is_told_alike(name):
     result = CliRunner().invoke(PROGRAMS[name], ["--version"])
-    assert (result.exit_code, result.output) == (0, f"seas {package_version('seas')}\n")
+    assert (result.exit_code, result.output) == (0, f"seas {own_version()}\n")
 
 
 @each_single

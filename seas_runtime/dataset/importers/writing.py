@@ -25,7 +25,7 @@ from seas_runtime.dataset.importers.words import folders_of, safe, shown, unused
 from seas_runtime.errors import DataError, OutputError
 from seas_runtime.fit import Bits, cut, cut_mask
 from seas_runtime.staging import replaced, settle
-from seas_runtime.versions import package_version
+from seas_runtime.versions import own_version
 
 RECORD, TITLES = PRODUCT_FILES
 """The record says where each picture comes from and lies in its photograph, what was left out and why. Titles are the user's
@@ -178,7 +178,7 @@ def _record(plan: Plan, pictures: list[dict[str, Any]]) -> dict[str, Any]:
         "source": shown(plan.source),
         "annotations": plan.format,
         "settings": plan.settings.model_dump(mode="json"),
-        "version": package_version("seas"),
+        "version": own_version(),
         "pictures": pictures,
         "left_out": left,
         "notes": plan.notes,
