@@ -53,7 +53,6 @@ class BaseSettings(LoopSettings):
         "demo": {
             "geometry": "demo",
             "defects": True,
-            "vae_start": "drawn",
             "vae_steps": 5000,
             "vae_focus": 0.8,
             "vae_whole": 0.3,  # so that group norms and attention have seen what they see at generation
@@ -74,8 +73,9 @@ class BaseSettings(LoopSettings):
     prediction: Literal["epsilon", "v_prediction"] = Field("epsilon", description="What the U-Net learns to predict: noise, or v.")
     defects: bool = Field(False, description="Learn from the anomalies of a product too, not only from its normal images.")
     symmetries: int = Field(1, ge=1, le=8, description="Quarter-turned and flipped views of each image to learn from.")
-    vae_start: Literal["random", "drawn"] = Field(
-        "random", description="Weights that the autoencoder begins with; drawn: those of the geometry demo that come along."
+    vae_start: Literal["auto", "random", "drawn"] = Field(
+        "auto",
+        description="Weights that the autoencoder begins with; drawn: those that come along, for the geometry demo, where auto takes them.",
     )
     vae_steps: int = Field(4000, ge=1, description="Steps of the autoencoder.")
     vae_batch: int = Field(16, ge=1, description="Crops per autoencoder step.")

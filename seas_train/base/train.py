@@ -136,7 +136,7 @@ def _train_vae(network: AutoencoderKL, images: ImageSet, out: Path, settings: Ba
         network.load_state_dict(AutoencoderKL.from_pretrained(folder, use_safetensors=True).state_dict())
         network.register_to_config(scaling_factor=AutoencoderKL.load_config(folder)["scaling_factor"])
         return components.freeze(network)
-    if settings.vae_start == "drawn":
+    if settings.vae_start == "drawn" or (settings.vae_start == "auto" and settings.geometry == "demo"):
         codec.load(network)
     vae.train(network, images, out, settings)
     components.freeze(network)

@@ -46,19 +46,26 @@ def test_a_base_begins_with_it_where_it_is_asked_to(nuts, tmp_path, monkeypatch)
     monkeypatch.setattr(vae, "train", lambda found, *_: seen.append(found.encoder.conv_in.weight.detach().clone()))
     known = network()
     codec.load(known)
-    for start in ("drawn", "random"):
+    for start in ("drawn", "auto", "random"):
         model = network()
         settings = resolve(BaseSettings, "demo", None, {"vae_start": start})
         _train_vae(model, nuts, tmp_path / start, settings)
     assert torch.equal(seen[0], known.encoder.conv_in.weight)
-    assert not torch.equal(seen[1], seen[0])
+    assert torch.equal(seen[1], seen[0])
+    assert not torch.equal(seen[2], seen[0])
 
 
 def test_it_fits_one_geometry():
-    assert resolve(BaseSettings, "demo", None, {}).vae_start == "drawn"
-    assert BaseSettings().vae_start == "random"
+    assert resolve(BaseSettings, "demo", None, {"geometry": "tiny"}).vae_start == "auto"
     with pytest.raises(SettingsError, match='vae start "drawn" is of the geometry demo, not tiny; give --vae-start random'):
-        resolve(BaseSettings, "demo", None, {"geometry": "tiny"})
+        resolve(BaseSettings, "demo", None, {"geometry": "tiny", "vae_start": "drawn"})
+
+
+def test_another_geometry_begins_from_nothing(nuts, tmp_path, monkeypatch):
+    monkeypatch.setattr(vae, "train", lambda *_: None)
+    monkeypatch.setattr(codec, "load", lambda *_: pytest.fail("loaded"))
+    settings = resolve(BaseSettings, "demo", None, {"geometry": "tiny"})
+    _train_vae(network("tiny"), nuts, tmp_path / "x", settings)
 
 
 @pytest.mark.parametrize("content", [None, b"no weights", "other"])
