@@ -75,7 +75,7 @@ class BaseSettings(LoopSettings):
     symmetries: int = Field(1, ge=1, le=8, description="Quarter-turned and flipped views of each image to learn from.")
     vae_start: Literal["auto", "random", "drawn"] = Field(
         "auto",
-        description="What the autoencoder begins with; drawn: weights that come along, for the geometry demo, which auto takes there.",
+        description="What the autoencoder begins with; drawn: weights that come along for the geometry demo, auto's choice there.",
     )
     vae_steps: int = Field(4000, ge=1, description="Steps of the autoencoder.")
     vae_batch: int = Field(16, ge=1, description="Crops per autoencoder step.")
