@@ -1,8 +1,9 @@
 """Training anomalies placed on normal images: what pairs can start from, so that size and place are those of real anomalies.
 
-A real anomaly is turned, scaled and moved, as Crop&Paste does (Lin et al. 2021), to the one of several random places whose
-surroundings look most like its own: a scratch on the glass stays on the glass, a broken rim on the rim. What reaches an edge
-of its image reaches the same edge again. Its pixels become as much brighter or darker as the new surroundings are. The joint may
+A real anomaly is turned, scaled and moved, as Crop&Paste does (Lin et al. 2021), to the one of a few random places whose
+surroundings look most like its own, so that most scratches on the glass stay on the glass. Not the best of many: what lies
+where the training anomalies lay teaches a segmenter nothing new (`benchmarks/README.md`). What reaches an edge of its image
+reaches the same edge again. Its pixels become as much brighter or darker as the new surroundings are. The joint may
 still be seen; generation starts from such a picture with noise on it (SDEdit, Meng et al. 2022), which takes the joint away
 and changes the anomaly.
 """
@@ -19,7 +20,7 @@ from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
 from seas_train.data.dataset import step_generator
 
-TRIES = 12
+TRIES = 3
 """Random places that are compared."""
 SCALE = (0.75, 1.33)
 """Range of the factor by which an anomaly grows."""
@@ -62,7 +63,7 @@ def place(anomaly: Tensor, mask: Tensor, normal: Tensor, turned: bool, generator
     """Place the masked part of `anomaly` (3, s, s) on `normal`, where its surroundings fit best out of `TRIES` places."""
     side = normal.shape[-1]
     width = max(1, round(side * AROUND))
-    maps = [_map(mask[0], turned, turned and number % 2 == 1, generator) for number in range(TRIES)]
+    maps = [_map(mask[0], turned, generator) for _ in range(TRIES)]
     grid = F.affine_grid(torch.stack(maps), [TRIES, 3, side, side], align_corners=False)
     images = F.grid_sample(anomaly.expand(TRIES, -1, -1, -1), grid, padding_mode="border", align_corners=False)
     covers = F.grid_sample(mask.expand(TRIES, -1, -1, -1), grid, align_corners=False)
@@ -77,11 +78,10 @@ def place(anomaly: Tensor, mask: Tensor, normal: Tensor, turned: bool, generator
     return Placed(share * lit + (1 - share) * normal, masks[best].float())
 
 
-def _map(mask: Tensor, turned: bool, whole: bool, generator: torch.Generator) -> Tensor:
+def _map(mask: Tensor, turned: bool, generator: torch.Generator) -> Tensor:
     """An affine map (2, 3) from places of the result to places of the anomaly, both in [-1, 1], as `affine_grid` takes it.
 
-    The masked pixels of `mask` (s, s) stay inside the image, and at its edges where they reach them. With `whole` the anomaly is
-    turned about the image's centre and not scaled, as when the product itself lay otherwise.
+    The masked pixels of `mask` (s, s) stay inside the image, and at its edges where they reach them.
     """
     side = mask.shape[-1]
     angle, factor, flip, *target = torch.rand(5, generator=generator).tolist()
@@ -100,10 +100,10 @@ def _map(mask: Tensor, turned: bool, whole: bool, generator: torch.Generator) ->
     reach = forward @ (points - centre[:, None])
     extent = reach.amax(dim=1) - reach.amin(dim=1)
     room = 2 - 2 / side  # between the centres of the outermost pixels
-    scale = min(1.0 if whole else scale, *(room / extent.clamp(min=1e-6)).tolist())
+    scale = min(scale, *(room / extent.clamp(min=1e-6)).tolist())
     least = -room / 2 - scale * reach.amin(dim=1)
     most = (room / 2 - scale * reach.amax(dim=1)).maximum(least)
-    middle = (forward @ centre).clamp(least, most) if whole else least + torch.tensor(target) * (most - least)
+    middle = least + torch.tensor(target) * (most - least)
     for outward, reached in zip((-1.0, 1.0), edges, strict=True):
         for axis in reached.nonzero()[:, 0].tolist():
             side_of = outward * forward[:, axis]  # where that edge is now

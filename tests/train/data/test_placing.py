@@ -45,21 +45,20 @@ def test_a_scratch_on_the_glass_stays_on_the_glass():
     anomaly = torch.where(mask > 0, torch.tensor(0.2), ground)
     found = [placing.place(anomaly, mask, ground, False, step_generator(0, k)).mask[0] for k in range(40)]
     on_dark = [float(each[:, : SIDE // 2].sum() / each.sum()) for each in found]
-    assert sum(share > 0.8 for share in on_dark) >= 36  # by chance about half would
+    assert sum(share > 0.8 for share in on_dark) >= 29  # by chance half would, and of the best of three 35
     places = {tuple(each.nonzero()[0].tolist()) for each in found}
     assert len(places) > 20
 
 
-def test_a_product_in_any_pose_may_be_turned_with_its_anomaly():
-    """On a disc, what was broken at the rim is at the rim: by turning about the centre, which no other move finds so well."""
-    y, x = torch.meshgrid(*[torch.arange(SIDE) - (SIDE - 1) / 2] * 2, indexing="ij")
-    far = (x**2 + y**2).sqrt()
-    disc = torch.where(far < 12, 0.8, -0.8).expand(3, -1, -1).clone()
-    mask = (((x - 11) ** 2 + y**2) < 9).float()[None]
-    anomaly = torch.where(mask > 0, torch.tensor(0.0), disc)
-    found = [placing.place(anomaly, mask, disc, True, step_generator(1, k)).mask[0] for k in range(30)]
-    distances = [float((far * each).sum() / each.sum()) for each in found]
-    assert sum(9.5 < distance < 12.5 for distance in distances) >= 24
+def test_a_product_in_any_pose_has_its_anomalies_turned_anyhow_and_one_in_a_fixed_pose_hardly():
+    mask = marked(14, 6, 3, 20)
+    for turned in (True, False):
+        placed = [
+            placing.place(torch.zeros(3, SIDE, SIDE), mask, torch.zeros(3, SIDE, SIDE), turned, step_generator(1, k))
+            for k in range(30)
+        ]
+        tall = [int(each.mask[0].any(dim=1).sum()) for each in placed]
+        assert (max(tall) > 15) == turned  # 15 degrees make 5 pixels of 20
 
 
 def test_composites_take_turns_and_each_depends_on_its_number_alone():
