@@ -148,7 +148,7 @@ class Generator:
             clean: pieces of a mask, and holes in it, of fewer pixels are removed and filled.
             background: "real" for pictures that are, outside their masks, the photographs they started from.
             init: "composite" to start from normal images with a training anomaly placed on them.
-            strength: how much noise a photograph or composite starts with, as a share of the schedule; None: 1 and 0.6.
+            strength: how much noise a photograph or composite starts with, as a share of the schedule; None: 1 and 0.7.
             mask: "branch" or "composite" for whose mask a pair from a composite has; None: the composite's, of the placed anomaly.
             shape: "network" for its squares, "photograph" for the proportions of the photographs that were fitted to it.
             min_area: a mask of fewer pixels is made again.

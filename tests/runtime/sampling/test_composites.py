@@ -98,7 +98,7 @@ def test_pairs_are_those_of_any_batch(plan_folder):
 
 def test_the_usual_strength(plan_folder):
     manifest = read_bundle(composed(plan_folder)).manifest
-    assert resolve(manifest, "x", Options(count=1, init="composite")).strength == 0.6
+    assert resolve(manifest, "x", Options(count=1, init="composite")).strength == 0.7
     assert resolve(manifest, "x", Options(count=1, init="composite", strength=1.0)).strength == 1.0
     assert resolve(manifest, "x", Options(count=1, background="real")).strength == 1.0
 
