@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -133,7 +132,7 @@ def _asked(request: Request) -> _Asked:
 def _described(asked: _Asked) -> Iterator[str]:
     settings, manifest = asked.settings, asked.bundle.manifest
     yield f"{asked.bundle.path}: {manifest.product}, digest {manifest.digest}"
-    types = Counter(settings.defects[i % len(settings.defects)] for batch in settings.plan().batches() for i in batch)
+    types = settings.plan().sizes()
     frame = settings.frame(manifest)
     wide, high = frame.size if frame is not None else (manifest.geometry.image_size,) * 2
     each = ", ".join(f"{name} {types[name]}" for name in settings.defects)

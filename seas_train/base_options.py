@@ -72,7 +72,10 @@ def base_options(required: bool) -> Callable[[Function], Function]:
         @functools.wraps(command)
         def ordered(*args: Any, **given: Any) -> Any:
             source, *asked = (given.pop(name) for name in _NAMES)
-            return command(*args, base=_origin(source, *asked), **given)
+            base = _origin(source, *asked)
+            if base is not None and base.source:
+                base.require_found()
+            return command(*args, base=base, **given)
 
         for option in reversed(options):
             ordered = option(ordered)

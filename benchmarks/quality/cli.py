@@ -30,6 +30,7 @@ The same command again continues an interrupted one.
 Exit codes: 0 done, 1 training failed, 2 usage, 3 bad data or weights, 5 output problem, 130 interrupted."""
 
 
+CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 100}
 EXTRAS = ("cpu", "train", "export", "quality", "judge")
 """Of this project, that a judge needs."""
 OWN = ("benchmarks", "seas_runtime", "seas_train", "seas_export")
@@ -57,7 +58,7 @@ class Group(click.Group):
             ) from error
 
 
-@click.group(cls=Group, epilog=EXAMPLES, context_settings={"show_default": True, "max_content_width": 100})
+@click.group(cls=Group, epilog=EXAMPLES, context_settings=CONTEXT)
 def main() -> None:
     """Judge image-mask pairs, of any generator, after the SeaS paper; benchmarks/README.md says where this differs from it."""
 

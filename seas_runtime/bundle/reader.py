@@ -109,7 +109,7 @@ def _read_manifest(folder: Path) -> Manifest:
     file = folder / MANIFEST
     if not folder.is_dir():
         what = "is a file, a bundle is a folder" if folder.exists() else "no such bundle folder"
-        raise BundleError(f"{folder}: {what}; give the path of a NAME.plan made by seas-export")
+        raise BundleError(f"{folder}: {what}; give the path of a NAME.plan made by seas-export, or bottle.plan, which comes along")
     if file.is_symlink():
         raise BundleError(f"{folder}: {MANIFEST} is a link; make a bundle of plain files: {copy_hint(folder)}")
     if not file.is_file():

@@ -102,6 +102,11 @@ def read(out: Path, *, normals: Path | None = None, own_normals: bool = True, ac
         edited += decision.mask is not None
         records.append(_pair(out, line, decision.mask, index // len(facts.settings.defects)))
     if not records:
+        if accepted_only and left_out:
+            raise DataError(
+                f"{out}: found no pair that is accepted ({left_out} undecided or rejected); decide with seas-data review, or leave "
+                "out --accepted-only"
+            )
         excluded = f" ({left_out} left out by the review)" if left_out else ""
         raise DataError(f"{out}: holds no pair{excluded}, expected at least one; generate some or check the path")
     good = _normals(out, f"{facts.settings.product}/{NORMALS}") if own_normals else []

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from math import floor
+from math import ceil, floor
 from typing import TypeVar
 
 from seas_runtime.dataset.read import Record
 
+PHOTOGRAPH = "photograph"
+"""Of a line of `metadata.jsonl`: the photograph that a pair was placed on."""
 _Key = TypeVar("_Key", bound=Hashable)
 
 
@@ -23,7 +25,8 @@ def train_and_val(records: Sequence[Record], val: float, seed: int) -> dict[str,
     Args:
         records: what to divide.
         val: share of each defect type and of the normal pictures for "val", rounded up, but never all: one of every
-            1 / val that follow each other, so a longer run or a rejected pair moves one of each type at most.
+            1 / val that follow each other, so a longer run or a rejected pair moves one of each type at most. Pairs on whole
+            photographs (`seas-data place`) go by their photographs instead: no photograph is in both parts.
         seed: another gives another choice.
     """
     held_out = _held_out(records, val, seed) if val > 0 else set()
@@ -40,13 +43,22 @@ def train_and_test(records: Sequence[Record], val: float, seed: int) -> dict[str
 
 
 def _held_out(records: Sequence[Record], val: float, seed: int) -> set[str]:
-    found: set[str] = set()
-    for group in _grouped(records, lambda record: record.defect):
+    placed = [record for record in records if PHOTOGRAPH in record.facts]
+    found = _of_photographs(placed, val, seed)
+    for group in _grouped([record for record in records if PHOTOGRAPH not in record.facts], lambda record: record.defect):
         stretches = _grouped(group, lambda record: floor(record.turn * val))
         chosen = [ranked(stretch, seed)[0] for stretch in stretches]
         learned = len(group) == len(chosen)  # one at least is learned from
         found |= {record.key for record in ranked(chosen, seed)[learned:]}
     return found
+
+
+def _of_photographs(records: Sequence[Record], val: float, seed: int) -> set[str]:
+    """The records on so large a share of the photographs, one at least of two or more; which ones depends on their names alone."""
+    names = {str(record.facts[PHOTOGRAPH]) for record in records}
+    order = sorted(names, key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
+    chosen = set(order[: min(len(order) - 1, ceil(val * len(order)))]) if order else set()
+    return {record.key for record in records if str(record.facts[PHOTOGRAPH]) in chosen}
 
 
 def _grouped(records: Iterable[Record], key: Callable[[Record], _Key]) -> list[list[Record]]:

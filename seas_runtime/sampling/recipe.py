@@ -38,7 +38,27 @@ class Plan:
 
     def size(self) -> int:
         """Number of pairs in this shard."""
-        return sum(len(batch) for batch in self.batches())
+        return self._below(self.count) - self._below(self.start)
+
+    def sizes(self) -> dict[str, int]:
+        """Number of pairs of each type in this shard."""
+        number = len(self.defects)
+        if self.shard == (0, 1):
+            return {
+                name: len(range(self.start + (turn - self.start) % number, self.count, number))
+                for turn, name in enumerate(self.defects)
+            }
+        found = dict.fromkeys(self.defects, 0)
+        for batch in self.batches():
+            for index in batch:
+                found[self.defects[index % number]] += 1
+        return found
+
+    def _below(self, index: int) -> int:
+        """How many indices of this shard's batches are below one."""
+        part, parts = self.shard
+        rounds, rest = divmod(index, self.batch * parts)
+        return rounds * self.batch + min(max(rest - part * self.batch, 0), self.batch)
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from seas_runtime.errors import DataError
 from seas_train.models.weights import PICKLES, SAFETENSORS
 
 SUFFIXES = (SAFETENSORS, *PICKLES)
@@ -49,6 +51,22 @@ class Origin:
     def of(source: str | Path | Origin) -> Origin:
         """The plain origin of a folder, file or name; an origin as it is."""
         return source if isinstance(source, Origin) else Origin(str(source))
+
+    def require_found(self) -> None:
+        """Refuse a path where nothing lies, before anything heavy is loaded; what may be a hub's name passes.
+
+        Raises:
+            DataError: the source is a path, or lies in a folder that there is, and nothing is there.
+        """
+        here = self.path.parent
+        if self.path.exists() or not (self.source.startswith((".", "/", "~")) or (here != Path() and here.is_dir())):
+            return
+        names = [entry.name for entry in here.iterdir()] if here.is_dir() else []
+        near = get_close_matches(self.path.name, names, 1)
+        meant = f" (did you mean {here / near[0]}?)" if near else ""
+        raise DataError(
+            f"{self.source}: no such folder or file{meant}; give a base model's folder, a single file, a run, or a hub name"
+        )
 
     @property
     def path(self) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from torch import nn
 from seas_runtime.footprint import duration, peak_bytes, size
 from seas_train.training import loop
 
+BUSY = 1.0
+"""Load above the number of cores that is not this process's own."""
 PATIENCE = 20.0
 """Seconds; where the first step, which also reserves memory, takes longer, there is no second one."""
 
@@ -60,6 +63,7 @@ def told(estimates: Iterable[Estimate], left: int) -> Iterator[str]:
     """All stages in words; `left` bytes are what the training leaves on the disk."""
     stages = list(estimates)
     yield from (f"estimate: {stage.line()}" for stage in stages)
+    yield from _busy()
     total = sum(stage.steps * stage.seconds for stage in stages)
     peak = max((stage.memory or 0 for stage in stages), default=0)
     memory = f"memory {size(peak)}" if peak else "memory unknown"
@@ -68,6 +72,16 @@ def told(estimates: Iterable[Estimate], left: int) -> Iterator[str]:
         f"estimate: {duration(total)} in all on this machine as it is now, {memory} at most, disk {size(left)}, and {size(during)} "
         "while training; nothing was written"
     )
+
+
+def _busy() -> Iterator[str]:
+    """Say so where other programs compute here: threads that wait for one another by spinning then cost several times as much."""
+    load, cores = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0, os.cpu_count() or 1
+    if load > cores + BUSY:
+        yield (
+            f"estimate: this machine is busy (load {load:.1f} on {cores} cores), and idle it is faster; beside other programs "
+            "OMP_WAIT_POLICY=PASSIVE in the environment helps"
+        )
 
 
 def module_bytes(modules: Iterable[nn.Module]) -> int:

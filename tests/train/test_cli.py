@@ -17,6 +17,7 @@ from PIL import Image
 from seas_train.cli import main
 from seas_train.config import BaseSettings, MaskSettings, TuneSettings
 from seas_train.data.layouts import Product
+from seas_train.models.origin import Origin
 
 FEW = ["--steps", "2", "--checkpoint-every", "1"]
 SMALL = ["--anomaly-batch", "1", "--normal-batch", "1"]
@@ -234,3 +235,19 @@ def test_an_interrupt_ends_with_130_and_the_same_command_finishes(base: Path, pr
     done(*words)
     steps = [json.loads(line)["step"] for line in (out / "log.jsonl").read_text().splitlines()]
     assert steps == list(range(1, 17))  # it did not begin again
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"), [("bases/smal", "did you mean bases/small?"), ("./x", "no such folder or file"), ("bases/9", "no such")]
+)
+def test_a_base_that_is_not_there_is_told_before_anything_is_loaded(tmp_path, monkeypatch, asked, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bases" / "small").mkdir(parents=True)
+    monkeypatch.setattr("seas_train.cli.hush", lambda: pytest.fail("loaded"))
+    assert said in refused(3, "tune", "data", "--base", asked, "--out", "run")
+
+
+def test_a_hub_name_is_no_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Origin("someone/model").require_found()
+    Origin("model").require_found()

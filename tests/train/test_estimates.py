@@ -113,3 +113,11 @@ def test_check_needs_a_base_for_it(product) -> None:
     result = call("check", product.root, "--estimate")
     assert result.exit_code == 2
     assert "--estimate times a step of training and needs the base model; add --base BASE" in result.output
+
+
+@pytest.mark.parametrize(("load", "told"), [(0.5, False), (9.0, True)])
+def test_a_busy_machine_is_told(monkeypatch, load, told):
+    monkeypatch.setattr(estimate.os, "getloadavg", lambda: (load, 0, 0))
+    monkeypatch.setattr(estimate.os, "cpu_count", lambda: 2)
+    lines = list(estimate.told([estimate.Estimate("x", 2, 1.0, 0, 0)], 0))
+    assert ("load 9.0 on 2 cores" in " ".join(lines)) == told

@@ -12,7 +12,7 @@ from seas_runtime.commands import Command
 EXAMPLES = """\b
 Examples:
   seas-gen --engine valve.plan --per-type 100 --background real --out out/valve
-  seas-data place out/valve --on photos/valve --into out/valve-whole
+  seas-data place out/valve --on photos --into out/valve-whole
   seas-data export out/valve-whole --to coco --into data/valve-coco
 
 \b

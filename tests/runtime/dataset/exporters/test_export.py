@@ -1,9 +1,11 @@
 """What every format shares: where it goes, what is replaced or refused, and that nothing half-done is left."""
 
 import json
+import math
 import os
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from seas_runtime.dataset import export as module
 from seas_runtime.dataset.export import also, export
 from seas_runtime.dataset.exporters import FORMATS, exporter
 from seas_runtime.dataset.exporters.job import Options
-from seas_runtime.dataset.read import read
+from seas_runtime.dataset.read import Record, read
 from seas_runtime.dataset.split import train_and_test, train_and_val
 from seas_runtime.errors import DataError, OutputError, SettingsError
 from seas_runtime.staging import replaced
@@ -295,3 +297,19 @@ def test_the_line_says_what_the_review_changed_and_anomalib_misses(fresh, tmp_pa
     assert said.notes == ()
     (note,) = export(read(fresh, own_normals=False), "anomalib", tmp_path / "b").notes
     assert "--normals DIR" in note
+
+
+@pytest.mark.parametrize(("photographs", "val"), [(2, 0.1), (5, 0.2), (9, 0.5), (1, 0.5)])
+def test_no_photograph_is_in_both_parts(photographs, val):
+    records = [
+        Record(f"{i:06}", i + 1, i // 2, Path(f"{i}.png"), defect="ab"[i % 2], facts={"photograph": f"{i % photographs}.jpg"})
+        for i in range(40)
+    ]
+    parts = train_and_val(records, val, seed=0)
+    of = {name: {record.facts["photograph"] for record in part} for name, part in parts.items()}
+    assert of["train"]
+    assert not of["train"] & of.get("val", set())
+    assert len(of.get("val", ())) == min(photographs - 1, math.ceil(val * photographs))
+    assert sorted(record.key for part in parts.values() for record in part) == [record.key for record in records]
+    if photographs > 1:
+        assert {record.key for record in train_and_val(records[:-1], val, seed=0)["val"]} <= {record.key for record in parts["val"]}

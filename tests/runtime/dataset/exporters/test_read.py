@@ -297,3 +297,9 @@ def test_a_pipe_is_not_waited_for(fresh, name):
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
+
+
+def test_accepted_only_before_anything_is_decided(fresh):
+    (fresh / "review.jsonl").unlink(missing_ok=True)
+    with pytest.raises(DataError, match=r"no pair that is accepted \(\d+ undecided or rejected\); decide with seas-data"):
+        read(fresh, accepted_only=True)
