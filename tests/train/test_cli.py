@@ -180,7 +180,7 @@ def test_settings_come_from_file_and_are_checked(pipeline: Pipeline, tmp_path: P
 
 def test_a_type_of_one_image_is_a_warning(pipeline: Pipeline, tmp_path: Path) -> None:
     done("demo-data", tmp_path, "--normals", 2, "--per-defect", 1, "--test-normals", 0, "--size", 64)
-    result = call("tune", tmp_path / "bottle", "--base", tmp_path / "none", "--out", tmp_path / "out")
+    result = call("tune", tmp_path / "bottle", "--base", tmp_path, "--out", tmp_path / "out")
     assert result.stderr.startswith("Warning: ")
     assert "single image" in result.stderr
 

@@ -224,7 +224,7 @@ def test_a_file_of_the_second_version_that_says_nothing(tmp_path):
 
 
 def test_places_where_there_is_nothing(tmp_path):
-    assert "no such file" in told(tmp_path / "absent.safetensors")
+    assert "no such folder or file" in told(tmp_path / "absent.safetensors")
     assert "no such folder" in told(tmp_path / "absent")
     assert "found no unet/ folder" in told(tmp_path)
 
