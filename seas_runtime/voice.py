@@ -18,8 +18,8 @@ import click
 from seas_runtime.footprint import duration
 from seas_runtime.terminal import shown
 
-EVERY = 30.0
-"""Seconds between two lines on a long loop, where there is no terminal to show a bar."""
+FIRST, EVERY = 5.0, 30.0
+"""Seconds until the first line of a long loop, where there is no terminal to show a bar, and between all others."""
 _FORGET_LINE = "\r\x1b[K"
 
 
@@ -159,13 +159,13 @@ class _Lines(Progress):
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
         self.first, self.began = self.done, time.monotonic()
-        self.last = self.began
+        self.due = self.began + FIRST
         self.figures = ""
 
     def update(self, number: int = 1) -> None:
         super().update(number)
-        if (now := time.monotonic()) - self.last >= EVERY:
-            self.last = now
+        if (now := time.monotonic()) >= self.due:
+            self.due = now + EVERY
             note(self.line(now - self.began))
 
     def values(self, values: dict[str, float]) -> None:

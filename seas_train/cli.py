@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -138,8 +139,12 @@ def tune(*, source: Source, base: Origin, out: Path, licence: str, estimate: boo
         tidy(out, "tune")
         source.remembered_by(out)
         return already(f"the run {out}", out=out)
-    done = f"tuned {product.name} ({len(product.defects)} types) into {out}"
-    with output(out, "tune", (out / "run.json").is_file), stopwatch(done, out=out, product=product.name, types=product.defects):
+    done, then = (
+        f"tuned {product.name} ({len(product.defects)} types) into {out}",
+        f"seas-train masks {quote(str(out))}, with the same --preset",
+    )
+    told = stopwatch(done, then, out=out, product=product.name, types=product.defects)
+    with output(out, "tune", (out / "run.json").is_file), told:
         train(product, base, out, settings, provenance, say)
         source.remember(out)
     return None
@@ -170,8 +175,8 @@ def masks(run: Path, source: Source, *, estimate: bool, settings: MaskSettings) 
         require_same(run / "rmp", facts.masks.model_dump(mode="json"), _asked(settings, {}))
         tidy(run, "masks")
         return already(f"the mask branch {run / 'rmp'}", run=run)
-    product = _product(source)
-    with held(run, "masks", finished), stopwatch(f"trained the mask branch {run / 'rmp'}", run=run):
+    product, then = _product(source), f"seas-export {quote(str(run))} --out {quote(f'{facts.product}.plan')}"
+    with held(run, "masks", finished), stopwatch(f"trained the mask branch {run / 'rmp'}", then, run=run):
         train(run, product, settings)
     return None
 

@@ -147,11 +147,12 @@ def say(line: str) -> None:
 
 
 @contextmanager
-def stopwatch(what: str, **facts: Any) -> Iterator[None]:
-    """Tell what was done, and how long it took."""
+def stopwatch(what: str, then: str = "", **facts: Any) -> Iterator[None]:
+    """Tell what was done, how long it took, and the command that comes next."""
     began = time.monotonic()
     yield
-    voice.tell(f"{what} in {time.monotonic() - began:.0f} s", already=False, **facts)
+    lines = [f"{what} in {time.monotonic() - began:.0f} s", *([f"next: {then}"] if then else [])]
+    voice.tell(*lines, already=False, **facts)
 
 
 def already(what: str, **facts: Any) -> None:
