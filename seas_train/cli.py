@@ -139,10 +139,8 @@ def tune(*, source: Source, base: Origin, out: Path, licence: str, estimate: boo
         tidy(out, "tune")
         source.remembered_by(out)
         return already(f"the run {out}", out=out)
-    done, then = (
-        f"tuned {product.name} ({len(product.defects)} types) into {out}",
-        f"seas-train masks {quote(str(out))}, with the same --preset",
-    )
+    done = f"tuned {product.name} ({len(product.defects)} types) into {out}"
+    then = f"seas-train masks {quote(str(out))}, with the same --preset"
     told = stopwatch(done, then, out=out, product=product.name, types=product.defects)
     with output(out, "tune", (out / "run.json").is_file), told:
         train(product, base, out, settings, provenance, say)
