@@ -151,8 +151,9 @@ def stopwatch(what: str, then: str = "", **facts: Any) -> Iterator[None]:
     """Tell what was done, how long it took, and the command that comes next."""
     began = time.monotonic()
     yield
-    lines = [f"{what} in {time.monotonic() - began:.0f} s", *([f"next: {then}"] if then else [])]
-    voice.tell(*lines, already=False, **facts)
+    voice.tell(f"{what} in {time.monotonic() - began:.0f} s", already=False, **facts)
+    if then:
+        voice.note(f"next: {then}")
 
 
 def already(what: str, **facts: Any) -> None:

@@ -14,9 +14,16 @@ PLACES = (PACKAGE / "engines", PACKAGE.parent / "engines")
 
 def find(path: Path) -> Path:
     """`path`, or the bundle of that name which comes with this project, where `path` is a name and nothing lies there."""
-    if path.exists() or path.name != str(path):
+    if path.name != str(path) or _lies(path):
         return path
     return next((place / path for place in PLACES if (place / path).is_dir()), path)
+
+
+def _lies(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # no such name is possible: for the reader to tell
+        return True
 
 
 class BundlePath(click.Path):

@@ -88,7 +88,7 @@ def test_without_a_terminal_there_is_a_line_every_half_a_minute(capsys, monkeypa
     lines = capsys.readouterr().err.splitlines()
     # A first one after 5 s, which are 2 steps of 4 s; 8 steps are half a minute, and 70 of 80 are left when it is over.
     assert lines[0] == "tune: 22 of 100 steps in 8 s, 5 min left, loss 0.2500"
-    assert lines[1] == "tune: 30 of 100 steps in 40 s, 4 min left, loss 0.2500"
+    assert lines[1] == "tune: 30 of 100 steps in 40 s, 5 min left, loss 0.2500"
     assert len(lines) == 1 + (120 - 8) // 32
 
 

@@ -28,7 +28,7 @@ def order(run, seed=7, count=12, batch=5):
 @pytest.mark.parametrize("seed", [0, 7, 2**63])
 def test_the_same_type_normal_image_and_start_as_the_runtime_s(run, seed):
     empty = np.zeros((1, 1), np.float32)
-    conditioning = Conditioning({}, empty, empty, run.normal_mean.numpy(), run.normal_std.numpy(), {})
+    conditioning = Conditioning({}, empty, empty, run.normal_mean.numpy(), run.normal_std.numpy(), {}, {})
     start = Start(signal=run.facts.tune.signal, noise=run.facts.tune.noise)
     plan = Plan(run.facts.defects, seed, 12, 5)
     normals = set()

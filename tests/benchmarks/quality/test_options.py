@@ -9,7 +9,7 @@ import torch
 from click.testing import CliRunner
 from transformers.models.resnet.modeling_resnet import ResNetBackbone
 
-from benchmarks.quality import choices, cli, options, paper, plots, report
+from benchmarks.quality import cli, options, paper, plots, report, timing
 from benchmarks.quality.ablation import run
 from benchmarks.quality.decomposition import build
 from benchmarks.quality.downstream import draem, segmenters, trials, unsupervised
@@ -187,7 +187,7 @@ def test_no_augmentation_reaches_the_pipeline_and_the_segmenters(quality, data, 
         seen.extend(part for part in parts if hasattr(part, "augment"))
         raise DataError("enough")
 
-    monkeypatch.setattr(choices, "measure", lambda *_: choices.Speed(0.2, 0.1, {"small": 0.1}))
+    monkeypatch.setattr(timing, "measure", lambda *_: timing.Speed(0.2, 0.1, {"small": 0.1}))
     monkeypatch.setattr(report, "make", lambda _real, pipeline, *_: seen.append(pipeline) or tmp_path)
     monkeypatch.setattr(report, "compare", stop)
     monkeypatch.setattr(run, "Bench", stop)
@@ -278,7 +278,7 @@ def test_a_full_disk_is_told(data, generated, trained, tmp_path, monkeypatch, na
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(choices, "measure", lambda *_: choices.Speed(0.2, 0.1, {"small": 0.1}))
+    monkeypatch.setattr(timing, "measure", lambda *_: timing.Speed(0.2, 0.1, {"small": 0.1}))
     monkeypatch.setattr(*what, full)
     words = command(name, data, generated, tmp_path / "out")
     words += ["--base", str(tmp_path)] if name in ("report", "ablate") else []

