@@ -20,7 +20,8 @@ from torch import Tensor
 
 from benchmarks import common
 from seas_train.base import codec, vae
-from seas_train.config import BaseSettings, resolve
+from seas_train.base.settings import BaseSettings
+from seas_train.config import resolve
 from seas_train.data import layouts
 from seas_train.data.dataset import ImageSet
 from seas_train.models import components

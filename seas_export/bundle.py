@@ -210,9 +210,7 @@ def _facts(run: Run, settings: ExportSettings) -> Facts:
     Raises:
         DataError: a name or number that a bundle cannot have.
     """
-    facts, model, student = run.facts, run.model, run.facts.student
-    noise = model.scheduler.config
-    prompt = run.embed([""])
+    facts, student = run.facts, run.facts.student
     known = {name: calibration.model_dump() for name, calibration in facts.calibration.items()}
     photographs = (
         [f"{file.parent.name}/{file.name}" for file in run_folder.require_photographs(run)] if settings.photographs else None
@@ -221,24 +219,8 @@ def _facts(run: Run, settings: ExportSettings) -> Facts:
         "product": facts.product,
         "defects": [{"name": name, "prompt": text, **known.get(name, {})} for name, text in facts.prompts.anomaly.items()],
         "normal_prompt": facts.prompts.normal,
-        "geometry": {
-            "image_size": model.image_size,
-            "latent_channels": model.unet.config.in_channels,
-            "latent_size": model.unet.config.sample_size,
-            "prompt_length": prompt.shape[1],
-            "prompt_width": prompt.shape[2],
-        },
-        "schedule": {
-            "beta_start": noise.beta_start,
-            "beta_end": noise.beta_end,
-            "beta_schedule": noise.beta_schedule,
-            "train_steps": noise.num_train_timesteps,
-            "spacing": prediction.spacing(model.scheduler),
-            "final": settings.final,
-            "solver": "consistency" if student is not None and student.method == "consistency" else None,
-            "prediction": "v_prediction" if noise.prediction_type == "v_prediction" else None,
-            "zero_snr": prediction.zero_snr(model.scheduler) or None,
-        },
+        "geometry": _geometry(run),
+        "schedule": _schedule(run, settings),
         "photographs": photographs,
         "composites": settings.composites or None,
         "patches": _patches(facts.defects, settings),
@@ -249,16 +231,7 @@ def _facts(run: Run, settings: ExportSettings) -> Facts:
         "student": student,
         "start": {"signal": facts.tune.signal, "noise": facts.tune.noise},
         "defaults": settings.defaults if run.look is None else settings.defaults.model_copy(update={"mask_steps": 1}),
-        "provenance": {
-            **facts.provenance,
-            "weights": "float16" if settings.half else "float32",
-            "tune": facts.tune.model_dump(mode="json"),
-            "masks": facts.masks.model_dump(mode="json") if facts.masks else None,
-            **({"distill": facts.distill.model_dump(mode="json")} if facts.distill else {}),
-            "anomalies": len(facts.train),
-            "normals": len(facts.normals),
-            "versions": {"seas": own_version(), **{name: version(name) for name in PACKAGES}},
-        },
+        "provenance": _provenance(run, settings),
     }
     try:
         return Facts.model_validate(fields)
@@ -268,6 +241,47 @@ def _facts(run: Run, settings: ExportSettings) -> Facts:
         raise DataError(
             f"the run cannot become a bundle: {place}: {first['msg']}; change that in the data set and tune again"
         ) from error
+
+
+def _geometry(run: Run) -> dict[str, int]:
+    model, prompt = run.model, run.embed([""])
+    return {
+        "image_size": model.image_size,
+        "latent_channels": model.unet.config.in_channels,
+        "latent_size": model.unet.config.sample_size,
+        "prompt_length": prompt.shape[1],
+        "prompt_width": prompt.shape[2],
+    }
+
+
+def _schedule(run: Run, settings: ExportSettings) -> dict[str, Any]:
+    scheduler, student = run.model.scheduler, run.facts.student
+    noise = scheduler.config
+    return {
+        "beta_start": noise.beta_start,
+        "beta_end": noise.beta_end,
+        "beta_schedule": noise.beta_schedule,
+        "train_steps": noise.num_train_timesteps,
+        "spacing": prediction.spacing(scheduler),
+        "final": settings.final,
+        "solver": "consistency" if student is not None and student.method == "consistency" else None,
+        "prediction": "v_prediction" if noise.prediction_type == "v_prediction" else None,
+        "zero_snr": prediction.zero_snr(scheduler) or None,
+    }
+
+
+def _provenance(run: Run, settings: ExportSettings) -> dict[str, Any]:
+    facts = run.facts
+    return {
+        **facts.provenance,
+        "weights": "float16" if settings.half else "float32",
+        "tune": facts.tune.model_dump(mode="json"),
+        "masks": facts.masks.model_dump(mode="json") if facts.masks else None,
+        **({"distill": facts.distill.model_dump(mode="json")} if facts.distill else {}),
+        "anomalies": len(facts.train),
+        "normals": len(facts.normals),
+        "versions": {"seas": own_version(), **{name: version(name) for name in PACKAGES}},
+    }
 
 
 def _patches(defects: Sequence[str], settings: ExportSettings) -> tuple[str, ...] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,8 @@ def write(run: Run, folder: Path, half: bool, composites: int = 0, patches: Sequ
 
     made = composed(run, composites) if composites else {}
     found = tensors(run) | _tensors(made)
-    for name, one in zip(patches, (one for each in made.values() for one in each), strict=False):
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_bytes(png(Image.fromarray(one.patch.numpy())))
+    if patches:
+        for name, one in zip(patches, chain.from_iterable(made.values()), strict=True):
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_bytes(png(Image.fromarray(one.patch.numpy())))
     save_file({name: stored(name, tensor) for name, tensor in found.items()}, folder / CONDITIONING)

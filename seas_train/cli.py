@@ -16,8 +16,9 @@ from seas_runtime.errors import SettingsError
 from seas_runtime.files import write_atomic
 from seas_runtime.sampling.defaults import PAPER
 from seas_train import headings
+from seas_train.base.settings import BaseSettings
 from seas_train.base_options import base_licence, base_options
-from seas_train.config import BaseSettings, MaskSettings, Settings, TuneSettings
+from seas_train.config import MaskSettings, Settings, TuneSettings
 from seas_train.data_cli import check, demo_data
 from seas_train.distill.settings import DistillSettings
 from seas_train.folders import data_source

@@ -10,7 +10,8 @@ import torch
 from seas_train import masks, run_folder, tune
 from seas_train.base import decoder_gan, text_encoder, unet, vae
 from seas_train.base import train as base
-from seas_train.config import BaseSettings, MaskSettings, TuneSettings
+from seas_train.base.settings import BaseSettings
+from seas_train.config import MaskSettings, TuneSettings
 from seas_train.data.dataset import ImageSet
 from seas_train.data.layouts import Product
 from seas_train.models import components

@@ -15,7 +15,8 @@ from benchmarks.quality.downstream.comparators import COMPARATORS
 from benchmarks.quality.downstream.segmentation import SegmenterSettings, segmentation_loss
 from benchmarks.quality.report import CURVE, OURS, PASTED, PLACED
 from seas_train.base import vae
-from seas_train.config import BaseSettings, resolve
+from seas_train.base.settings import BaseSettings
+from seas_train.config import resolve
 from seas_train.models import components
 
 MORE = len(COMPARATORS) + len(PASTED) + 2 * len((OURS, PLACED))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from math import lcm
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,27 +39,19 @@ class Plan:
 
     def size(self) -> int:
         """Number of pairs in this shard."""
-        return self._below(self.count) - self._below(self.start)
+        return sum(self.sizes().values())
 
     def sizes(self) -> dict[str, int]:
-        """Number of pairs of each type in this shard."""
-        number = len(self.defects)
-        if self.shard == (0, 1):
-            return {
-                name: len(range(self.start + (turn - self.start) % number, self.count, number))
-                for turn, name in enumerate(self.defects)
-            }
+        """Number of pairs of each type in this shard; which types its batches hold comes round again after some batches."""
+        number, parts = len(self.defects), self.shard[1]
+        period = lcm(self.batch * parts, number)
+        ours = [index for batch in replace(self, start=0, count=period).batches() for index in batch]
         found = dict.fromkeys(self.defects, 0)
-        for batch in self.batches():
-            for index in batch:
-                found[self.defects[index % number]] += 1
+        for end, sign in ((self.count, 1), (self.start, -1)):
+            rounds, rest = divmod(end, period)
+            for index in ours:
+                found[self.defects[index % number]] += sign * (rounds + (index < rest))
         return found
-
-    def _below(self, index: int) -> int:
-        """How many indices of this shard's batches are below one."""
-        part, parts = self.shard
-        rounds, rest = divmod(index, self.batch * parts)
-        return rounds * self.batch + min(max(rest - part * self.batch, 0), self.batch)
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
+from seas_train.base.settings import BaseSettings
 from seas_train.base.vae import Window, reconstruction, whole_images, window
-from seas_train.config import BaseSettings
 from seas_train.data.dataset import ImageSet, draw, step_generator
 from seas_train.models import components
 from seas_train.training import loop

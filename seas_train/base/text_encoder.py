@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
-from seas_train.config import BaseSettings
+from seas_train.base.settings import BaseSettings
 from seas_train.data.dataset import draw, step_generator
 from seas_train.models.components import Components
 from seas_train.prompts import tokenize

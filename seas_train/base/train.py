@@ -19,7 +19,7 @@ from seas_runtime.errors import DataError
 from seas_runtime.files import write_atomic
 from seas_runtime.staging import sweep
 from seas_train.base import codec, decoder_gan, text_encoder, unet, vae
-from seas_train.config import BaseSettings
+from seas_train.base.settings import BaseSettings
 from seas_train.data import fitting, layouts
 from seas_train.data.dataset import ImageSet, step_generator, view
 from seas_train.data.kinds import EXTENSIONS

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from seas_train.config import BaseSettings
+from seas_train.base.settings import BaseSettings
 from seas_train.data.dataset import draw, step_generator
 from seas_train.models import components, prediction
 from seas_train.models.components import Components

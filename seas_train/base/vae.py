@@ -9,7 +9,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from seas_train.config import BaseSettings
+from seas_train.base.settings import BaseSettings
 from seas_train.data.dataset import ImageSet, draw, step_generator
 from seas_train.training import loop
 from seas_train.training.compute import Machine

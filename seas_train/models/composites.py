@@ -27,9 +27,7 @@ class Composite(NamedTuple):
 def composites(
     vae: AutoencoderKL, normals: Sequence[Tensor], anomalies: Mapping[str, Sequence[Anomaly]], count: int, turned: bool, seed: int
 ) -> dict[str, list[Composite]]:
-    """Of each type so many.
-
-    Number k is normal image k mod P with a training anomaly placed on it.
+    """`count` composites of each type: number k is normal image k mod P with a training anomaly placed on it.
 
     Args:
         vae: the run's autoencoder.

@@ -14,8 +14,9 @@ import pytest
 from benchmarks import common, make_demo, real_run, stages
 from seas_export.cli import main as export
 from seas_runtime.cli import generate
+from seas_train.base.settings import BaseSettings
 from seas_train.cli import main as train
-from seas_train.config import BaseSettings, MaskSettings, TuneSettings, resolve
+from seas_train.config import MaskSettings, TuneSettings, resolve
 from seas_train.pipeline.child import Ended
 from seas_train.pipeline.stages import Stage, Stages, times
 

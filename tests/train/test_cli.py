@@ -14,8 +14,9 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from seas_train.base.settings import BaseSettings
 from seas_train.cli import main
-from seas_train.config import BaseSettings, MaskSettings, TuneSettings
+from seas_train.config import MaskSettings, TuneSettings
 from seas_train.data.layouts import Product
 from seas_train.models.origin import Origin
 

@@ -6,7 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from seas_runtime.errors import SettingsError
-from seas_train.config import BaseSettings, LoopSettings, MaskSettings, Settings, TuneSettings, resolve
+from seas_train.base.settings import BaseSettings
+from seas_train.config import LoopSettings, MaskSettings, Settings, TuneSettings, resolve
 
 
 class Cake(Settings):

@@ -99,7 +99,7 @@ def test_check_says_what_tune_will_do(photographs: Path) -> None:
 @pytest.mark.parametrize("fit", ["crop", "tile"])
 def test_a_base_learns_from_what_tune_will_see(fit: str, photographs: Path, tmp_path: Path, monkeypatch) -> None:
     from seas_train.base import train
-    from seas_train.config import BaseSettings
+    from seas_train.base.settings import BaseSettings
 
     settings = BaseSettings(fit=fit, defects=True)
     records, captions = train.collect([photographs], defects=True)

@@ -7,8 +7,9 @@ from safetensors.torch import save_file
 
 from seas_runtime.errors import DataError, SettingsError
 from seas_train.base import codec, vae
+from seas_train.base.settings import BaseSettings
 from seas_train.base.train import _train_vae
-from seas_train.config import BaseSettings, resolve
+from seas_train.config import resolve
 from seas_train.data import demo, layouts
 from seas_train.data.dataset import ImageSet
 from seas_train.models import components

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from seas_train.base import train as base_training
 from seas_train.base import unet
-from seas_train.config import BaseSettings
+from seas_train.base.settings import BaseSettings
 from seas_train.models import components
 from tests.smallest import GEOMETRY
 

@@ -8,7 +8,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from seas_train import prompts
 from seas_train.base import text_encoder
-from seas_train.config import BaseSettings
+from seas_train.base.settings import BaseSettings
 
 
 def test_contrastive_loss_by_loops():

@@ -14,8 +14,8 @@ from torch.nn import functional as F  # noqa: N812
 from seas_runtime.errors import DataError
 from seas_train.base import decoder_gan, text_encoder, unet
 from seas_train.base import train as base_training
+from seas_train.base.settings import BaseSettings
 from seas_train.base.train import Caption
-from seas_train.config import BaseSettings
 from seas_train.models import components
 from tests.smallest import GEOMETRY
 from tests.train.refusals import data_error

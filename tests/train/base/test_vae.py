@@ -10,7 +10,7 @@ from torch.nn import functional as F  # noqa: N812
 from seas_train.base import decoder_gan
 from seas_train.base import train as base_training
 from seas_train.base import vae as autoencoder
-from seas_train.config import BaseSettings
+from seas_train.base.settings import BaseSettings
 from seas_train.data.dataset import ImageSet
 
 

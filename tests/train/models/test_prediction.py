@@ -7,7 +7,7 @@ from diffusers import DDIMScheduler
 from seas_train import masks, reference, tune
 from seas_train import prompts as ua
 from seas_train.base import unet as base_unet
-from seas_train.config import BaseSettings
+from seas_train.base.settings import BaseSettings
 from seas_train.models import components, prediction
 from tests.train.drawing import drawn
 

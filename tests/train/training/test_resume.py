@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from seas_runtime.errors import OutputError, TrainError
 from seas_train import masks, tune
 from seas_train.base import train as base_training
-from seas_train.config import BaseSettings
+from seas_train.base.settings import BaseSettings
 from seas_train.models import components
 from seas_train.training import checkpoint, loop
 from tests import disk
