@@ -22,6 +22,8 @@ from seas_train.data.dataset import step_generator
 
 TRIES = 3
 """Random places that are compared."""
+MOST, MORE = 3, 0.0
+"""Anomalies of a composite at most, and the chance of each but the first."""
 SCALE = (0.75, 1.33)
 """Range of the factor by which an anomaly grows."""
 TILT = 15.0
@@ -45,7 +47,7 @@ class Placed:
 def composites(
     normals: Sequence[Tensor], anomalies: Sequence[tuple[Tensor, Tensor]], count: int, turned: bool, seed: int
 ) -> Iterator[Placed]:
-    """Place anomalies of one type: number k is on normal image k mod their number, the anomalies take turns.
+    """Place anomalies of one type: number k is on normal image k mod their number, the anomalies take turns to be the first on it.
 
     Args:
         normals: images (3, s, s) in [-1, 1].
@@ -56,7 +58,13 @@ def composites(
     """
     for k in range(count):
         generator = step_generator(seed, k)
-        yield place(*anomalies[k % len(anomalies)], normals[k % len(normals)], turned, generator)
+        placed = place(*anomalies[k % len(anomalies)], normals[k % len(normals)], turned, generator)
+        for chance in torch.rand(MOST - 1, generator=generator).tolist():
+            if chance < MORE:
+                chosen = anomalies[int(torch.randint(len(anomalies), (), generator=generator))]
+                more = place(*chosen, placed.image, turned, generator)
+                placed = Placed(more.image, torch.maximum(placed.mask, more.mask))
+        yield placed
 
 
 def place(anomaly: Tensor, mask: Tensor, normal: Tensor, turned: bool, generator: torch.Generator) -> Placed:
