@@ -118,8 +118,8 @@ class Generator:
         threshold: float | None = None,
         mask_steps: int | None = None,
         clean: int = 0,
-        background: str = "generated",
-        init: str = "normal",
+        background: str | None = None,
+        init: str | None = None,
         strength: float | None = None,
         mask: str | None = None,
         shape: str | None = None,
@@ -146,8 +146,10 @@ class Generator:
             threshold: mask probability above which a pixel is anomalous.
             mask_steps: last steps whose masks are averaged.
             clean: pieces of a mask, and holes in it, of fewer pixels are removed and filled.
-            background: "real" for pictures that are, outside their masks, the photographs they started from.
-            init: "composite" to start from normal images with a training anomaly placed on them.
+            background: "real" for pictures that are, outside their masks, the photographs they started from; None: "real" with
+                composites of photographs, else "generated".
+            init: "composite" to start from normal images with a training anomaly placed on them; None: that where the bundle
+                holds any, else "normal", as in the paper.
             strength: how much noise a photograph or composite starts with, as a share of the schedule; None: 1 and 0.7.
             mask: "branch" or "composite" for whose mask a pair from a composite has; None: the composite's, of the placed anomaly.
             shape: "network" for its squares, "photograph" for the proportions of the photographs that were fitted to it.
@@ -193,7 +195,7 @@ class Generator:
         steps: int | None = None,
         guidance: float | None = None,
         guidance_interval: tuple[float, float] | None = None,
-        background: str = "generated",
+        background: str | None = None,
         strength: float | None = None,
         shape: str | None = None,
     ) -> Pairs:

@@ -99,15 +99,17 @@ class Options:
     clean: int = _option(
         0, click.IntRange(0), "Remove pieces of a mask and fill holes in it that have fewer pixels than this.", metavar="PIXELS"
     )
-    background: str = _option(
-        "generated",
+    background: str | None = _option(
+        None,
         click.Choice(("generated", "real")),
         "real: outside its mask a picture is the photograph it started from; the bundle must hold photographs.",
+        show_default="real with composites of photographs, else generated",
     )
-    init: str = _option(
-        "normal",
+    init: str | None = _option(
+        None,
         click.Choice(("normal", "composite")),
-        "What a pair starts from: a normal image, or one with a training anomaly placed on it; the bundle must hold composites.",
+        "What a pair starts from: a normal image, as in the paper, or one with a training anomaly placed on it.",
+        show_default="composite where the bundle holds any, else normal",
     )
     strength: float | None = _option(
         None,

@@ -179,12 +179,13 @@ def resolve(manifest: Manifest, backend: str, options: Options) -> Settings:
         raise SettingsError(
             "--mask-steps or --min-agreement found, but this bundle's masks are of one look at the finished picture; leave it out"
         )
-    values["strength"] = _strength(manifest, steps, options)
+    values["init"], values["background"] = _start(manifest, options)
+    values["strength"] = _strength(manifest, values, options)
     if manifest.student is not None:
         _check_student(manifest.student, values, options)
     elif values["guidance"] == 1 and options.guidance_interval:
         raise SettingsError("--guidance-interval found with guidance 1, which guides no step; leave it out, or give --guidance")
-    values["mask"] = _mask(options)
+    values["mask"] = _mask(values["init"], options)
     values |= _masking(manifest, options, defects) | {"shape": _shape(manifest, options)}
     settings = Settings(product=manifest.product, digest=manifest.digest, backend=backend, **values)
     settings.sampling(manifest)
@@ -203,35 +204,42 @@ def _check_student(student: Student, values: Mapping[str, Any], options: Options
         raise SettingsError(f"--steps {values['steps']} found, but {trained} and knows the timesteps of {known}; take one of these")
 
 
-def _strength(manifest: Manifest, steps: int, options: Options) -> float:
-    """How much noise pairs start with, once it is sure that there is what they start from."""
-    real, composite = options.background == "real", options.init == "composite"
-    if real and not manifest.photographs:
+def _start(manifest: Manifest, options: Options) -> tuple[str, str]:
+    """What pairs start from and what is around their anomalies: what was asked for, else composites where the bundle has them."""
+    init = options.init or ("composite" if manifest.composites else "normal")
+    background = options.background or ("real" if init == "composite" and manifest.photographs else "generated")
+    if background == "real" and not manifest.photographs:
         raise SettingsError(
             "--background real needs photographs of the normal images, and the bundle has none; "
             "export it with seas-export --photographs"
         )
-    if composite and not manifest.composites:
+    if init == "composite" and not manifest.composites:
         raise SettingsError(
             "--init composite needs training anomalies placed on normal images, and the bundle has none; "
             "export it with seas-export --composites 100"
         )
-    if not (real or composite):
+    return init, background
+
+
+def _strength(manifest: Manifest, values: Mapping[str, Any], options: Options) -> float:
+    """How much noise pairs start with: all of it without a picture to start from."""
+    composite = values["init"] == "composite"
+    if not (composite or values["background"] == "real"):
         if options.strength not in (None, 1):
             raise SettingsError(
                 f"--strength {options.strength} found without a picture to start from; add --background real or --init composite"
             )
         return 1.0
     strength = options.strength or (COMPOSITE_STRENGTH if composite else 1.0)
-    first_step(solver_table(manifest.schedule, steps), strength)
+    first_step(solver_table(manifest.schedule, values["steps"]), strength)
     return strength
 
 
-def _mask(options: Options) -> str:
+def _mask(init: str, options: Options) -> str:
     """Whose masks pairs have: a composite's own where nothing else is asked for."""
-    if options.mask == "composite" and options.init != "composite":
+    if options.mask == "composite" and init != "composite":
         raise SettingsError("--mask composite found without composites to start from; add --init composite")
-    return options.mask or ("composite" if options.init == "composite" else "branch")
+    return options.mask or ("composite" if init == "composite" else "branch")
 
 
 def _shape(manifest: Manifest, options: Options) -> str:

@@ -34,6 +34,7 @@ OURS = "SeaS"
 PLACED = "SeaS, composites"
 """The same generator; its pairs start from training anomalies placed on normal images, and keep the photographs' background."""
 FROM_COMPOSITES = ("--init", "composite", "--background", "real")
+FROM_NORMALS = ("--init", "normal")
 FEW_REAL = 0.5
 """Share of the few real anomalies in a batch, in the methods that have them."""
 PASTED = ("crop-paste", "placed")
@@ -88,7 +89,7 @@ def make(real: Real, pipeline: Pipeline, effort: Effort, base: Path | None, lice
     pipeline.masks(data, run, effort)
     pipeline.export(run, plan)
     found = {OURS: work / "pairs"}
-    pipeline.generate(plan, found[OURS], effort)
+    pipeline.generate(plan, found[OURS], effort, FROM_NORMALS)
     if read_bundle(plan).manifest.composites:
         found[PLACED] = work / "composites"
         pipeline.generate(plan, found[PLACED], effort, FROM_COMPOSITES)

@@ -74,15 +74,15 @@ Exit codes: those of the stage that ended; 6 where the first pairs were given up
 @click.option(
     "--photographs/--no-photographs",
     default=None,
-    show_default="no photographs",
+    show_default="photographs",
     help="Take the normal photographs along, for seas-gen --background real.",
 )
 @click.option(
     "--composites",
     type=click.IntRange(0, MAX_COMPOSITES),
     metavar="N",
-    show_default="0",
-    help="Take N composites of each type along, for seas-gen --init composite.",
+    show_default=str(sections.EXPORTED["composites"]),
+    help="Take N composites of each type along, which pairs then start from; 0 for pairs as in the paper.",
 )
 @click.option("--count", type=click.IntRange(1), metavar="N", show_default="24", help="First pairs, of the sheet in the report.")
 @click.option("--estimate", is_flag=True, help="Say what the trainings take here, from one timed step of each; write nothing.")

@@ -41,7 +41,7 @@ _EXAMPLES: dict[str, tuple[str, ...]] = {
     "tune": ("steps_per_type = 800", "shots = 3"),
     "masks": ("steps_per_type = 800",),
     "distill": ("steps = 4",),
-    "export": ("fp16 = true", "photographs = true", "composites = 100"),
+    "export": ("fp16 = true", "composites = 100"),
     "gen": ("count = 24", 'background = "real"'),
 }
 _SAID = {

@@ -35,6 +35,10 @@ def _interval(value: Any) -> tuple[float, float]:
         raise ValueError(error.message) from error
 
 
+EXPORTED: Given = {"photographs": True, "composites": 40}
+"""What `seas-train all` exports besides, where nobody says otherwise: pairs that start from composites help a segmenter more."""
+
+
 class ExportOptions(Settings):
     """What a section says of `seas-export`, which training does not import; a test holds this against that command."""
 
@@ -82,7 +86,7 @@ def checked(given: Mapping[str, Given], preset: str | None = None, memory: str |
     student = "distill" in given
     if student:
         asked["masks"].setdefault("look", "final")
-    export, gen = given.get("export", {}), given.get("gen", {})
+    export, gen = {**EXPORTED, **given.get("export", {})}, given.get("gen", {})
     if "per_type" not in gen:
         gen = {"count": 24, **gen}
     found = Sections(
@@ -146,9 +150,9 @@ def _agree(found: Sections) -> None:
     """
     export, gen = found.export, found.gen
     if gen.background == "real" and not export.photographs:
-        raise SettingsError("[gen] background 'real' needs the photographs in the bundle; add --photographs")
+        raise SettingsError("[gen] background 'real' needs the photographs in the bundle; leave --no-photographs out")
     if gen.init == "composite" and not export.composites:
-        raise SettingsError("[gen] init 'composite' needs composites in the bundle; add --composites 100")
+        raise SettingsError("[gen] init 'composite' needs composites in the bundle, 0 asked for; ask for more")
     if export.mask_steps and export.steps and export.mask_steps > export.steps:
         raise SettingsError(f"[export] mask_steps {export.mask_steps} is more than steps {export.steps}; choose at most as many")
     if found.distill is not None:

@@ -41,9 +41,9 @@ def test_a_pair_is_the_one_worked_by_hand(plan_folder):
     strength = 0.6
     with seas_runtime.open(composed(plan_folder), "cpu") as generator:
         bundle = generator.bundle
-        made = list(generator.pairs(6, seed=4, init="composite", strength=strength, **USUAL))
-        seen = list(generator.pairs(6, seed=4, init="composite", strength=strength, mask="branch", **USUAL))
-        usual = list(generator.pairs(6, seed=4, **USUAL))
+        made = list(generator.pairs(6, seed=4, background="generated", strength=strength, **USUAL))
+        seen = list(generator.pairs(6, seed=4, background="generated", strength=strength, mask="branch", **USUAL))
+        usual = list(generator.pairs(6, seed=4, init="normal", **USUAL))
     assert made
     by_index = {pair.index: pair.image for pair in usual}
     assert all(not np.array_equal(pair.image, by_index.get(pair.index)) for pair in made)
@@ -100,16 +100,16 @@ def test_the_usual_strength(plan_folder):
     manifest = read_bundle(composed(plan_folder)).manifest
     assert resolve(manifest, "x", Options(count=1, init="composite")).strength == 0.7
     assert resolve(manifest, "x", Options(count=1, init="composite", strength=1.0)).strength == 1.0
-    assert resolve(manifest, "x", Options(count=1, background="real")).strength == 1.0
+    assert resolve(manifest, "x", Options(count=1, init="normal", background="real")).strength == 1.0
 
 
 def test_whose_mask(plan_folder):
     manifest = read_bundle(composed(plan_folder)).manifest
     assert resolve(manifest, "x", Options(count=1, init="composite")).mask == "composite"
     assert resolve(manifest, "x", Options(count=1, init="composite", mask="branch")).mask == "branch"
-    assert resolve(manifest, "x", Options(count=1)).mask == "branch"
+    assert resolve(manifest, "x", Options(count=1, init="normal")).mask == "branch"
     with pytest.raises(SettingsError, match="--mask composite found without composites to start from; add --init composite"):
-        resolve(manifest, "x", Options(count=1, mask="composite"))
+        resolve(manifest, "x", Options(count=1, init="normal", mask="composite"))
 
 
 def test_masks_that_are_no_bits(plan_folder):
@@ -146,3 +146,17 @@ def test_a_bundle_that_says_it_has_them_and_has_not(plan_folder):
     small_bundle.seal(plan_folder, composites=3)
     with pytest.raises(BundleError, match=r"missing or unknown tensors composite\.crack"):
         read_bundle(plan_folder)
+
+
+def test_a_bundle_with_composites_starts_from_them_where_nothing_is_asked(plan_folder):
+    manifest = read_bundle(composed(plan_folder)).manifest
+
+    def start(bundle, **asked):
+        found = resolve(bundle, "x", Options(count=1, **asked))
+        return found.init, found.background, found.mask, found.strength
+
+    assert start(manifest) == ("composite", "real", "composite", 0.7)
+    assert start(manifest, background="generated") == ("composite", "generated", "composite", 0.7)
+    assert start(manifest, init="normal") == ("normal", "generated", "branch", 1.0)
+    assert start(manifest.model_copy(update={"photographs": None})) == ("composite", "generated", "composite", 0.7)
+    assert start(manifest.model_copy(update={"composites": None})) == ("normal", "generated", "branch", 1.0)
