@@ -1,6 +1,6 @@
-"""What composites should be like (`seas_train.data.placing`): the best of how many places, and how many anomalies in a picture?
+"""What composites should be like (`seas_train.data.placing`): the best of how many places, turned how, and how many anomalies?
 
-Crop&Paste is beside them: anywhere, lit as it was, one anomaly.
+Crop&Paste is beside them: anywhere, turned anyhow, lit as it was, one anomaly in a picture.
 
     python -m benchmarks.experiments.placing --data data/bottle --shots 5 --steps 200 --seeds 2
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 import numpy as np
@@ -34,16 +34,26 @@ from seas_train.data.dataset import to_bytes, to_float
 
 COUNT = 240
 """Composites."""
-CASES: dict[str, tuple[int, float]] = {
-    "best of 1": (1, 0.0),
-    "best of 3": (3, 0.0),
-    "best of 1, two anomalies in the mean": (1, 0.5),
-    "best of 3, two anomalies in the mean": (3, 0.5),
+
+
+class Case(NamedTuple):
+    """How anomalies are placed: the best of so many places, turned anyhow or as the pose says, and the chance of two more."""
+
+    tries: int
+    turned: bool | None = None
+    more: float = 0.0
+
+
+CASES: dict[str, Case | None] = {
+    "Crop&Paste": None,
+    "best of 3": Case(3),
+    "best of 3, turned anyhow": Case(3, turned=True),
+    "best of 1, turned anyhow": Case(1, turned=True),
+    "best of 3, turned anyhow, two anomalies in the mean": Case(3, turned=True, more=0.5),
 }
-"""Places that are compared, and the chance of each of two more anomalies."""
 
 
-def composites(material: Material, seed: int) -> Source:
+def composites(material: Material, case: Case, seed: int) -> Source:
     """Composites of all few anomalies, as half of what a segmenter learns from."""
     images, masks = material.few
     normals = [to_float(image) for image in channels_first(material.normals)]
@@ -51,18 +61,15 @@ def composites(material: Material, seed: int) -> Source:
         (to_float(image), torch.from_numpy(mask).float()[None]) for image, mask in zip(channels_first(images), masks, strict=True)
     ]
     turned = Pose.of(np.stack([grey(Image.fromarray(image)) for image in material.normals[:LOOKED_AT]])).turned
-    made = list(placing.composites(normals, pairs, COUNT, turned, seed))
+    placing.TRIES, placing.MORE = case.tries, case.more
+    made = list(placing.composites(normals, pairs, COUNT, turned if case.turned is None else case.turned, seed))
     pictures = np.stack([to_bytes(each.image).permute(1, 2, 0).numpy() for each in made])
     return Source(pictures, np.stack([each.mask[0].numpy() > 0 for each in made]))
 
 
-def scores(material: Material, settings: SegmenterSettings, seed: int, case: tuple[int, float] | None) -> Mapping[str, float]:
+def scores(material: Material, settings: SegmenterSettings, seed: int, case: Case | None) -> Mapping[str, float]:
     """Of a segmenter that learns from the few real anomalies and the composites of a case; None for Crop&Paste's."""
-    if case:
-        placing.TRIES, placing.MORE = case
-        pairs = composites(material, seed)
-    else:
-        pairs = Source(*crop_paste.make(material.normals, *material.few, COUNT, seed))
+    pairs = composites(material, case, seed) if case else Source(*crop_paste.make(material.normals, *material.few, COUNT, seed))
     task = Task((Source(*material.few), pairs), material.normals, *material.test)
     return segmentation.evaluate({"": task}, segmentation.segment({"": task}, settings, seed))[""].row()
 
@@ -79,10 +86,9 @@ def main(data: Path, shots: int, steps: int, side: int, seeds: int, results: Pat
     product = layouts.read(data)
     material = real.load(real.divide(product, TuneSettings(shots=shots)), side)
     settings = SegmenterSettings(steps=steps)
-    cases: dict[str, tuple[int, float] | None] = {"Crop&Paste": None, **CASES}
-    found: dict[str, list[Mapping[str, float]]] = {name: [] for name in cases}
+    found: dict[str, list[Mapping[str, float]]] = {name: [] for name in CASES}
     for seed in range(seeds):
-        for name, case in cases.items():  # in turns, so that an interrupted run has something of each
+        for name, case in CASES.items():  # in turns, so that an interrupted run has something of each
             found[name].append(scores(material, settings, seed, case))
             click.echo(f"seed {seed}, {name}: pixel AP {100 * found[name][-1]['pixel_ap']:.1f}", err=True)
     facts: dict[str, Any] = {
