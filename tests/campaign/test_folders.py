@@ -23,7 +23,12 @@ def spoil(folder: Path, name: str, draw: random.Random) -> None:
     if path.is_dir() and not path.is_symlink():
         path.rmdir()
     path.unlink(missing_ok=True)
-    match draw.randrange(10):
+    kind = draw.randrange(10)
+    try:
+        values = [json.loads(text) for text in (was.splitlines() if name.endswith(".jsonl") else [was])] or [{}]
+    except ValueError:  # damaged before
+        values, kind = [], min(kind, 4)
+    match kind:
         case 0:
             path.mkdir()
         case 1:
@@ -35,12 +40,11 @@ def spoil(folder: Path, name: str, draw: random.Random) -> None:
         case 5:
             path.write_text(nested(draw) + "\n" + was.decode())
         case _ if name.endswith(".jsonl"):
-            lines = [json.loads(line) for line in was.decode().splitlines()] or [{}]
-            at = draw.randrange(len(lines))
-            lines[at] = edited(lines[at], draw)
-            path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+            at = draw.randrange(len(values))
+            values[at] = edited(values[at], draw)
+            path.write_text("".join(json.dumps(value) + "\n" for value in values))
         case _:
-            path.write_text(json.dumps(edited(json.loads(was), draw)))
+            path.write_text(json.dumps(edited(values[0], draw)))
 
 
 class Folders:
