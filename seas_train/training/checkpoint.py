@@ -17,6 +17,9 @@ from seas_runtime.errors import DataError, OutputError
 from seas_runtime.files import flush_folder, write_atomic
 from seas_train.training.kept import CURRENT, NEXT, PREVIOUS, newest
 
+SHOWN = 40
+"""Characters of a setting that a message shows; hashes and lists are longer."""
+
 
 def _optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Tensors and, of 8-bit optimisers, plain numbers, by "index/key"."""
@@ -100,14 +103,16 @@ def load(
 
 
 def _changed(saved: dict[str, Any], asked: dict[str, Any]) -> list[str]:
-    """Keys of which saved and asked values differ; one that `saved` lacks does not, in nested settings too."""
-
-    def same(old: Any, new: Any) -> bool:
+    """What differs, with both values where they are short; what `saved` lacks does not, in nested settings too."""
+    found = []
+    for key, old in sorted(saved.items()):
+        new = asked.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
-            return not _changed(old, new)
-        return old == new
-
-    return sorted(key for key in saved if key not in asked or not same(saved[key], asked[key]))
+            found += _changed(old, new)
+        elif key not in asked or old != new:
+            told = max(len(str(old)), len(str(new))) <= SHOWN
+            found.append(f"{key} {old!r}, now {new!r}" if told else f"other {key}")
+    return found
 
 
 def _restore(
@@ -122,8 +127,7 @@ def _restore(
         return 0
     if changed := _changed(head["task"], json.loads(json.dumps(task))):
         raise OutputError(
-            f"{source} was made with other settings ({', '.join(changed)} differ); "
-            "give the same settings to continue, or another --out"
+            f"{source} was made with other settings ({'; '.join(changed)}); give the same settings to continue, or another --out"
         )
     tensors = load_file(source / "state.safetensors")
     for name, module in modules.items():

@@ -42,6 +42,8 @@ def require_new(into: Path) -> None:
         settle(into.absolute())  # what a killed import left beside it
         folder_name(into.absolute().name)
         if into.exists() and (not into.is_dir() or any(into.iterdir())):
+            if (into / RECORD).is_file():
+                raise OutputError(f"{shown(into)}: is an import already; remove it to import again, or give another --into")
             what = "holds files" if into.is_dir() else "is a file"
             raise OutputError(f"{shown(into)}: {what}, expected a new or empty folder; give another --into")
     except ValueError as error:
