@@ -37,19 +37,27 @@ COUNT = 240
 
 
 class Case(NamedTuple):
-    """How anomalies are placed: the best of so many places, turned anyhow or as the pose says, and the chance of two more."""
+    """How anomalies are placed.
+
+    Attributes:
+        tries: the best of so many places.
+        turned: anyhow; None for as the pose says.
+        more: the chance of each of two more anomalies.
+        gain: the most by which they become brighter or darker with their surroundings.
+    """
 
     tries: int
     turned: bool | None = None
     more: float = 0.0
+    gain: float = placing.GAIN
 
 
 CASES: dict[str, Case | None] = {
     "Crop&Paste": None,
     "best of 3": Case(3),
-    "best of 3, turned anyhow": Case(3, turned=True),
+    "best of 3, two anomalies in the mean": Case(3, more=0.5),
     "best of 1, turned anyhow": Case(1, turned=True),
-    "best of 3, turned anyhow, two anomalies in the mean": Case(3, turned=True, more=0.5),
+    "best of 1, turned anyhow, lit as it was": Case(1, turned=True, gain=1.0),
 }
 
 
@@ -61,7 +69,7 @@ def composites(material: Material, case: Case, seed: int) -> Source:
         (to_float(image), torch.from_numpy(mask).float()[None]) for image, mask in zip(channels_first(images), masks, strict=True)
     ]
     turned = Pose.of(np.stack([grey(Image.fromarray(image)) for image in material.normals[:LOOKED_AT]])).turned
-    placing.TRIES, placing.MORE = case.tries, case.more
+    placing.TRIES, placing.MORE, placing.GAIN = case.tries, case.more, case.gain
     made = list(placing.composites(normals, pairs, COUNT, turned if case.turned is None else case.turned, seed))
     pictures = np.stack([to_bytes(each.image).permute(1, 2, 0).numpy() for each in made])
     return Source(pictures, np.stack([each.mask[0].numpy() > 0 for each in made]))

@@ -47,7 +47,9 @@ class Placed:
 def composites(
     normals: Sequence[Tensor], anomalies: Sequence[tuple[Tensor, Tensor]], count: int, turned: bool, seed: int
 ) -> Iterator[Placed]:
-    """Place anomalies of one type: number k is on normal image k mod their number, the anomalies take turns to be the first on it.
+    """Place anomalies of one type: number k is on normal image k mod their number P.
+
+    The A anomalies take turns to be the first on it; a normal image meets the same one again when it has met all.
 
     Args:
         normals: images (3, s, s) in [-1, 1].
@@ -58,7 +60,8 @@ def composites(
     """
     for k in range(count):
         generator = step_generator(seed, k)
-        placed = place(*anomalies[k % len(anomalies)], normals[k % len(normals)], turned, generator)
+        first = anomalies[(k + k // math.lcm(len(normals), len(anomalies))) % len(anomalies)]
+        placed = place(*first, normals[k % len(normals)], turned, generator)
         for chance in torch.rand(MOST - 1, generator=generator).tolist():
             if chance < MORE:
                 chosen = anomalies[int(torch.randint(len(anomalies), (), generator=generator))]

@@ -123,3 +123,15 @@ def test_an_anomaly_is_as_much_brighter_as_its_surroundings(around, expected):
     placed = placing.place(anomaly, mask, torch.full((3, SIDE, SIDE), around), False, step_generator(0, 0))
     values = placed.image[:, placed.mask[0] > 0]
     assert float(values.median()) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize(("normals", "anomalies"), [(1, 3), (4, 2), (6, 3), (5, 5), (4, 6), (7, 3)])
+def test_every_normal_image_meets_every_anomaly_once_before_any_again(monkeypatch, normals, anomalies):
+    met = []
+    monkeypatch.setattr(placing, "place", lambda anomaly, mask, normal, *_: met.append((float(normal), float(anomaly))))
+    levels = [torch.tensor(float(n)) for n in range(normals)]
+    list(placing.composites(levels, [(torch.tensor(float(n)), None) for n in range(anomalies)], 2 * normals * anomalies, True, 0))
+    first, second = met[: normals * anomalies], met[normals * anomalies :]
+    assert len(set(first)) == len(first)
+    assert set(first) == set(second)
+    assert [normal for normal, _ in met] == [k % normals for k in range(len(met))]
