@@ -29,6 +29,8 @@ from seas_train.prompts import spoken
 from seas_train.training.kept import clear
 
 EMPTY_PROMPT = ""
+MEASURED = 256
+"""Images at most, evenly chosen, whose latents the autoencoder's scaling factor is measured on."""
 MARKS = "marks"
 
 
@@ -140,18 +142,18 @@ def _train_vae(network: AutoencoderKL, images: ImageSet, out: Path, settings: Ba
         codec.load(network)
     vae.train(network, images, out, settings)
     components.freeze(network)
-    mean, std = _encode(network, images, 0)
+    mean, std = _encode(network, images, range(0, len(images), -(-len(images) // MEASURED)), 0)
     spread = float((mean + std * torch.randn(mean.shape, generator=step_generator(settings.seed, 0))).std())
     network.register_to_config(scaling_factor=1 / spread)
     return components.keep(network, folder)
 
 
-def _encode(network: AutoencoderKL, images: ImageSet, symmetry: int) -> tuple[Tensor, Tensor]:
-    """Scaled latent mean and spread of every image, seen through one symmetry of the square."""
+def _encode(network: AutoencoderKL, images: ImageSet, chosen: Sequence[int], symmetry: int) -> tuple[Tensor, Tensor]:
+    """Scaled latent mean and spread of chosen images, seen through one symmetry of the square."""
     pairs = []
-    with voice.progress(len(images), "encoding", "image") as bar:
-        for start in range(0, len(images), 16):
-            batch = [view(images[i][0], symmetry) for i in range(start, min(start + 16, len(images)))]
+    with voice.progress(len(chosen), "encoding", "image") as bar:
+        for start in range(0, len(chosen), 16):
+            batch = [view(images[i][0], symmetry) for i in chosen[start : start + 16]]
             pairs.append(components.encode_moments(network, torch.stack(batch)))
             bar.update(len(batch))
     return torch.cat([mean for mean, _ in pairs]), torch.cat([std for _, std in pairs])
@@ -193,7 +195,7 @@ def _train_unet(
 
 def _look(network: AutoencoderKL, images: ImageSet, symmetries: int) -> unet.Looked:
     """Latents and masks of all images, seen through so many symmetries of the square."""
-    moments = [_encode(network, images, symmetry) for symmetry in range(symmetries)]
+    moments = [_encode(network, images, range(len(images)), symmetry) for symmetry in range(symmetries)]
     mean, std = (torch.stack(views) for views in zip(*moments, strict=True))
     marked = torch.stack([F.adaptive_max_pool2d(images[i][1], mean.shape[-1]) for i in range(len(images))])
     masks = torch.stack([view(marked, symmetry) for symmetry in range(symmetries)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 from torch import Tensor
 
+from seas_runtime import voice
 from seas_runtime.fit import View, cut, window
 from seas_train.data.images import read_mask, read_rgb
 from seas_train.data.kinds import MaskKind
@@ -91,13 +92,12 @@ def augment(image: Tensor, mask: Tensor, generator: torch.Generator) -> tuple[Te
 class ImageSet:
     """Records in memory, each file decoded once, at the start; held as bytes, a quarter of float32."""
 
-    def __init__(self, records: Sequence[Record], size: int, progress: Callable[[int], object] | None = None) -> None:
-        """Decode all files.
+    def __init__(self, records: Sequence[Record], size: int) -> None:
+        """Decode all files, with a progress bar.
 
         Args:
             records: What to load.
             size: Side of the square tensors in pixels.
-            progress: Called with 1 after each record (tqdm's `update` fits).
 
         Raises:
             DataError: A file cannot be read; it is named.
@@ -107,13 +107,13 @@ class ImageSet:
         self._images: list[Tensor] = []
         self._masks: list[Tensor] = []
         read = functools.lru_cache(1)(read_rgb)  # tiles of a photograph follow one another
-        for record in self.records:
-            self._images.append(_bytes(read(record.image), record.view, size))
-            none = torch.zeros(1, size, size, dtype=torch.bool)
-            mask = none if record.mask is None else load_mask(record.mask, size, record.mask_kind, record.view).bool()
-            self._masks.append(mask)
-            if progress is not None:
-                progress(1)
+        with voice.progress(len(self.records), "reading", "image") as bar:
+            for record in self.records:
+                self._images.append(_bytes(read(record.image), record.view, size))
+                none = torch.zeros(1, size, size, dtype=torch.bool)
+                mask = none if record.mask is None else load_mask(record.mask, size, record.mask_kind, record.view).bool()
+                self._masks.append(mask)
+                bar.update(1)
 
     def __len__(self) -> int:
         return len(self.records)
