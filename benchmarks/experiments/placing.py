@@ -101,7 +101,8 @@ def main(data: Path, shots: int, steps: int, side: int, seeds: int, first: int, 
             found[name].append(scores(material, settings, seed, case))
             click.echo(f"seed {seed}, {name}: pixel AP {100 * found[name][-1]['pixel_ap']:.1f}", err=True)
     facts: dict[str, Any] = {
-        "command": f"python -m benchmarks.experiments.placing --data {data.name} --shots {shots} --steps {steps} --seeds {seeds} --first {first}",
+        "command": f"python -m benchmarks.experiments.placing --data {data.name} --shots {shots} --steps {steps} "
+        f"--seeds {seeds} --first {first}",
         "composites": COUNT,
         "scores": found,
         **common.machine(),
