@@ -5,11 +5,12 @@ Crop&Paste is beside them: anywhere, turned anyhow, lit as it was, one anomaly i
     python -m benchmarks.experiments.placing --data data/bottle --shots 5 --steps 200 --seeds 2
 
 Segmenters learn from the few real anomalies and, for the other half of their batches, from composites as they are placed, before
-any generator has seen them. Writes placing_NAME.json and .md.
+any generator has seen them. Writes placing_NAME.json and .md after every training, and goes on from there.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,6 +33,8 @@ from seas_train.config import TuneSettings
 from seas_train.data import layouts, placing
 from seas_train.data.dataset import to_bytes, to_float
 
+Found = dict[str, dict[str, Mapping[str, float]]]
+"""Scores by case and seed."""
 COUNT = 240
 """Composites."""
 
@@ -54,9 +57,9 @@ class Case(NamedTuple):
 
 CASES: dict[str, Case | None] = {
     "Crop&Paste": None,
-    "best of 3": Case(3),
     "best of 3, lit as it was": Case(3, gain=1.0),
     "best of 1, lit as it was": Case(1, gain=1.0),
+    "best of 3": Case(3),
     "best of 3, lit as it was, two anomalies in the mean": Case(3, more=0.5, gain=1.0),
 }
 
@@ -88,34 +91,42 @@ def scores(material: Material, settings: SegmenterSettings, seed: int, case: Cas
 @click.option("--steps", type=click.IntRange(1), default=200, show_default=True, help="Of every segmenter.")
 @click.option("--side", type=click.IntRange(32), default=128, show_default=True, help="Of all images, pixels.")
 @click.option("--seeds", type=click.IntRange(1), default=2, show_default=True, help="Of each case.")
-@click.option("--first", type=click.IntRange(0), default=0, show_default=True, help="Of the seeds.")
 @click.option("--results", type=click.Path(path_type=Path), default=common.RESULTS, show_default=True)
-def main(data: Path, shots: int, steps: int, side: int, seeds: int, first: int, results: Path) -> None:
+def main(data: Path, shots: int, steps: int, side: int, seeds: int, results: Path) -> None:
     """Train, compare, write."""
     product = layouts.read(data)
     material = real.load(real.divide(product, TuneSettings(shots=shots)), side)
-    settings = SegmenterSettings(steps=steps)
-    found: dict[str, list[Mapping[str, float]]] = {name: [] for name in CASES}
-    for seed in range(first, first + seeds):
+    settings, record = SegmenterSettings(steps=steps), results / f"placing_{product.name}"
+    asked = {"shots": shots, "side": side, "steps": steps, "composites": COUNT}
+    found = _earlier(record.with_suffix(".json"), asked)
+    for seed in map(str, range(seeds)):
         for name, case in CASES.items():  # in turns, so that an interrupted run has something of each
-            found[name].append(scores(material, settings, seed, case))
-            click.echo(f"seed {seed}, {name}: pixel AP {100 * found[name][-1]['pixel_ap']:.1f}", err=True)
-    facts: dict[str, Any] = {
-        "command": f"python -m benchmarks.experiments.placing --data {data.name} --shots {shots} --steps {steps} "
-        f"--seeds {seeds} --first {first}",
-        "composites": COUNT,
-        "scores": found,
-        **common.machine(),
-    }
+            if seed in found.setdefault(name, {}):
+                continue
+            found[name][seed] = reached = scores(material, settings, int(seed), case)
+            click.echo(f"seed {seed}, {name}: pixel AP {100 * reached['pixel_ap']:.1f}", err=True)
+            _save(record, product.name, asked, found, f"--data {data.name} --shots {shots} --steps {steps} --seeds {seeds}")
+    click.echo(record.with_suffix(".md").read_text(encoding="utf-8"))
+
+
+def _earlier(record: Path, asked: Mapping[str, int]) -> Found:
+    """What an interrupted run of the same has found."""
+    held = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    return held["scores"] if held.get("asked") == asked else {}
+
+
+def _save(record: Path, name: str, asked: Mapping[str, int], found: Found, words: str) -> None:
+    command = f"python -m benchmarks.experiments.placing {words}"
+    facts: dict[str, Any] = {"command": command, "asked": asked, "scores": found, **common.machine()}
     columns = {"pixel AP": "pixel_ap", "pixel IoU": "pixel_iou", "image AUROC": "image_auroc"}
     rows: list[tuple[Cell, ...]] = []
-    for name, reached in found.items():
-        rows.append((name, *(Seeds(tuple(100 * each[score] for each in reached)) for score in columns.values())))
-    title = f"{product.name}: {shots} real anomalies of each type, and as much of composites"
-    table = Table(title, ("composites", *columns), tuple(rows), digits=1)
-    text = "\n".join([table.markdown(), *common.listed(facts, "command", "machine", "versions", "commit"), ""])
-    common.save(results / f"placing_{product.name}", facts, text)
-    click.echo(text)
+    for case, reached in found.items():
+        every = tuple(Seeds(tuple(100 * each[score] for each in reached.values())) for score in columns.values())
+        rows.append((case, len(reached), *every, ", ".join(f"{100 * each['pixel_ap']:.1f}" for each in reached.values())))
+    title = f"{name}: {asked['shots']} real anomalies of each type, and as much of composites"
+    table = Table(title, ("composites", "seeds", *columns, "AP of each seed"), tuple(rows), digits=1)
+    text = "\n".join([table.markdown(), *common.listed(facts, "command", "asked", "machine", "versions", "commit"), ""])
+    common.save(record, facts, text)
 
 
 if __name__ == "__main__":
