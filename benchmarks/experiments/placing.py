@@ -56,11 +56,11 @@ class Case(NamedTuple):
 
 
 CASES: dict[str, Case | None] = {
+    "best of 1, lit as it was, two anomalies in the mean": Case(1, more=0.5, gain=1.0),
     "Crop&Paste": None,
-    "best of 3, lit as it was": Case(3, gain=1.0),
     "best of 1, lit as it was": Case(1, gain=1.0),
+    "best of 3, lit as it was": Case(3, gain=1.0),
     "best of 3": Case(3),
-    "best of 3, lit as it was, two anomalies in the mean": Case(3, more=0.5, gain=1.0),
 }
 
 
