@@ -11,7 +11,8 @@ any generator has seen them. Writes placing_NAME.json and .md after every traini
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,8 @@ import click
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
 from benchmarks import common
 from benchmarks.quality import real
@@ -31,7 +34,8 @@ from benchmarks.quality.real import Material
 from benchmarks.quality.tables import Cell, Seeds, Table
 from seas_train.config import TuneSettings
 from seas_train.data import layouts, placing
-from seas_train.data.dataset import to_bytes, to_float
+from seas_train.data.dataset import step_generator, to_bytes, to_float
+from seas_train.data.placing import Placed, affine
 
 Found = dict[str, dict[str, Mapping[str, float]]]
 """Scores by case and seed."""
@@ -39,11 +43,21 @@ COUNT = 240
 """Composites."""
 
 
+MOST = 3
+"""Anomalies of a composite."""
+GAIN = 1.5
+"""Most by which an anomaly becomes brighter, or darker, with its surroundings."""
+DARK = 0.1
+"""Added to levels, from 0 to 2, whose ratio is taken: in the dark it is noise."""
+AROUND = 1 / 16
+"""Width of the surroundings that are compared, of the image's side."""
+
+
 class Case(NamedTuple):
     """How anomalies are placed.
 
     Attributes:
-        tries: the best of so many places.
+        tries: where the surroundings fit best, of so many places.
         turned: anyhow; None for as the pose says.
         more: the chance of each of two more anomalies.
         gain: the most by which they become brighter or darker with their surroundings.
@@ -52,15 +66,38 @@ class Case(NamedTuple):
     tries: int
     turned: bool | None = None
     more: float = 0.0
-    gain: float = placing.GAIN
+    gain: float = 1.0
+
+    def place(self, anomaly: Tensor, mask: Tensor, normal: Tensor, turned: bool, generator: torch.Generator) -> Placed:
+        """As `placing.place`, but where it fits best."""
+        side, tries = normal.shape[-1], self.tries
+        width = max(1, round(side * AROUND))
+        grid = F.affine_grid(torch.stack([affine(mask[0], turned, generator) for _ in range(tries)]), [tries, 3, side, side], False)
+        images = F.grid_sample(anomaly.expand(tries, -1, -1, -1), grid, padding_mode="border", align_corners=False)
+        covers = F.grid_sample(mask.expand(tries, -1, -1, -1), grid, align_corners=False)
+        masks = (covers >= placing.MARKED * covers.amax(dim=(-2, -1), keepdim=True)) & (covers > 0)
+        seen = F.grid_sample(torch.ones(tries, 1, side, side), grid, align_corners=False)  # 0 where the anomaly's image ends
+        grown = F.max_pool2d(masks.float(), 2 * width + 1, stride=1, padding=width)
+        ring = (grown - masks.float()) * (covers == 0) * seen
+        wrong = ((images - normal).abs() * ring).sum(dim=(1, 2, 3)) / ring.sum(dim=(1, 2, 3)).clamp(min=1)
+        best = int(wrong.argmin())
+        share = torch.maximum(covers[best], masks[best].float())
+        before, after = (_mean(image + 1, ring[best]) + DARK for image in (images[best], normal))
+        lit = ((images[best] + 1) * (after / before).clamp(1 / self.gain, self.gain)[:, None, None] - 1).clamp(-1, 1)
+        return Placed(share * lit + (1 - share) * normal, masks[best].float())
+
+
+def _mean(values: Tensor, weights: Tensor) -> Tensor:
+    """Mean of values (3, s, s) by weights (1, s, s); 0 where they are 0 everywhere."""
+    return (values * weights).sum(dim=(1, 2)) / weights.sum().clamp(min=1e-6)
 
 
 CASES: dict[str, Case | None] = {
-    "best of 1, lit as it was, two anomalies in the mean": Case(1, more=0.5, gain=1.0),
+    "best of 1, lit as it was, two anomalies in the mean": Case(1, more=0.5),
     "Crop&Paste": None,
-    "best of 1, lit as it was": Case(1, gain=1.0),
-    "best of 3, lit as it was": Case(3, gain=1.0),
-    "best of 3": Case(3),
+    "best of 1, lit as it was": Case(1),
+    "best of 3, lit as it was": Case(3),
+    "best of 3": Case(3, gain=GAIN),
 }
 
 
@@ -72,10 +109,25 @@ def composites(material: Material, case: Case, seed: int) -> Source:
         (to_float(image), torch.from_numpy(mask).float()[None]) for image, mask in zip(channels_first(images), masks, strict=True)
     ]
     turned = Pose.of(np.stack([grey(Image.fromarray(image)) for image in material.normals[:LOOKED_AT]])).turned
-    placing.TRIES, placing.MORE, placing.GAIN = case.tries, case.more, case.gain
-    made = list(placing.composites(normals, pairs, COUNT, turned if case.turned is None else case.turned, seed))
+    made = list(_placed(normals, pairs, case, turned if case.turned is None else case.turned, seed))
     pictures = np.stack([to_bytes(each.image).permute(1, 2, 0).numpy() for each in made])
     return Source(pictures, np.stack([each.mask[0].numpy() > 0 for each in made]))
+
+
+def _placed(
+    normals: Sequence[Tensor], anomalies: Sequence[tuple[Tensor, Tensor]], case: Case, turned: bool, seed: int
+) -> Iterator[Placed]:
+    """As `placing.composites`, and more anomalies by chance."""
+    rounds = math.lcm(len(normals), len(anomalies))
+    for k in range(COUNT):
+        generator = step_generator(seed, k)
+        placed = case.place(*anomalies[(k + k // rounds) % len(anomalies)], normals[k % len(normals)], turned, generator)
+        for chance in torch.rand(MOST - 1, generator=generator).tolist():
+            if chance < case.more:
+                chosen = anomalies[int(torch.randint(len(anomalies), (), generator=generator))]
+                more = case.place(*chosen, placed.image, turned, generator)
+                placed = Placed(more.image, torch.maximum(placed.mask, more.mask))
+        yield placed
 
 
 def scores(material: Material, settings: SegmenterSettings, seed: int, case: Case | None) -> Mapping[str, float]:

@@ -1,11 +1,10 @@
 """Training anomalies placed on normal images: what pairs can start from, so that size and place are those of real anomalies.
 
-A real anomaly is turned, scaled and moved, as Crop&Paste does (Lin et al. 2021), to the one of a few random places whose
-surroundings look most like its own, so that most scratches on the glass stay on the glass. Not the best of many: what lies
-where the training anomalies lay teaches a segmenter nothing new (`benchmarks/README.md`). What reaches an edge of its image
-reaches the same edge again. Its pixels become as much brighter or darker as the new surroundings are. The joint may
-still be seen; generation starts from such a picture with noise on it (SDEdit, Meng et al. 2022), which takes the joint away
-and changes the anomaly.
+A real anomaly is turned, scaled and moved, as Crop&Paste does (Lin et al. 2021), and keeps its brightness. What reaches an edge of
+its image reaches the same edge again. Places where the surroundings fit best, and pixels that are lit as these are, taught
+segmenters less (`benchmarks/experiments/placing.py`): an anomaly is seen less well there, and lies where others lay. The joint may
+still be seen; generation starts from such a picture with noise on it (SDEdit, Meng et al. 2022), which takes the joint away and
+changes the anomaly.
 """
 
 from __future__ import annotations
@@ -20,20 +19,12 @@ from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
 from seas_train.data.dataset import step_generator
 
-TRIES = 3
-"""Random places that are compared."""
-MOST, MORE = 3, 0.0
-"""Anomalies of a composite at most, and the chance of each but the first."""
+MARKED = 0.3
+"""Least share of a pixel that an anomaly covers, of the most it covers of any: a line of one pixel's width does not break."""
 SCALE = (0.75, 1.33)
 """Range of the factor by which an anomaly grows."""
 TILT = 15.0
 """Degrees that an anomaly of a product in a fixed pose is turned by at most, either way."""
-GAIN = 1.5
-"""Most by which an anomaly becomes brighter, or darker, with its surroundings."""
-DARK = 0.1
-"""Added to levels, from 0 to 2, whose ratio is taken: in the dark it is noise."""
-AROUND = 1 / 16
-"""Width of the surroundings that are compared, of the image's side."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +40,7 @@ def composites(
 ) -> Iterator[Placed]:
     """Place anomalies of one type: number k is on normal image k mod their number P.
 
-    The A anomalies take turns to be the first on it; a normal image meets the same one again when it has met all.
+    The anomalies take turns; a normal image meets the same one again when it has met all.
 
     Args:
         normals: images (3, s, s) in [-1, 1].
@@ -59,37 +50,22 @@ def composites(
         seed: number k depends on (seed, k) alone.
     """
     for k in range(count):
-        generator = step_generator(seed, k)
-        first = anomalies[(k + k // math.lcm(len(normals), len(anomalies))) % len(anomalies)]
-        placed = place(*first, normals[k % len(normals)], turned, generator)
-        for chance in torch.rand(MOST - 1, generator=generator).tolist():
-            if chance < MORE:
-                chosen = anomalies[int(torch.randint(len(anomalies), (), generator=generator))]
-                more = place(*chosen, placed.image, turned, generator)
-                placed = Placed(more.image, torch.maximum(placed.mask, more.mask))
-        yield placed
+        anomaly = anomalies[(k + k // math.lcm(len(normals), len(anomalies))) % len(anomalies)]
+        yield place(*anomaly, normals[k % len(normals)], turned, step_generator(seed, k))
 
 
 def place(anomaly: Tensor, mask: Tensor, normal: Tensor, turned: bool, generator: torch.Generator) -> Placed:
-    """Place the masked part of `anomaly` (3, s, s) on `normal`, where its surroundings fit best out of `TRIES` places."""
+    """Place the masked part of `anomaly` (3, s, s) somewhere on `normal`; its pixels stay as bright as they were."""
     side = normal.shape[-1]
-    width = max(1, round(side * AROUND))
-    maps = [_map(mask[0], turned, generator) for _ in range(TRIES)]
-    grid = F.affine_grid(torch.stack(maps), [TRIES, 3, side, side], align_corners=False)
-    images = F.grid_sample(anomaly.expand(TRIES, -1, -1, -1), grid, padding_mode="border", align_corners=False)
-    covers = F.grid_sample(mask.expand(TRIES, -1, -1, -1), grid, align_corners=False)
-    masks = (covers >= 0.5 * covers.amax(dim=(-2, -1), keepdim=True)) & (covers > 0)  # one of a single pixel does not vanish
-    seen = F.grid_sample(torch.ones(TRIES, 1, side, side), grid, align_corners=False)  # 0 where the anomaly's image ends
-    ring = (_grown(masks.float(), width) - masks.float()) * (covers == 0) * seen
-    wrong = ((images - normal).abs() * ring).sum(dim=(1, 2, 3)) / ring.sum(dim=(1, 2, 3)).clamp(min=1)
-    best = int(wrong.argmin())
-    share = torch.maximum(covers[best], masks[best].float())
-    before, after = (_mean(image + 1, ring[best]) + DARK for image in (images[best], normal))
-    lit = ((images[best] + 1) * (after / before).clamp(1 / GAIN, GAIN)[:, None, None] - 1).clamp(-1, 1)
-    return Placed(share * lit + (1 - share) * normal, masks[best].float())
+    grid = F.affine_grid(affine(mask[0], turned, generator)[None], [1, 3, side, side], align_corners=False)
+    image = F.grid_sample(anomaly[None], grid, padding_mode="border", align_corners=False)[0]
+    cover = F.grid_sample(mask[None], grid, align_corners=False)[0]
+    marked = (cover >= MARKED * cover.max()) & (cover > 0)
+    share = torch.maximum(cover, marked.float())
+    return Placed(share * image + (1 - share) * normal, marked.float())
 
 
-def _map(mask: Tensor, turned: bool, generator: torch.Generator) -> Tensor:
+def affine(mask: Tensor, turned: bool, generator: torch.Generator) -> Tensor:
     """An affine map (2, 3) from places of the result to places of the anomaly, both in [-1, 1], as `affine_grid` takes it.
 
     The masked pixels of `mask` (s, s) stay inside the image, and at its edges where they reach them.
@@ -121,12 +97,3 @@ def _map(mask: Tensor, turned: bool, generator: torch.Generator) -> Tensor:
             middle = torch.where(side_of < -0.5, least, torch.where(side_of > 0.5, most, middle))
     back = torch.linalg.inv(scale * forward)
     return torch.cat([back, (centre - back @ middle)[:, None]], dim=1)
-
-
-def _mean(values: Tensor, weights: Tensor) -> Tensor:
-    """Mean of values (3, s, s) by weights (1, s, s); 0 where they are 0 everywhere."""
-    return (values * weights).sum(dim=(1, 2)) / weights.sum().clamp(min=1e-6)
-
-
-def _grown(masks: Tensor, pixels: int) -> Tensor:
-    return F.max_pool2d(masks, 2 * pixels + 1, stride=1, padding=pixels)

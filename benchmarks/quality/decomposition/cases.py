@@ -14,7 +14,7 @@ COMPARATORS = (CROP_PASTE, "placed", "perlin", "poisson")
 LEGEND = {
     FEW: "the few real anomalies and nothing else",
     CROP_PASTE: "real defects, pasted on normal images",
-    "placed": "real defects, pasted where their surroundings fit",
+    "placed": "composites, before any generator has seen them",
     "perlin": "textures blended in where Perlin noise is high",
     "poisson": "patches of other normal images",
     OURS: "generated pairs",

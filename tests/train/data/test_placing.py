@@ -1,9 +1,11 @@
-"""Anomalies placed on normal images: they stay whole and inside, keep their pixels, and go where their surroundings fit."""
+"""Anomalies placed on normal images: they stay whole and inside, and keep their pixels."""
 
+import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from seas_train.data import placing
 from seas_train.data.dataset import step_generator
@@ -17,7 +19,8 @@ def marked(top, left, height, width):
     return mask
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=150, deadline=None)
+@example(1, 1, 1, 19, False, 139)
 @given(st.integers(0, 25), st.integers(0, 25), st.integers(1, 32), st.integers(1, 32), st.booleans(), st.integers(0, 999))
 def test_the_normal_image_is_kept_where_no_anomaly_lies_and_the_anomaly_keeps_its_size(top, left, height, width, turned, seed):
     mask = marked(top, left, height, width)
@@ -25,9 +28,7 @@ def test_the_normal_image_is_kept_where_no_anomaly_lies_and_the_anomaly_keeps_it
     area, before = float(placed.mask.sum()), float(mask.sum())
     assert area >= 1
     assert set(placed.mask.unique().tolist()) <= {0.0, 1.0}
-    assert (
-        placed.image[:, placed.mask[0] == 1] > 0.95 * 2 / placing.GAIN - 1
-    ).any()  # the anomaly's own pixels, as dark as they get
+    assert (placed.image[:, placed.mask[0] == 1] > 0.9).any()  # the anomaly's own pixels
     near = torch.nn.functional.max_pool2d(placed.mask, 5, stride=1, padding=2)
     assert (placed.image[:, near[0] == 0] == -1).all()  # the normal image, to the bit
     rows, columns = placed.mask[0].nonzero(as_tuple=True)
@@ -35,19 +36,6 @@ def test_the_normal_image_is_kept_where_no_anomaly_lies_and_the_anomaly_keeps_it
         assert 0.4 <= area / before <= 2.2
         assert int(rows.max()) < SIDE
         assert int(columns.max()) < SIDE
-
-
-def test_a_scratch_on_the_glass_stays_on_the_glass():
-    """The left half is dark, the right one bright; what was on the dark half is placed there again."""
-    ground = torch.full((3, SIDE, SIDE), -0.8)
-    ground[:, :, SIDE // 2 :] = 0.8
-    mask = marked(12, 4, 5, 5)
-    anomaly = torch.where(mask > 0, torch.tensor(0.2), ground)
-    found = [placing.place(anomaly, mask, ground, False, step_generator(0, k)).mask[0] for k in range(40)]
-    on_dark = [float(each[:, : SIDE // 2].sum() / each.sum()) for each in found]
-    assert sum(share > 0.8 for share in on_dark) >= 29  # by chance half would, and of the best of three 35
-    places = {tuple(each.nonzero()[0].tolist()) for each in found}
-    assert len(places) > 20
 
 
 def test_a_product_in_any_pose_has_its_anomalies_turned_anyhow_and_one_in_a_fixed_pose_hardly():
@@ -70,7 +58,7 @@ def test_composites_take_turns_and_each_depends_on_its_number_alone():
         assert torch.equal(one.image, other.image)
     for k, placed in enumerate(many):
         assert placed.image.min() == (-1.0, -0.5)[k % 2]
-        assert placed.image.max() == pytest.approx((1.5, 1.75, 2.0)[k % 3] / placing.GAIN - 1, abs=0.01)  # darker, as all about it
+        assert placed.image.max() == pytest.approx((0.5, 0.75, 1.0)[k % 3], abs=0.01)
 
 
 @settings(max_examples=60, deadline=None)
@@ -113,16 +101,21 @@ def test_what_goes_from_edge_to_edge_does_so_again(turned):
             assert torch.equal(placed, mask[0])
 
 
-@pytest.mark.parametrize(
-    ("around", "expected"), [(0.1, 1.3 * 1.2 / 1.1 - 1), (-0.1, 1.3 / 1.1 - 1), (0.9, 0.95), (-0.9, 1.3 / 1.5 - 1)]
-)
-def test_an_anomaly_is_as_much_brighter_as_its_surroundings(around, expected):
-    """Of 1.3 where there is 1 about it, counted from black; it follows to half as much again and no further."""
+@settings(max_examples=150, deadline=None)
+@given(st.integers(2, 30), st.integers(4, 20), st.booleans(), st.integers(0, 9999))
+def test_a_line_of_one_pixel_stays_in_one_piece(top, width, turned, seed):
+    line = marked(top, 5, 1, width)
+    placed = placing.place(line.expand(3, -1, -1), line, torch.zeros(3, SIDE, SIDE), turned, step_generator(seed, 0))
+    assert ndimage.label(placed.mask[0].numpy(), np.ones((3, 3)))[1] == 1
+
+
+@pytest.mark.parametrize("around", [0.9, -0.9])
+def test_an_anomaly_keeps_its_brightness(around):
     mask = marked(12, 12, 6, 6)
     anomaly = torch.where(mask > 0, torch.tensor(0.3), torch.tensor(0.0)).expand(3, -1, -1)
     placed = placing.place(anomaly, mask, torch.full((3, SIDE, SIDE), around), False, step_generator(0, 0))
     values = placed.image[:, placed.mask[0] > 0]
-    assert float(values.median()) == pytest.approx(expected, abs=1e-4)
+    assert float(values.median()) == pytest.approx(0.3, abs=1e-4)
 
 
 @pytest.mark.parametrize(("normals", "anomalies"), [(1, 3), (4, 2), (6, 3), (5, 5), (4, 6), (7, 3)])

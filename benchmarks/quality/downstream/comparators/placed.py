@@ -1,6 +1,6 @@
-"""Crop&Paste where it fits: what pairs from composites start from, before any generator has seen it.
+"""Composites: what our pairs start from, before any generator has seen them; what pairs gain over these, the generator adds.
 
-What our pairs gain over these, the generator adds; what these gain over Crop&Paste, the choice of the place does.
+They differ from Crop&Paste by keeping to edges, to the product's pose, and to masks without gaps.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def make(normals: Images, anomalies: Images, masks: Masks, count: int, seed: int
 
 
 def paste(normal: Images, anomaly: Images, mask: Masks, rng: np.random.Generator, *, turned: bool = True) -> Pairs:
-    """Place the masked part of `anomaly` (H, W, 3) where it fits on `normal`, in any pose if `turned`; returns the pair."""
+    """Place the masked part of `anomaly` (H, W, 3) on `normal`, in any pose if `turned`; returns the pair."""
     generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
     images = [to_float(channels_first(image[None])[0]) for image in (anomaly, normal)]
     made = placing.place(images[0], torch.from_numpy(mask).float()[None], images[1], turned, generator)
