@@ -15,10 +15,14 @@ from torch import Tensor
 from seas_runtime.bundle.conditioning import MASKS
 from seas_runtime.bundle.manifest import CONDITIONING
 from seas_train import run_folder
+from seas_train.data import placing
 from seas_train.data.images import png
 from seas_train.models import composites as placed
 from seas_train.models.composites import Composite
 from seas_train.run_folder import Run
+
+CUT = ("tile", "crop")
+"""Fits whose pictures end where their photographs do not."""
 
 
 def tensors(run: Run) -> dict[str, Tensor]:
@@ -36,7 +40,10 @@ def composed(run: Run, count: int) -> dict[str, list[Composite]]:
         DataError: the run has no pictures, see `run_folder.require_pictures`.
     """
     tune = run.facts.tune
-    return placed.composites(run.model.vae, *run_folder.require_pictures(run), count, tune.augment, tune.seed)
+    normals, anomalies = run_folder.require_pictures(run)
+    cut = run.facts.fit in CUT
+    placeable = {defect: placing.uncut(pairs) if cut else pairs for defect, pairs in anomalies.items()}
+    return placed.composites(run.model.vae, normals, placeable, count, tune.augment, tune.seed)
 
 
 def _tensors(made: Mapping[str, Sequence[Composite]]) -> dict[str, Tensor]:

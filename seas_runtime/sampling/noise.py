@@ -7,6 +7,7 @@ Box-Muller.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ from seas_runtime.errors import SettingsError
 WORD = 1 << 64
 
 # The counter's top word keeps the draws of one pair apart, whatever their order and length.
-NORMAL_IMAGE, POSTERIOR, START, PATCH, COMPOSITE, RENOISE = 0, 1, 2, 3, 4, 5
+NORMAL_IMAGE, POSTERIOR, START, PATCH, COMPOSITE, RENOISE, ORDER = 0, 1, 2, 3, 4, 5, 6
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,24 @@ def draw_normal(stream: Stream, normals: int) -> int:
     return stream.integer(NORMAL_IMAGE, normals)
 
 
-def draw_composite(stream: Stream, composites: int) -> int:
-    """The number of the composite that a pair starts from, out of those of its type."""
-    return stream.integer(COMPOSITE, composites)
+def draw_composite(stream: Stream, turn: int, composites: int) -> int:
+    """The number of the composite that a pair starts from, out of those of its type.
+
+    Args:
+        stream: of the attempt at the pair.
+        turn: how many pairs of its type come before it: all composites have their turn before one comes again. A second attempt
+            takes any.
+        composites: how many there are.
+    """
+    if stream.attempt:
+        return stream.integer(COMPOSITE, composites)
+    rounds, at = divmod(turn, composites)
+    return int(_shuffled(stream.seed, rounds, composites)[at])
+
+
+@functools.lru_cache(4)
+def _shuffled(seed: int, rounds: int, composites: int) -> NDArray[np.intp]:
+    return np.argsort(Stream(seed, rounds).raw(ORDER, composites), kind="stable")
 
 
 def draw_latents(

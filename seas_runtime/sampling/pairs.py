@@ -99,11 +99,11 @@ def framed(pair: Pair, frame: Frame | None) -> Pair:
 
 
 def draw_pair(plan: Plan, index: int, attempt: int, normals: int, composites: int = 0) -> Draw:
-    """Pair `index` of a plan: types take turns, what it starts from is drawn from all `normals`, or `composites` of its type."""
+    """Pair `index` of a plan: types take turns, and so do the `composites` of each; a normal image is drawn from all `normals`."""
     defect = plan.defects[index % len(plan.defects)]
     stream = Stream(plan.seed, index + NORMALS_FROM * (defect == NORMAL), attempt)
     if composites and defect != NORMAL:
-        number = draw_composite(stream, composites)
+        number = draw_composite(stream, index // len(plan.defects), composites)
         return Draw(index, defect, number % normals, stream, number)
     return Draw(index, defect, draw_normal(stream, normals), stream)
 

@@ -54,6 +54,15 @@ def composites(
         yield place(*anomaly, normals[k % len(normals)], turned, step_generator(seed, k))
 
 
+def uncut(anomalies: Sequence[tuple[Tensor, Tensor]]) -> Sequence[tuple[Tensor, Tensor]]:
+    """Images and masks (1, s, s) of the anomalies that reach no edge, all where each does.
+
+    The edge of a tile or of a crop is not the photograph's: an anomaly may go on behind it, and must not end like that elsewhere.
+    """
+    inside = [pair for pair in anomalies if not any(pair[1][0].select(axis, end).any() for axis in (0, 1) for end in (0, -1))]
+    return inside or anomalies
+
+
 def place(anomaly: Tensor, mask: Tensor, normal: Tensor, turned: bool, generator: torch.Generator) -> Placed:
     """Place the masked part of `anomaly` (3, s, s) somewhere on `normal`; its pixels stay as bright as they were."""
     side = normal.shape[-1]

@@ -8,7 +8,7 @@ import seas_runtime
 from seas_runtime import Options
 from seas_runtime.bundle.reader import read_bundle
 from seas_runtime.errors import BundleError, SettingsError
-from seas_runtime.sampling.noise import COMPOSITE, START
+from seas_runtime.sampling.noise import START
 from seas_runtime.sampling.pairs import draw_pair
 from seas_runtime.sampling.recipe import Plan
 from seas_runtime.settings import resolve
@@ -61,7 +61,9 @@ def test_a_pair_is_the_one_worked_by_hand(plan_folder):
         assert first > 0
         solver.set_begin_index(first)
         signal = solver.alphas_cumprod.numpy()[times[first]]
-        latent = held.composites[pair.defect][draw.stream.integer(COMPOSITE, COUNT)]
+        words = np.random.Philox(counter=[0, 0, 0, 6], key=[4, 0]).random_raw(COUNT)
+        turn = pair.index // len(small_bundle.DEFECTS)
+        latent = held.composites[pair.defect][sorted(range(COUNT), key=words.tolist().__getitem__)[turn]]
         x = (np.sqrt(signal) * latent + np.sqrt(1 - signal) * draw.stream.normals(START, (2, 4, 4)))[None].astype(np.float32)
         for t in times[first:]:
             x, _, _ = solver_step(solver, x, t, held.prompts[pair.defect], held.empty, USUAL["guidance"])
@@ -69,12 +71,17 @@ def test_a_pair_is_the_one_worked_by_hand(plan_folder):
         assert pair.normal == draw.composite % small_bundle.NORMALS
 
 
-def test_every_composite_is_drawn_and_a_normal_image_is_of_none():
-    plan = Plan(("crack",), 0, 400, 4)
-    found = [draw_pair(plan, i, 0, 6, COUNT) for i in range(400)]
-    counts = np.bincount([draw.composite for draw in found], minlength=COUNT)
-    assert counts.min() > 20  # 44 expected
+def test_every_composite_has_its_turn_before_one_comes_again_and_a_normal_image_is_of_none():
+    plan = Plan(("crack", "stain"), 5, 8 * COUNT, 4)
+    found = [draw_pair(plan, i, 0, 6, COUNT) for i in range(8 * COUNT)]
+    for defect in plan.defects:
+        numbers = [draw.composite for draw in found if draw.defect == defect]
+        rounds = [numbers[at : at + COUNT] for at in range(0, len(numbers), COUNT)]
+        assert all(sorted(each) == list(range(COUNT)) for each in rounds)
+        assert len(set(map(tuple, rounds))) == 4
     assert all(draw.normal == draw.composite % 6 for draw in found)
+    again = [draw_pair(plan, i, 1, 6, COUNT).composite for i in range(400)]
+    assert np.bincount(again, minlength=COUNT).min() > 20  # 44 expected
     assert draw_pair(Plan(("good",), 0, 1, 1), 0, 0, 6, COUNT).composite is None
 
 

@@ -128,3 +128,9 @@ def test_every_normal_image_meets_every_anomaly_once_before_any_again(monkeypatc
     assert len(set(first)) == len(first)
     assert set(first) == set(second)
     assert [normal for normal, _ in met] == [k % normals for k in range(len(met))]
+
+
+def test_what_a_tile_cuts_off_is_left_out_where_something_whole_is_left():
+    whole, cut = [(None, marked(3, 3, 4, 4))], [(None, marked(0, 5, 3, 3)), (None, marked(9, SIDE - 2, 3, 2))]
+    assert placing.uncut([*cut, *whole]) == whole
+    assert placing.uncut(cut) == cut
