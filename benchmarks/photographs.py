@@ -127,7 +127,7 @@ def walk(
     run: Callable[[Sequence[str], Path], str] = in_process,
     without: tuple[str, ...] = (),
 ) -> list[Step]:
-    """Run the section's commands in a folder that holds photos/ and bases/small.
+    """Run the section's commands but that of the base in a folder that holds photos/ and bases/small.
 
     Args:
         work: The folder.
@@ -137,7 +137,7 @@ def walk(
     """
     steps = []
     for command in commands():
-        if command.startswith(without):
+        if command.startswith(("seas-train base", *without)):
             continue
         words = shlex.split(command)
         for begin, more in short.items():

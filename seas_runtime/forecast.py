@@ -24,7 +24,21 @@ PATIENCE = 20.0
 """Seconds; where the first batch takes longer, it is the only one that is timed."""
 BATCHES = 3
 LINE_BYTES = 350  # of a journal, at most
-SHOWN = ("seed", "batch", "steps", "guidance", "threshold", "mask_steps", "background", "strength", "shape", "min_area", "retries")
+SHOWN = (
+    "seed",
+    "batch",
+    "steps",
+    "guidance",
+    "threshold",
+    "mask_steps",
+    "init",
+    "background",
+    "strength",
+    "mask",
+    "shape",
+    "min_area",
+    "retries",
+)
 
 
 @dataclass(frozen=True)

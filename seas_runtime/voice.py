@@ -65,6 +65,11 @@ def tell(*lines: str, **facts: Any) -> None:
             click.echo(shown(line))
 
 
+def quiet() -> bool:
+    """Whether nothing but warnings and errors is said."""
+    return _Now.manner.quiet
+
+
 def hidden() -> bool:
     """Whether lines of results are not shown."""
     return _Now.manner.quiet or _Now.manner.as_json

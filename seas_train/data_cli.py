@@ -71,7 +71,9 @@ def check(source: Source, base: Origin | None, settings: TuneSettings, *, estima
     count = len(product.normals) + len(product.test_normals) + len(product.anomalies)
     with voice.progress(count, "looking", "image") as bar:
         report = inspect(product, bar.update)
-    told = advise(report, settings, size, source.places())
+    told = advise(report, settings, size, source.places(), base.fit if base is not None and known else None)
+    if not known and (base is None or base.size is None):
+        told["Training"].append(f"by a model of {size} x {size} pixels; a small base that is trained here has 128: see --size 128")
     found = {kind.lower(): lines for kind, lines in told.items()}
     voice.tell(f"{product.name} ({product.layout})", "", *report.table().splitlines(), "", product=product.name, **found)
     for kind, lines in told.items():

@@ -9,7 +9,7 @@ _SOURCE = ("layout", "anomalies_folder", "masks_folder", "normals_folder", "prod
 _BASE = ("revision", "variant", "loras", "tokenizer", "prediction", "size")
 
 ALL = {
-    "Data": (*_SOURCE, "licence"),
+    "Data": (*_SOURCE, "train_share", "licence"),
     "Base model": _BASE,
     "Bundle": ("fp16", "photographs", "composites", "count"),
 }

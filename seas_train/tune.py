@@ -217,6 +217,8 @@ def begin(
     base = bases.load(origin)
     model, known = base.model, base.rows if base.product == product.name else {}
     fit = fitting.decide(split.train, settings.fit, model.image_size, say)
+    if warning := fitting.strange(origin.fit, fit):
+        say(f"Warning: {warning}")
     seen = fitting.fitted(split.train, fit, model.image_size)
     pictures = fitting.pictures(normals, fit, model.image_size, settings.normals, settings.seed)
     facts = run_folder.Facts(

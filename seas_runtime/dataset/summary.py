@@ -55,6 +55,8 @@ class Summary:
             return f"{normals} in {self.out}; {new}"
         again = sorted(index for indices in self.repeated.values() for index in indices)
         repeated = f"; masks that repeat another's to the pixel: {len(again)} (pairs {_named(again)})" if again else ""
+        if again and self.settings.mask == "composite":
+            repeated += ", for the engine has few composites (seas-export --composites N)"
         both = f"{pairs} and {normals}" if self.normals else pairs
         return f"{both} in {self.out} ({each}); {new}; {self.retries} retries{repeated}"
 

@@ -17,7 +17,9 @@ _NO_IMAGE = f"no image of a kind that is read ({' '.join(extension[1:] for exten
 _ELSEWHERE = "in no folder of the layout"
 
 
-def advise(report: Report, settings: TuneSettings, size: int, folders: Sequence[Path]) -> dict[str, list[str]]:
+def advise(
+    report: Report, settings: TuneSettings, size: int, folders: Sequence[Path], base: str | None = None
+) -> dict[str, list[str]]:
     """All that there is to say of a data set, by kind: "Training", "Left out", "Warning", "Problem".
 
     Args:
@@ -25,6 +27,7 @@ def advise(report: Report, settings: TuneSettings, size: int, folders: Sequence[
         settings: of the training; what divides the images counts.
         size: side of the model's images, pixels.
         folders: where all files lie that could be meant.
+        base: how the base has learned photographs, see `Origin.fit`.
     """
     problems = list(report.problems)
     learned: set[Path | None] = set()
@@ -37,11 +40,11 @@ def advise(report: Report, settings: TuneSettings, size: int, folders: Sequence[
     types = {group.title: group.defects for group in report.groups if group.defects}
     used = {title: [defect for defect in some if defect.mask in learned] for title, some in types.items()}
     fit = fitting.choose(settings.fit, [defect for some in used.values() for defect in some], size)
-    narrow = [fitting.narrow(title, some, fit, size) for title, some in types.items()]
+    doubts = [fitting.strange(base, fit), *(fitting.narrow(title, some, fit, size) for title, some in types.items())]
     return {
         "Training": [*training, *fitting.told(settings.fit, fit, used, size)],
         "Left out": list(left_out(report.product, folders)),
-        "Warning": [*report.warnings, *filter(None, narrow)],
+        "Warning": [*report.warnings, *filter(None, doubts)],
         "Problem": problems,
     }
 

@@ -112,6 +112,16 @@ def decide(anomalies: Iterable[Record], asked: Asked, side: int, say: Callable[[
     return fit
 
 
+def strange(base: str | None, fit: Fit) -> str | None:
+    """A warning where a base has learned photographs by another `--fit` than the one that it is shown now."""
+    if base is None or base == fit:
+        return None
+    return (
+        f"the base has learned photographs by --fit {base}, and now sees them by --fit {fit}, which makes worse pictures; train "
+        f"the base with --fit {fit}, or give --fit {base}"
+    )
+
+
 def narrow(title: str, defects: Sequence[Defect], fit: Fit, side: int) -> str | None:
     """A warning with figures where defects of a type become narrower than a latent cell, or are cut off."""
     small = [defect for defect in defects if defect.fitted(fit, side) < CELL]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -92,6 +94,17 @@ class Origin:
     def is_run(self) -> bool:
         """Whether the source is a run of `seas-train tune`."""
         return (self.path / "run.json").is_file()
+
+    @property
+    def fit(self) -> str | None:
+        """How a small base, or a run, was shown its photographs (`--fit`); None where nobody knows."""
+        for name, within in (("run.json", ()), ("base.json", ("settings",))):
+            with suppress(OSError, ValueError, KeyError, TypeError):
+                facts = json.loads((self.path / name).read_text(encoding="utf-8"))
+                for key in within:
+                    facts = facts[key]
+                return str(facts["fit"])
+        return None
 
     @property
     def name(self) -> str:

@@ -40,8 +40,10 @@ def executable(name: str) -> str:
     return found
 
 
-def apart(command: Sequence[str]) -> Ended:
+def apart(command: Sequence[str], aside: bool = False) -> Ended:
     """Run a command in a process of its own, and measure its memory (the largest of it and its children).
+
+    With `aside` its results go where its progress goes, to stderr: our own stdout is for other results.
 
     It has a process group of its own: the terminal's Ctrl-C comes to us alone, and is passed on once, as is an interrupt, a
     termination or a hang-up that was sent to us alone. A second one within a training would end it without a checkpoint. It
@@ -49,7 +51,8 @@ def apart(command: Sequence[str]) -> Ended:
     """
     own = 0 if os.name == "posix" else None
     with _passed_on() as to:
-        process = subprocess.Popen([executable(command[0]), *command[1:]], stdin=subprocess.DEVNULL, process_group=own)  # noqa: S603
+        words, out = [executable(command[0]), *command[1:]], 2 if aside else None
+        process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=out, process_group=own)  # noqa: S603
         to(process)
         return _waited(process)
 

@@ -70,6 +70,13 @@ Exit codes: those of the stage that ended; 6 where the first pairs were given up
 @click.option(
     "--distill", type=click.IntRange(1), metavar="STEPS", help="Make a student of so many solver steps, and masks that look once."
 )
+@click.option(
+    "--train-share",
+    type=click.FloatRange(0, 1, min_open=True),
+    metavar="SHARE",
+    show_default="as in tune: a third",
+    help="Share of each type's anomalies to learn from; 1 takes all, and none is left to judge with.",
+)
 @click.option("--fp16/--fp32", "fp16", default=None, show_default="fp32", help="Of the bundle, as in seas-export.")
 @click.option(
     "--photographs/--no-photographs",
@@ -148,7 +155,7 @@ def _run(order: Order, stages: Stages) -> None:
 
 def _shown(command: Sequence[str]) -> Ended:
     """Run a stage; one that is interrupted has said so itself, one that was killed has not."""
-    ended = apart([*command, "--quiet"] if voice.hidden() else command)
+    ended = apart([*command, "--quiet"] if voice.quiet() else command, aside=voice.hidden())
     if ended.status == INTERRUPTED:
         raise click.exceptions.Exit(INTERRUPTED)
     if ended.status == -signal.SIGINT:  # before it could heed it

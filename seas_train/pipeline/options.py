@@ -24,6 +24,7 @@ OF_STAGES = {
     "composites": ("export", "composites"),
     "count": ("gen", "count"),
     "distill": ("distill", "steps"),
+    "train-share": ("tune", "train_share"),
 }
 """Section and setting of the options that are a stage's."""
 _FOLDERS = ("anomalies", "masks", "normals")
@@ -39,7 +40,7 @@ def project_file(command: Function) -> Function:
     def filled(*args: Any, **words: Any) -> Any:
         file, init = words.pop("project"), words.pop("init")
         typed = _typed()
-        of_stages = {name: words.pop(name) for name in OF_STAGES}
+        of_stages = {name: words.pop(name.replace("-", "_")) for name in OF_STAGES}
         if init:
             return _init(file or Path(project.FILE), typed)
         found = _found(file, typed)

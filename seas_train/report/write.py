@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -121,7 +122,18 @@ def _pairs(page: Page, folder: Path | None) -> None:
     made, refused = (_lines(folder / name) for name in ("metadata.jsonl", "refused.jsonl"))
     gone = f", {refused} refused by the quality gate" if refused else ""
     page.text(f"{made} pairs{gone}. Of each type a row of pictures over the same with their masks, the surest first.", note=True)
+    if _from_composites(folder):
+        page.text(
+            "They start from training anomalies placed on normal images. How well the networks do without that, pairs of "
+            "seas-gen --init normal show, and the masks below."
+        )
     page.picture(sheet, "generated pictures and masks")
+
+
+def _from_composites(folder: Path) -> bool:
+    with suppress(OSError, ValueError, TypeError, AttributeError):
+        return bool(json.loads(read_regular(folder / "run.json")).get("settings", {}).get("init") == "composite")
+    return False
 
 
 def _lines(path: Path) -> int:

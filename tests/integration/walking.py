@@ -24,6 +24,7 @@ ENTRIES = {
 PLACED = {
     "seas-gen": {"--count": "4", "--per-type": "1", "--normals": "2", "--steps": "3"},
     "seas-data": {"--size": "64"},
+    "seas-export": {"--composites": "2"},
 }
 """What stands in place of a number in the documents."""
 HUB, SMALL = "CompVis/stable-diffusion-v1-4", "bases/small"
@@ -99,7 +100,7 @@ def filling(plan: Path):
     def fill(run_, facts, folder, settings, _progress):
         for file in (*plan.glob("*.onnx"), plan / "weights.bin"):
             shutil.copy(file, folder)
-        conditioning.write(run_, folder, settings.half, settings.composites)
+        conditioning.write(run_, folder, settings.half, settings.composites, facts.patches or ())
         for picture in facts.photographs or ():
             (folder / picture).parent.mkdir(exist_ok=True)
             shutil.copy(run_.folder / picture, folder / picture)

@@ -22,10 +22,11 @@ class Child:
     """Understands each command as the program does, writes its result, and ends with exit codes in turn."""
 
     def __init__(self):
-        self.ran, self.statuses, self.params = [], {}, {}
+        self.ran, self.statuses, self.params, self.aside, self.quiet = [], {}, {}, False, False
 
-    def __call__(self, command):
+    def __call__(self, command, aside=False):
         program, *words = command
+        self.aside, self.quiet = aside, "--quiet" in words
         name = words.pop(0) if program == "seas-train" else program.removeprefix("seas-")
         given = (main.commands[name] if program == "seas-train" else PROGRAMS[program]).make_context(name, words).params
         self.ran.append(name)
@@ -293,3 +294,17 @@ def test_init_writes_what_is_given_and_all_then_does_the_same(here, child):
     assert done("all", "--dry-run") == shown
     assert "exists already" in refused(5, *words, "--init")
     assert not child.ran
+
+
+@pytest.mark.parametrize(
+    ("option", "aside", "quiet"), [("--json", True, False), ("--quiet", True, True), ("--verbose", False, False)]
+)
+def test_with_json_the_stages_still_say_how_far_they_are(here, child, option, aside, quiet):
+    done(*WORDS, option)
+    assert child.aside == aside
+    assert child.quiet == quiet
+
+
+def test_the_share_to_learn_from_is_an_option(here, child):
+    done(*WORDS, "--train-share", 1)
+    assert child.params["tune"]["train_share"] == 1
