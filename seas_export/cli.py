@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -146,6 +147,16 @@ def main(
             _export(run, out, final, origin, defaults=defaults, again=engines is not None, **chosen)
             if engines is not None:
                 _build(out, engines, gpus)
+            name = shlex.quote(str(out))
+            voice.note(f"next: seas-gen --engine {name} --per-type 10 --out {shlex.quote(f'out/{out.stem}')} --sheet")
+
+
+def _stages() -> Callable[[str], None]:
+    """Says each stage in words, when it begins."""
+    from seas_export.stages import told
+
+    say = voice.Stages()
+    return lambda stage: say(told(stage))
 
 
 def _load(path: Path, origin: dict[str, Any], progress: Callable[[str], None]) -> tuple[Run, bool]:
@@ -171,7 +182,7 @@ def _export(
     began = time.monotonic()
     if not again:
         require_free(out)
-    progress = voice.Stages()
+    progress = _stages()
     run, published = _load(path, origin, progress)
     final = final or ("published" if published else "zero")
     settings = ExportSettings(final=final, defaults=defaults_of(run, defaults), **chosen)
@@ -180,8 +191,8 @@ def _export(
     manifest = export(run, out, settings, progress)
     size = sum(entry.bytes for entry in manifest.files.values())
     pictures = sum(manifest.files[name].bytes for name in manifest.pictures)
-    patches = f" and {len(manifest.patches)} patches" if manifest.patches else ""
-    told = f" ({len(manifest.photographs)} photographs{patches} {pictures / 1e6:.1f} MB)" if manifest.photographs else ""
+    composites = f" and {len(manifest.patches)} composites" if manifest.patches else ""
+    told = f" ({len(manifest.photographs)} photographs{composites}, {pictures / 1e6:.1f} MB)" if manifest.photographs else ""
     single = [name for name, graph in manifest.graphs.items() if "fp16" not in graph.files] if settings.half else []
     told += f", {', '.join(single)} in fp32 alone" if single else ""
     facts = {"bytes": size, "photographs": len(manifest.photographs or ()), "digest": manifest.digest, "fp32_graphs": single}
@@ -202,7 +213,7 @@ def _check(path: Path, bundle: Path, origin: dict[str, Any]) -> None:
     from seas_export import parity
     from seas_export.check import check
 
-    progress = voice.Stages()
+    progress = _stages()
     run, _ = _load(path, origin, progress)
     rows = check(run, bundle, progress)
     summary = parity.summary(rows)

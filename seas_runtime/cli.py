@@ -10,19 +10,11 @@ import click
 from seas_runtime import options, voice
 from seas_runtime.backends.registry import BACKENDS, OF_CORE
 from seas_runtime.bundle.shipped import BundlePath
-from seas_runtime.commands import VERSION, Command, words
+from seas_runtime.commands import VERSION, Recorded, words
 from seas_runtime.dataset.exporters import FORMATS
 from seas_runtime.errors import SettingsError
 
 UNDER_DIGEST = [name for name in OF_CORE if not BACKENDS[name].rounds]
-
-
-class _Recorded(Command):
-    """A command that remembers the words it was called with."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        ctx.meta["words"] = list(args)
-        return super().parse_args(ctx, args)
 
 
 def _formats(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str]:
@@ -61,7 +53,7 @@ HEADINGS = {
 
 @click.command(
     "seas-gen",
-    cls=_Recorded,
+    cls=Recorded,
     headings=HEADINGS,
     epilog=EXAMPLES,
 )

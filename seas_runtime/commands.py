@@ -154,6 +154,15 @@ class Command(Ending, click.Command):
                     formatter.write_dl(records)
 
 
+class Recorded(Command):
+    """A command that remembers the words it was called with, in `meta["words"]` of its context."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """See `click.Command.parse_args`."""
+        ctx.meta["words"] = list(args)
+        return super().parse_args(ctx, args)
+
+
 class Group(Ending, click.Group):
     """Commands of this kind."""
 

@@ -95,6 +95,12 @@ def inside(folder: Path, name: str | Path) -> Path:
     return path
 
 
+def beside(folder: Path, ending: str) -> Path:
+    """The folder beside this one that is called as it is, and then the ending: out/tile-coco for out/tile and "-coco"."""
+    place = folder if folder.name.strip(".") else folder.resolve()
+    return place.with_name(f"{place.name}{ending}")
+
+
 def lies_in(path: Path, folder: Path) -> bool:
     """Whether `path` lies in `folder` once all links are followed; what leads nowhere, as a ring of links, lies nowhere."""
     try:

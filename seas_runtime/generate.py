@@ -72,7 +72,9 @@ def run(request: Request) -> Summary:
         )
         changed = _changes(begun, record) if begun is not None else ""
         made = [_make(generator, Writer(out, record, series), changed) for series in SERIES]
-    return summarise(out, settings, sum(made), time.monotonic() - started)
+    fitting = bundle.manifest.fitting
+    tiles = fitting is not None and fitting.fit == "tile" and bool(record.places)
+    return summarise(out, settings, sum(made), time.monotonic() - started, tiles=tiles)
 
 
 def prepare(request: Request) -> tuple[Bundle, Settings, Path]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -95,6 +94,7 @@ def base(images: tuple[Path, ...], out: Path, licence: str, keep_every: int, *, 
         from seas_train import estimates
 
         return voice.tell_each(estimates.of_base(images, settings), "estimate")
+    from seas_train import onward
     from seas_train.base.train import train
 
     provenance: dict[str, object] = {"data": [folder.resolve().name for folder in images], "licence": licence}
@@ -104,7 +104,8 @@ def base(images: tuple[Path, ...], out: Path, licence: str, keep_every: int, *, 
         require_same(out, {**stated, **saved["provenance"]}, _asked(settings, provenance))
         tidy(out, "base")
         return already(f"the base model {out}", out=out)
-    with output(out, "base", (out / "base.json").is_file), stopwatch(f"trained the base model {out}", out=out):
+    told = stopwatch(f"trained the base model {out}", onward.after_base(images, out, settings), out=out)
+    with output(out, "base", (out / "base.json").is_file), told:
         train(images, out, settings, provenance, keep_every)
     return None
 
@@ -119,7 +120,7 @@ def base(images: tuple[Path, ...], out: Path, licence: str, keep_every: int, *, 
 def tune(*, source: Source, base: Origin, out: Path, licence: str, estimate: bool, settings: TuneSettings) -> None:
     """Fine-tune a base model on the product in the folder DATA, or in --anomalies, --masks and --normals."""
     hush()
-    from seas_train import run_folder
+    from seas_train import onward, run_folder
     from seas_train.tune import train
 
     product = _product(source, settings.defects)
@@ -141,8 +142,7 @@ def tune(*, source: Source, base: Origin, out: Path, licence: str, estimate: boo
         source.remembered_by(out)
         return already(f"the run {out}", out=out)
     done = f"tuned {product.name} ({len(product.defects)} types) into {out}"
-    then = f"seas-train masks {quote(str(out))}, with the same --preset"
-    told = stopwatch(done, then, out=out, product=product.name, types=product.defects)
+    told = stopwatch(done, onward.after_tune(out), out=out, product=product.name, types=product.defects)
     with output(out, "tune", (out / "run.json").is_file), told:
         train(product, base, out, settings, provenance, say)
         source.remember(out)
@@ -157,7 +157,7 @@ def tune(*, source: Source, base: Origin, out: Path, licence: str, estimate: boo
 def masks(run: Path, source: Source, *, estimate: bool, settings: MaskSettings) -> None:
     """Train the mask branch of a fine-tuned RUN on the DATA it was tuned on, which the run remembers."""
     hush()
-    from seas_train import run_folder
+    from seas_train import onward, run_folder
     from seas_train.masks import train
 
     facts = run_folder.load_facts(run)
@@ -174,7 +174,7 @@ def masks(run: Path, source: Source, *, estimate: bool, settings: MaskSettings) 
         require_same(run / "rmp", facts.masks.model_dump(mode="json"), _asked(settings, {}))
         tidy(run, "masks")
         return already(f"the mask branch {run / 'rmp'}", run=run)
-    product, then = _product(source), f"seas-export {quote(str(run))} --out {quote(f'{facts.product}.plan')}"
+    product, then = _product(source), onward.after_masks(run, facts.product)
     with held(run, "masks", finished), stopwatch(f"trained the mask branch {run / 'rmp'}", then, run=run):
         train(run, product, settings)
     return None

@@ -82,7 +82,9 @@ def held(out: Path, stage: str, finished: Callable[[], bool] = lambda: False) ->
 
 @contextmanager
 def output(out: Path, stage: str, finished: Callable[[], bool] = lambda: False) -> Iterator[None]:
-    """As `held`, of a folder that may be missing: refuse one that is not ours; leave none that nothing was written to.
+    """As `held`, of a folder that may be missing: refuse one that is not ours.
+
+    Of folders that were missing none is left that nothing was written to, nor one above it.
 
     Raises:
         OutputError: as `held`; `out` is a file or holds something else.
@@ -90,7 +92,7 @@ def output(out: Path, stage: str, finished: Callable[[], bool] = lambda: False) 
     """
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out} is a file; expected a folder that is missing or empty; name another --out")
-    existed = out.exists()
+    missing = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:
         with writing(out):
             if _first():
@@ -103,10 +105,11 @@ def output(out: Path, stage: str, finished: Callable[[], bool] = lambda: False) 
                 if _first():
                     (out / MARK).unlink(missing_ok=True)
     finally:
-        if _first() and not existed and out.is_dir() and {entry.name for entry in out.iterdir()} <= {MARK}:
+        if _first() and missing and out.is_dir() and {entry.name for entry in out.iterdir()} <= {MARK}:
             with suppress(OSError):
                 (out / MARK).unlink(missing_ok=True)
-                out.rmdir()
+                for folder in missing:
+                    folder.rmdir()  # which those are not that hold something
 
 
 def tidy(out: Path, stage: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from seas_runtime.dataset.exporters import FORMATS, exporter
 from seas_runtime.dataset.exporters.job import Job, Options
 from seas_runtime.dataset.read import GeneratedSet, Record, read
-from seas_runtime.dataset.split import train_and_test, train_and_val
+from seas_runtime.dataset.split import PHOTOGRAPH, train_and_test, train_and_val
 from seas_runtime.errors import OutputError, SettingsError
-from seas_runtime.files import explained, read_regular
+from seas_runtime.files import beside, explained, read_regular
 from seas_runtime.staging import fingerprint, replaced, settle
 from seas_runtime.versions import own_version
 
@@ -46,12 +46,16 @@ class ExportRecord(BaseModel):
 
 @dataclass(frozen=True)
 class Exported:
-    """An export that lies in `folder`; `made` is false if it lay there already. notes: what a person should know."""
+    """An export that lies in `folder`; `made` is false if it lay there already.
+
+    notes: what a person should know; together: pairs on one photograph are in one part.
+    """
 
     folder: Path
     record: ExportRecord
     made: bool
     notes: tuple[str, ...]
+    together: bool = False
 
     def facts(self) -> dict[str, object]:
         """The export as `--json` tells it."""
@@ -64,11 +68,12 @@ class Exported:
         record = self.record
         normals = f" and {record.normals} normal pictures" if record.normals else ""
         splits = ", ".join(f"{name} {count}" for name, count in record.splits.items())
+        together = "; pairs on one photograph stay together" if self.together else ""
         changes = (
             f"; the review left out {record.left_out}, edited masks {record.edited}" if record.left_out or record.edited else ""
         )
         done = "" if self.made else "; nothing had changed"
-        return f"{self.folder}: {record.format}, {record.pairs} pairs{normals} ({splits}){changes}{done}"
+        return f"{self.folder}: {record.format}, {record.pairs} pairs{normals} ({splits}{together}){changes}{done}"
 
 
 def export(
@@ -96,17 +101,17 @@ def export(
     module, options = exporter(name), options or Options()
     parts = _divided(data, name, options)
     record = _record(data, name, options, {part: len(records) for part, records in parts.items()})
-    notes = _notes(data, name)
+    notes, together = _notes(data, name), _together(data, parts)
     with explained(into, "fix that and run the same command again, nothing was written"):
         settle(into)  # what a killed export left beside it
         earlier = _earlier(into, data.out, record)
         if earlier is not None and (earlier.state, earlier.seas) == (record.state, record.seas):
-            return Exported(into, record, made=False, notes=notes)
+            return Exported(into, record, made=False, notes=notes, together=together)
         with replaced(into) as folder:
             module.write(Job(data, folder, options, parts, step))
             record = record.model_copy(update={"content": fingerprint(folder, RECORD)})
             (folder / RECORD).write_text(record.model_dump_json(indent=1) + "\n")
-    return Exported(into, record, made=True, notes=notes)
+    return Exported(into, record, made=True, notes=notes, together=together)
 
 
 def also(out: Path, names: Sequence[str], step: Callable[[int], object] = lambda _: None) -> list[Exported]:
@@ -120,8 +125,7 @@ def also(out: Path, names: Sequence[str], step: Callable[[int], object] = lambda
     if strange := [name for name in names if name not in FORMATS]:
         raise SettingsError(f"format {strange[0]!r} found, one of {', '.join(FORMATS)} expected")
     data = read(out)
-    place = out if out.name.strip(".") else out.resolve()
-    return [export(data, name, place.with_name(f"{place.name}-{name}"), step=step) for name in dict.fromkeys(names)]
+    return [export(data, name, beside(out, f"-{name}"), step=step) for name in dict.fromkeys(names)]
 
 
 def _record(data: GeneratedSet, name: str, options: Options, splits: dict[str, int]) -> ExportRecord:
@@ -146,6 +150,10 @@ def _divided(data: GeneratedSet, name: str, options: Options) -> dict[str, list[
         return {"all": list(data.records)}
     divide = train_and_test if FORMATS[name].divides == "test" else train_and_val
     return divide(data.records, options.val, options.seed)
+
+
+def _together(data: GeneratedSet, parts: Mapping[str, Sequence[Record]]) -> bool:
+    return "val" in parts and any(PHOTOGRAPH in record.facts for record in data.records)
 
 
 def _notes(data: GeneratedSet, name: str) -> tuple[str, ...]:

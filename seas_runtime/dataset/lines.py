@@ -73,11 +73,12 @@ class PlacedFacts(RunFacts):
 
 
 class AskedSettings(RunSettings):
-    """What says how many pairs a run is to have, besides."""
+    """What says how many pairs a run is to have, besides, and what they start from."""
 
     count: Count
     batch: Annotated[int, Field(ge=1, le=TOP_INDEX, strict=True)]
     shard: tuple[Count, Count]
+    init: str = "normal"
 
 
 class AskedFacts(RunFacts):

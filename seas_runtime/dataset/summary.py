@@ -12,6 +12,7 @@ from seas_runtime.dataset.records import Journal, Line
 from seas_runtime.dataset.repeats import repeats
 from seas_runtime.dataset.series import NORMALS, PAIRS
 from seas_runtime.errors import GateError
+from seas_runtime.files import beside
 from seas_runtime.settings import Settings
 
 SHOWN = 20
@@ -30,7 +31,7 @@ class Summary:
     """What lies in `out` after a run.
 
     types: pairs of each type; retries: attempts beyond the first; refused: pairs given up; made: new pairs and normal images;
-    repeated: indices of pairs with the very mask of an earlier one, by type.
+    repeated: indices of pairs with the very mask of an earlier one, by type; tiles: pictures are parts of photographs.
     """
 
     out: Path
@@ -42,6 +43,7 @@ class Summary:
     seconds: float
     normals: int = 0
     repeated: dict[str, list[int]] = field(default_factory=dict)
+    tiles: bool = False
 
     def line(self) -> str:
         """The run in one line."""
@@ -66,11 +68,13 @@ class Summary:
         return {"out": self.out, "backend": self.settings.backend, **counts, "retries": self.retries, "refused": len(self.refused)}
 
     def next(self) -> str:
-        """What a person does next."""
-        out = shlex.quote(str(self.out))
-        place = self.out if self.out.name.strip(".") else self.out.resolve()
-        into = shlex.quote(f"{place}-coco")
-        return f"next: seas-data review {out}, then seas-data export {out} --to coco --into {into}"
+        """What a person does next; parts of photographs are put back into them before the export."""
+        out, into = (shlex.quote(str(folder)) for folder in (self.out, beside(self.out, "-coco")))
+        if not self.tiles:
+            return f"next: seas-data review {out}, then seas-data export {out} --to coco --into {into}"
+        whole = shlex.quote(str(beside(self.out, "-whole")))
+        placed = f"seas-data place {out} --on PHOTOGRAPHS --into {whole}"
+        return f"next: seas-data review {out}, then {placed}, then seas-data export {whole} --to coco --into {into}"
 
     def alike(self) -> list[str]:
         """Defect types of which all masks are one."""
@@ -101,8 +105,10 @@ class Summary:
         return [f"the quality gate refused all {self.settings.retries + 1} masks of pairs {indices} ({reasons}); {written}"]
 
 
-def summarise(out: Path, settings: Settings, made: int, seconds: float) -> Summary:
+def summarise(out: Path, settings: Settings, made: int, seconds: float, *, tiles: bool = False) -> Summary:
     """Look at what lies in `out`; `made` pairs and normal images of it are new and took so many seconds.
+
+    `tiles`: pictures are parts of photographs, which they can be put back into.
 
     Raises:
         OutputError: a mask is gone or damaged.
@@ -117,7 +123,7 @@ def summarise(out: Path, settings: Settings, made: int, seconds: float) -> Summa
     normals = len(Journal(out / NORMALS.metadata).read())
     packed = settings.per_tar > 0  # no masks lie there to be compared
     repeated = {} if packed else repeats(out, Journal(out / PAIRS.metadata))
-    return Summary(out, settings, types, retries, refused, made, seconds, normals, repeated)
+    return Summary(out, settings, types, retries, refused, made, seconds, normals, repeated, tiles)
 
 
 def agreements(out: Path) -> dict[str, float]:

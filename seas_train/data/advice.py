@@ -11,8 +11,10 @@ from seas_train.data import fitting, layouts
 from seas_train.data.check import Report
 from seas_train.data.kinds import EXTENSIONS
 from seas_train.data.layouts import Product, Record
+from seas_train.data.places import IMPORT
 
 NAMED = 10
+_OF_IMPORT = (IMPORT, "titles.json")
 _NO_IMAGE = f"no image of a kind that is read ({' '.join(extension[1:] for extension in EXTENSIONS)})"
 _ELSEWHERE = "in no folder of the layout"
 
@@ -76,12 +78,13 @@ def division(product: Product, settings: TuneSettings) -> Iterator[str]:
 def left_out(product: Product, folders: Sequence[Path]) -> Iterator[str]:
     """A line for each reason why files in the folders are not read, with their names.
 
-    What a problem speaks of is left to it, as are hidden files.
+    What a problem speaks of is left to it, as are hidden files and what an import writes beside the pictures.
     """
     records = (*product.normals, *product.test_normals, *product.anomalies)
     known = {path.absolute() for record in records for path in (record.image, record.mask) if path is not None}
     known |= {path.absolute() for path in product.normal_masks}
     known |= {Path(problem.split(": ")[0]).absolute() for problem in product.problems}
+    known |= {folder.absolute() / name for folder in folders for name in _OF_IMPORT}
     others = [path for path in _files(folders) if path.absolute() not in known]
     for reason, belongs in ((_NO_IMAGE, _is_other), (_ELSEWHERE, _is_image)):
         if names := [_below(path, product.root) for path in others if belongs(path)]:

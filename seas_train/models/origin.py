@@ -14,6 +14,7 @@ from seas_train.models.weights import PICKLES, SAFETENSORS
 
 SUFFIXES = (SAFETENSORS, *PICKLES)
 """Of single files."""
+EXPECTED = "give a base model's folder, a single file, a run, or a hub name"
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,7 @@ class Origin:
         names = [entry.name for entry in here.iterdir()] if here.is_dir() else []
         near = get_close_matches(self.path.name, names, 1)
         meant = f" (did you mean {here / near[0]}?)" if near else ""
-        raise DataError(
-            f"{self.source}: no such folder or file{meant}; give a base model's folder, a single file, a run, or a hub name"
-        )
+        raise DataError(f"{self.source}: no such folder or file{meant}; {EXPECTED}")
 
     @property
     def path(self) -> Path:

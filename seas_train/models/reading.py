@@ -8,11 +8,12 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
+from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors import SafetensorError
 
 from seas_runtime.errors import DataError
 from seas_runtime.terminal import shown
-from seas_train.models.origin import Origin
+from seas_train.models.origin import EXPECTED, Origin
 from seas_train.models.weights import SAFETENSORS, of_variant, variants
 
 _DAMAGED = (
@@ -39,6 +40,9 @@ def read(reader: Callable[..., Any], origin: Origin, part: str, **how: Any) -> A
     try:
         return reader(origin.source, subfolder=part, local_files_only=origin.is_folder, **origin.version, **how)
     except _DAMAGED as error:
+        if not origin.is_folder and _unreached(error):
+            said = "no such folder here, and no hub has been reached for a model of that name"
+            raise DataError(f"{origin.source}: {said}; {EXPECTED}") from error
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         hint = (
             "Make the base again with `seas-train base`, or give a whole Stable Diffusion v1-4 folder."
@@ -46,6 +50,13 @@ def read(reader: Callable[..., Any], origin: Origin, part: str, **how: Any) -> A
             else "Without a network give a local folder: one from `seas-train base`, or a copy of the hub model."
         )
         raise DataError(f"cannot load a base model from {origin.source} ({reason}). {hint}") from error
+
+
+def _unreached(error: BaseException | None) -> bool:
+    """Whether the reason of an error is that the hub did not answer, and nothing was kept of an earlier answer."""
+    while error is not None and not isinstance(error, LocalEntryNotFoundError):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def weights(reader: Callable[..., Any], origin: Origin, part: str, **how: Any) -> Any:

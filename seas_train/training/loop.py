@@ -123,6 +123,8 @@ def run(stage: Stage[Any]) -> None:
     done = checkpoint.load(stage.folder, stage.task, stage.state, stage.optimizer, machine.scaler)
     if machine.main:
         _forget(stage.folder / LOG, stage.name, done)
+        if 0 < done < stage.steps:
+            voice.note(f"{stage.name}: going on from step {done} of {stage.steps}")
     began = time.monotonic()
 
     shown = voice.progress(stage.steps, stage.name, "step", done)

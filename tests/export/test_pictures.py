@@ -26,6 +26,9 @@ def export(run, out, *words):
 def test_a_bundle_takes_the_training_pictures_along_and_pairs_start_from_them(tuned, product, tmp_path):
     result = export(tuned, tmp_path / "x.plan", "--photographs", "--composites", "5")
     assert result.exit_code == 0, result.output
+    stages = [line.partition(" s  ")[2] for line in result.stderr.splitlines()]
+    assert {"reading the run", "exporting vae_decoder", "comparing graphs with PyTorch", "sealing the bundle"} <= set(stages)
+    assert result.stderr.endswith(f"next: seas-gen --engine {tmp_path / 'x.plan'} --per-type 10 --out out/x --sheet\n")
     bundle, model = read_bundle(tmp_path / "x.plan"), run_folder.load(tuned)
     facts, side = model.facts, model.model.image_size
 
@@ -44,6 +47,9 @@ def test_a_bundle_takes_the_training_pictures_along_and_pairs_start_from_them(tu
         with torch.no_grad():
             decoded = vae.decode(torch.from_numpy(latents) / vae.config.scaling_factor).sample
         assert torch.isfinite(decoded).all()
+
+    count = f"({len(normals)} photographs and {5 * len(facts.defects)} composites, "
+    assert count in result.stdout
 
     masks = {defect: np.unpackbits(bundle.conditioning.composite_masks[defect], axis=-1) for defect in facts.defects}
     for defect, of_type in masks.items():

@@ -44,6 +44,14 @@ def test_the_data_set_has_the_layout_of_mvtec_ad(gen, tmp_path, pristine):
     assert sorted(path.name for path in out.iterdir()) == ["metadata.jsonl", "run.json", "tile"]
 
 
+@pytest.mark.parametrize(("fit", "placed"), [("tile", True), ("pad", False)])
+def test_pairs_of_tiles_are_to_be_placed(gen, tmp_path, plan_folder, fit, placed):
+    places = [{"file": f"{i}.jpg", "size": (640, 480), "box": (0, 0, 64, 64)} for i in range(3)]
+    seal(plan_folder, fitting={"fit": fit, "photograph": (640, 480)}, places=places)
+    said = gen("--count", 1, plan=plan_folder)
+    assert (f"then seas-data place {tmp_path / 'out'} --on PHOTOGRAPHS" in said) == placed
+
+
 def test_per_type_defect_and_defaults(gen, tmp_path):
     gen("--per-type", 2, "--defect", "stain", "--defect", "crack", "--quiet")
     assert [line["defect"] for line in lines(tmp_path / "out")] == ["crack", "stain", "crack", "stain"]

@@ -8,12 +8,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from seas_train import onward
 from seas_train.base.settings import BaseSettings
 from seas_train.cli import main
 from seas_train.config import MaskSettings, TuneSettings
@@ -79,6 +81,23 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
         assert " in " in text
         assert text.endswith(" s\n")
     return pipeline
+
+
+def test_each_stage_names_the_next(pipeline: Pipeline, tmp_path: Path) -> None:
+    """On copies; the data's folder is called bottle, and so is the product."""
+    base, run = tmp_path / "base", tmp_path / "run"
+    words = [base if word == pipeline.base else word for word in pipeline.make_base]
+    assert call(*words).stderr.endswith(f"next: seas-train tune {pipeline.data} --base {base} --out runs/bottle\n")
+    shutil.copytree(pipeline.run, run)
+    shutil.rmtree(run / "rmp")
+    words = [run if word == pipeline.run else word for word in pipeline.masks]
+    assert call(*words).stderr.endswith(f"next: seas-export {run} --out bottle.plan --photographs --composites 100\n")
+
+
+@pytest.mark.parametrize(("fit", "more"), [("stretch", ""), ("tile", " --fit tile")])
+def test_a_base_of_any_photographs_is_tuned_on_data_of_ones_own(tmp_path: Path, fit: Literal["stretch", "tile"], more: str) -> None:
+    told = onward.after_base([tmp_path], tmp_path / "my base", BaseSettings(fit=fit))
+    assert told == f"seas-train tune DATA --base '{tmp_path}/my base' --out runs/NAME{more}"
 
 
 def test_provenance_names_data_and_licences(pipeline: Pipeline) -> None:

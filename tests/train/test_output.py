@@ -82,6 +82,16 @@ def test_what_fails_before_it_writes_leaves_no_folder(tmp_path):
     with pytest.raises(DataError), output(tmp_path / "run", "tune"):
         raise DataError("bad")
     assert list(tmp_path.iterdir()) == []
+    with pytest.raises(DataError), output(tmp_path / "runs" / "of today" / "run", "tune"):
+        raise DataError("bad")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folders_above_that_were_there_or_hold_something_stay(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with output(tmp_path / "empty" / "runs" / "one", "tune"):
+        (tmp_path / "empty" / "runs" / "two").mkdir()
+    assert [path.name for path in tmp_path.rglob("*")] == ["empty", "runs", "two"]
 
 
 def test_a_pipe_in_the_folder_is_not_waited_for(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from seas_runtime import voice
-from seas_runtime.commands import Command
+from seas_runtime.commands import Recorded
 
 if TYPE_CHECKING:
     from seas_runtime.dataset.importers.plan import Plan
@@ -42,7 +43,7 @@ def _types(_ctx: click.Context, _param: click.Parameter, value: tuple[str, ...])
     return types
 
 
-@click.command("import", cls=Command, epilog=EXAMPLES)
+@click.command("import", cls=Recorded, epilog=EXAMPLES)
 @click.argument("source", type=PATH)
 @click.option("--into", type=PATH, required=True, metavar="DIR", help="The product's folder, new; training takes it.")
 @click.option("--name", metavar="TITLE", show_default="the name of DIR", help="The product's title, in any script.")
@@ -92,7 +93,8 @@ def _types(_ctx: click.Context, _param: click.Parameter, value: tuple[str, ...])
 @click.option("--normal-tiles", is_flag=True, help="Tiles of anomalous pictures without a mark are normal pictures.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option("--yes", is_flag=True, help="Go on where something is in doubt or left out.")
-def import_source(*, source: Path, into: Path, format_: str, dry_run: bool, yes: bool, **asked: Any) -> None:
+@click.pass_context
+def import_source(ctx: click.Context, /, *, source: Path, into: Path, format_: str, dry_run: bool, yes: bool, **asked: Any) -> None:
     """Make a product's folder from the annotated pictures in SOURCE."""
     with voice.loading("numpy", f"looking at {source}"):
         from seas_runtime.dataset.importers.importing import make_plan, readers
@@ -108,11 +110,11 @@ def import_source(*, source: Path, into: Path, format_: str, dry_run: bool, yes:
             plan = make_plan(source, into, settings, pool, bar.update)
         voice.tell(*describe(plan), **_facts(plan))
         if dry_run:
-            return
+            return voice.tell("", f"next: seas-data import {shlex.join(w for w in ctx.meta['words'] if w != '--dry-run')}")
         _agree(plan, yes)
         with voice.progress(len(plan.entries), "writing pictures", "picture") as bar:
             write(plan, into, pool, bar.update)
-    voice.tell("", f"{into}: written; next: seas-train check {into}", into=into)
+    return voice.tell("", f"{into}: written; next: seas-train check {shlex.quote(str(into))}", into=into)
 
 
 def _facts(plan: Plan) -> dict[str, object]:

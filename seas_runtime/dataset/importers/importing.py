@@ -16,7 +16,7 @@ from seas_runtime.dataset.importers.plan import Plan
 from seas_runtime.dataset.importers.planning import Progress
 from seas_runtime.dataset.importers.records import Picture
 from seas_runtime.dataset.importers.settings import ImportSettings
-from seas_runtime.dataset.importers.words import shown
+from seas_runtime.dataset.importers.words import counted, shown
 from seas_runtime.errors import DataError
 
 _DOCUMENTS = frozenset((".json", ".xml", ".csv"))
@@ -37,7 +37,9 @@ def make_plan(source: Path, into: Path, settings: ImportSettings, pool: Executor
         SettingsError: No format is called as the settings say.
     """
     normals = [scan(path, into) for path in settings.normals]
-    folder = _without(_source(source, into, alone=bool(settings.images)), normals)
+    whole = _source(source, into, alone=bool(settings.images))
+    folder = _without(whole, normals)
+    _require_others(whole, folder, settings)
     more = tuple(scan(path, into) for path in settings.images)
     found = reading.read(folder, more, settings, pool)
     pictures = {file.absolute(): file for one in normals for file in one.pictures}
@@ -57,6 +59,19 @@ def _without(folder: Folder, normals: Sequence[Folder]) -> Folder:
     """The source without what the user says is normal."""
     known = {file.absolute() for one in normals for file in one.files}
     return Folder(folder.root, tuple(file for file in folder.files if file.absolute() not in known), folder.passed)
+
+
+def _require_others(whole: Folder, rest: Folder, settings: ImportSettings) -> None:
+    """Refuse a source of which nothing but the normal pictures is there to be read.
+
+    Raises:
+        DataError: it is one.
+    """
+    if settings.format == "auto" and whole.pictures and not rest.pictures and not rest.ending(_DOCUMENTS):
+        raise DataError(
+            f"{shown(whole.root)}: holds {counted(len(whole.pictures), 'picture')}, all of --normals, expected annotated ones; "
+            "give the folder of those and their annotations"
+        )
 
 
 def _source(source: Path, into: Path, *, alone: bool) -> Folder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -39,4 +40,5 @@ def place(*, out: Path, photographs: Path, into: Path, accepted_only: bool) -> N
     data = read(out, own_normals=False, accepted_only=accepted_only)
     with voice.progress(data.pairs, "placing", "pair") as bar:
         placed = write(data, photographs, into, bar.update)
+    placed = replace(placed, reviewed=accepted_only)
     voice.tell(*placed.lines(), into=placed.into, pairs=placed.pairs, photographs=placed.photographs)

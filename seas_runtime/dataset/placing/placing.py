@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from seas_runtime.dataset.read import GeneratedSet, Record
 from seas_runtime.dataset.records import RUN
 from seas_runtime.dataset.series import PAIRS
 from seas_runtime.errors import DataError, OutputError
-from seas_runtime.files import explained
+from seas_runtime.files import beside, explained
 from seas_runtime.fit import Box, shrunk
 from seas_runtime.sampling.background import edge, paste, soft
 from seas_runtime.sampling.masks import Mask, area, bounding_box
@@ -40,16 +41,22 @@ UNWRITTEN = "fix that and try again, nothing was written"
 
 @dataclass(frozen=True)
 class Placed:
-    """What was written: pairs, on how many different photographs; `generated`: backgrounds are none of a photograph."""
+    """What was written: pairs, on how many different photographs.
+
+    generated: backgrounds are none of a photograph; reviewed: all pairs were accepted by a review.
+    """
 
     into: Path
     pairs: int
     photographs: int
     generated: bool
+    reviewed: bool = False
 
     def lines(self) -> Iterator[str]:
         """It in words."""
-        yield f"{self.into}: {self.pairs} pairs on {self.photographs} photographs; next: seas-data review {self.into}"
+        into, to = (shlex.quote(str(folder)) for folder in (self.into, beside(self.into, "-coco")))
+        then = f"export {into} --to coco --into {to}" if self.reviewed else f"review {into}"
+        yield f"{self.into}: {self.pairs} pairs on {self.photographs} photographs; next: seas-data {then}"
         if self.generated:
             yield "their backgrounds were generated, so that edges may be seen; pairs of seas-gen --background real fit in"
 

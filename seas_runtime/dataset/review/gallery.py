@@ -94,7 +94,7 @@ class Gallery:
 
     def survey_rows(self, first: int, most: int | None = None) -> list[Row]:
         """Rows of "survey" from number `first` on, `most` or all."""
-        return [_survey_row(*found) for found in self.survey.since(first, most)]
+        return [_survey_row(index, found, placed=self.pairs.placed) for index, found in self.survey.since(first, most)]
 
     def change(self, index: int) -> Row:
         """What was decided on a pair, as a row of "changes"."""
@@ -193,12 +193,13 @@ def _reals(training: Path | None, product: str) -> tuple[Path, list[Real]]:
     return (Path(), []) if training is None else read_training(training, product)
 
 
-def _survey_row(index: int, found: Measured) -> Row:
+def _survey_row(index: int, found: Measured, *, placed: bool) -> Row:
+    """Of a pair whose anomaly was placed no copy is suspected: it is one by design."""
     near = found.nearest
     share = float(f"{found.area:.4g}")
     return [
         index,
         share,
         found.pixels,
-        *([near.real, round(near.likeness, 4), near.copy] if near else [None, None, False]),
+        *([near.real, round(near.likeness, 4), near.copy and not placed] if near else [None, None, False]),
     ]

@@ -61,6 +61,7 @@ class Pairs:
         generation: rises when a pair that was there is gone or another, as after a run that was resumed.
         types: defect types, those of the run first.
         planned: pairs the run was asked for; None where that is unknown.
+        placed: they start from composites, on which training anomalies were placed, so that each is like one of those.
 
     Raises:
         DataError: `out` is no folder, or holds no run of `seas-gen`.
@@ -72,6 +73,7 @@ class Pairs:
         self.product = ""
         self.types: list[str] = []
         self.planned: int | None = None
+        self.placed = False
         self.generation = 0
         self._lock = threading.Lock()
         self._order: list[Pair] = []
@@ -186,6 +188,7 @@ class Pairs:
         self.types = [*dict.fromkeys(settings.defects), *(name for name in self.types if name not in settings.defects)]
         self.planned = _share(settings.count, settings.batch, *settings.shard)
         self.product = settings.product
+        self.placed = settings.init == "composite"
 
 
 def _share(count: int, batch: int, part: int, parts: int) -> int | None:

@@ -25,6 +25,7 @@ def test_a_dry_run_says_all_and_writes_nothing(source, run, tmp_path):
     before = folder_of(tmp_path)
     said = run("--dry-run")
     assert folder_of(tmp_path) == before
+    assert said.endswith(f"\nnext: seas-data import {tmp_path / 'source'} --into {tmp_path / 'out/part'}\n")
     assert "LabelMe, 5 pictures to use" in said
     row = next(line for line in said.splitlines() if line.startswith("dent"))
     assert row.split() == ["dent", "test/dent", "1", "480", "x", "360", "22.6", "22.6", "22.6", "94", "94"]
@@ -136,6 +137,13 @@ def test_annotations_of_another_format_beside_are_named(source, run):
     said = run(code=3)
     assert "instances_default.json" in said
     assert "import it by --format" in said
+
+
+def test_a_source_of_normal_pictures_alone_is_said(tmp_path, run):
+    write_normals(tmp_path / "good")
+    said = run("--normals", tmp_path / "good", source=tmp_path / "good", code=3)
+    assert f"{tmp_path / 'good'}: holds 2 pictures, all of --normals, expected annotated ones; " in said
+    assert len(said.splitlines()) == 1
 
 
 def test_no_normal_picture_and_no_mark_are_said(source, run):

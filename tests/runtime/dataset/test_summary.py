@@ -85,3 +85,12 @@ def test_a_name_with_spaces_can_be_copied(tmp_path):
     out = write(tmp_path / "my out", marked((1, 1)))
     save(out / "x.png", np.zeros((2, 2), np.uint8))
     assert summary(out).next().startswith(f"next: seas-data review '{out}', then ")
+
+
+def test_tiles_go_back_onto_photographs_before_the_export(tmp_path):
+    out = write(tmp_path / "out", marked((1, 1)))
+    told = summarise(out, Settings(**SETTINGS), 0, 1.0, tiles=True).next()
+    assert told == (
+        f"next: seas-data review {out}, then seas-data place {out} --on PHOTOGRAPHS --into {out}-whole, "
+        f"then seas-data export {out}-whole --to coco --into {out}-coco"
+    )

@@ -157,6 +157,14 @@ def test_files_that_are_not_read_are_named_with_the_reason(root: Path) -> None:
     assert strange == "1 file, in no folder of the layout: odd/x.png"
 
 
+def test_what_an_import_writes_beside_the_pictures_is_not_left_out(root: Path) -> None:
+    for name in ("import.json", "titles.json", "odd/titles.json"):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text("{}")
+    (told,) = lines_of(call(root), "Left out")
+    assert told.endswith(": license.txt, odd/titles.json, readme.txt")
+
+
 def test_masks_that_are_mostly_white_look_inverted(root: Path) -> None:
     def invert(number: int) -> None:
         path = root / f"ground_truth/broken_large/{number:03}_mask.png"

@@ -6,6 +6,7 @@ import shutil
 import pytest
 import torch
 from click.testing import CliRunner
+from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import load_file
 from transformers import CLIPTextModel
 
@@ -91,6 +92,23 @@ def test_a_hub_that_does_not_answer_is_asked_once(monkeypatch):
     said = data_error(reading.weights, CLIPTextModel.from_pretrained, Origin("owner/model"), "text_encoder")
     assert "Without a network give a local folder" in said
     assert asked == [True]
+
+
+def test_a_folder_that_is_not_there_and_a_hub_that_is_not_reached(monkeypatch):
+    """As diffusers tells it: the reason is in the error before."""
+
+    def from_pretrained(source, **_how):
+        try:
+            raise LocalEntryNotFoundError("cannot find the requested files")
+        except LocalEntryNotFoundError:
+            raise OSError(f"{source} does not appear to have a file named config.json.")  # noqa: B904
+
+    monkeypatch.setattr(CLIPTextModel, "from_pretrained", from_pretrained)
+    said = data_error(reading.weights, CLIPTextModel.from_pretrained, Origin("bases/small"), "text_encoder")
+    assert said == (
+        "bases/small: no such folder here, and no hub has been reached for a model of that name; "
+        "give a base model's folder, a single file, a run, or a hub name"
+    )
 
 
 def test_a_folder_has_no_revision(base, product, tmp_path):

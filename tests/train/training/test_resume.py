@@ -70,6 +70,17 @@ def test_masks_end_bit_equal(tuned, product, mask_settings, tmp_path, monkeypatc
     assert log_of(folder) == log_of(tuned)
 
 
+def test_a_training_says_from_which_step_it_goes_on(tmp_path, capsys):
+    """Steps 0 to 4 are done when the fifth dies; a checkpoint is kept after every second."""
+    with pytest.raises(Killed):
+        loop.run(stage(tmp_path, dies_at=5))
+    assert "going on" not in capsys.readouterr().err
+    loop.run(stage(tmp_path))
+    assert capsys.readouterr().err == "line: going on from step 4 of 7\n"
+    loop.run(stage(tmp_path))
+    assert capsys.readouterr().err == ""
+
+
 STEPS = {"rename": Path, "rmtree": checkpoint.shutil, "save_file": checkpoint, "write_atomic": checkpoint}
 
 

@@ -127,10 +127,18 @@ def test_review_is_honoured_and_other_tools_take_the_result(out, tmp_path):
     into = tmp_path / "whole"
     assert "5 pairs" in call("place", out, "--on", tmp_path / "photos", "--into", into)
     said = call("export", into, "--to", "coco", "--into", tmp_path / "coco")
-    assert "coco, 5 pairs" in said
+    counts = ", ".join(f"{part} {len(list((tmp_path / 'coco' / part).iterdir()))}" for part in ("train", "val"))
+    assert f"coco, 5 pairs ({counts}; pairs on one photograph stay together)" in said
     written = json.loads(next((tmp_path / "coco").rglob("instances_*.json")).read_text())
     assert {(image["width"], image["height"]) for image in written["images"]} == {SIZE}
     assert "5 of 5 pairs" in call("review", into, "--static", tmp_path / "page.html")
+
+
+def test_accepted_pairs_need_no_other_review(out, tmp_path):
+    (out / "review.jsonl").write_text(json.dumps({"index": 1, "decision": "accept"}) + "\n")
+    into = tmp_path / "my whole"
+    said = call("place", out, "--on", tmp_path / "photos", "--into", into, "--accepted-only")
+    assert said == f"{into}: 1 pairs on 1 photographs; next: seas-data export '{into}' --to coco --into '{into}-coco'\n"
 
 
 def test_seas_gen_does_not_write_on_there(out, tmp_path, pristine):

@@ -13,7 +13,7 @@ from seas_runtime.dataset.review.log import Decisions
 from seas_runtime.dataset.review.training import read_training
 from seas_runtime.errors import DataError, SettingsError
 
-from .fabricated import append, decided, line, picture, square, write_pair, write_training
+from .fabricated import append, decided, line, picture, square, write_pair, write_run, write_training
 
 
 def test_rows_say_what_is_known_of_each_pair(gallery, out):
@@ -163,6 +163,19 @@ def test_pairs_are_compared_with_real_anomalies(tmp_path, out, log):
     assert np.array_equal(np.asarray(overlay)[..., 3] == 90, square(4, 16))
     with pytest.raises(DataError, match="real anomaly 7"):
         gallery.album.real_view("thumb", 7)
+
+
+@pytest.mark.parametrize(("init", "suspected"), [("composite", False), ("normal", True)])
+def test_an_anomaly_that_was_placed_is_no_suspected_copy(tmp_path, log, init, suspected):
+    """Pair 4 is a real anomaly to the pixel."""
+    folder = write_training(tmp_path / "data")
+    Image.fromarray(picture(4, 16)).save(folder / "test" / "hole" / "copy.png")
+    Image.fromarray(square(4, 16).astype(np.uint8) * 255).save(folder / "ground_truth" / "hole" / "copy_mask.png")
+    gallery = Gallery(write_run(tmp_path / "placed", init=init), log, folder)
+    gallery.survey.measure_all()
+    rows = {row[0]: row for row in gallery.changes(0, 0)["survey"]}
+    assert rows[4][4:] == [1.0, suspected]
+    assert any(row[5] for row in rows.values()) == suspected
 
 
 def test_figures_are_of_what_is_asked_for(tmp_path, out, log):
