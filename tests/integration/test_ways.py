@@ -106,7 +106,8 @@ def walk(product, root, base, hub=None):
     return json.loads((root / "made.plan" / "manifest.json").read_text())
 
 
-@pytest.mark.parametrize("way", [next(iter(WAYS)), *(pytest.param(way, marks=slow) for way in list(WAYS)[1:])])
+@slow
+@pytest.mark.parametrize("way", list(WAYS))
 def test_from_a_base_to_pairs(way, product, tmp_path):
     manifest = walk(product, tmp_path, WAYS[way](tmp_path), tmp_path / "hub" if way == "hub" else None)
     predicts_v = way in ("v_prediction in a file, with a LoRA", "zero terminal SNR", "told to predict v")
