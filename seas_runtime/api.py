@@ -150,7 +150,7 @@ class Generator:
                 composites of photographs, else "generated".
             init: "composite" to start from normal images with a training anomaly placed on them; None: that where the bundle
                 holds any, else "normal", as in the paper.
-            strength: how much noise a photograph or composite starts with, as a share of the schedule; None: 1 and 0.7.
+            strength: how much noise a photograph or composite starts with, as a share of the schedule; None: 1 and 0.4.
             mask: "branch" or "composite" for whose mask a pair from a composite has; None: the composite's, of the placed anomaly.
             shape: "network" for its squares, "photograph" for the proportions of the photographs that were fitted to it.
             min_area: a mask of fewer pixels is made again.

@@ -116,7 +116,7 @@ class Options:
         click.FloatRange(0, 1, min_open=True),
         "With --background real or --init composite: how much noise it starts with, as a share of the schedule; less keeps more.",
         metavar="SHARE",
-        show_default="0.7 of a composite, else 1",
+        show_default="0.4 of a composite, else 1",
     )
     mask: str | None = _option(
         None,

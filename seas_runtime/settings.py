@@ -21,7 +21,7 @@ from seas_runtime.sampling.pairs import NORMAL, NORMALS_FROM
 from seas_runtime.sampling.recipe import Plan, Sampling
 from seas_runtime.sampling.solver import guided_steps, solver_table
 
-COMPOSITE_STRENGTH = 0.7
+COMPOSITE_STRENGTH = 0.4
 """Of pairs that start from a composite, where the command line says nothing."""
 ENDLESS = NORMALS_FROM  # pairs: more than anybody makes, and each has a random stream of its own
 Value = TypeVar("Value")

@@ -105,7 +105,7 @@ def test_pairs_are_those_of_any_batch(plan_folder):
 
 def test_the_usual_strength(plan_folder):
     manifest = read_bundle(composed(plan_folder)).manifest
-    assert resolve(manifest, "x", Options(count=1, init="composite")).strength == 0.7
+    assert resolve(manifest, "x", Options(count=1, init="composite")).strength == 0.4
     assert resolve(manifest, "x", Options(count=1, init="composite", strength=1.0)).strength == 1.0
     assert resolve(manifest, "x", Options(count=1, init="normal", background="real")).strength == 1.0
 
@@ -162,8 +162,8 @@ def test_a_bundle_with_composites_starts_from_them_where_nothing_is_asked(plan_f
         found = resolve(bundle, "x", Options(count=1, **asked))
         return found.init, found.background, found.mask, found.strength
 
-    assert start(manifest) == ("composite", "real", "composite", 0.7)
-    assert start(manifest, background="generated") == ("composite", "generated", "composite", 0.7)
+    assert start(manifest) == ("composite", "real", "composite", 0.4)
+    assert start(manifest, background="generated") == ("composite", "generated", "composite", 0.4)
     assert start(manifest, init="normal") == ("normal", "generated", "branch", 1.0)
-    assert start(manifest.model_copy(update={"photographs": None})) == ("composite", "generated", "composite", 0.7)
+    assert start(manifest.model_copy(update={"photographs": None})) == ("composite", "generated", "composite", 0.4)
     assert start(manifest.model_copy(update={"composites": None})) == ("normal", "generated", "branch", 1.0)
