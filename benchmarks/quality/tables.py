@@ -162,7 +162,8 @@ def origin(words: Sequence[str], **more: Any) -> dict[str, Any]:
 
 def _short(word: str) -> str:
     name, equals, path = word.rpartition("=")
-    return f"{name}{equals}{Path(path).name}" if "/" in path else word
+    shares = not set(path) - set("0123456789/,")
+    return word if shares or "/" not in path else f"{name}{equals}{Path(path).name}"
 
 
 def _plain(table: Table) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from benchmarks.quality.downstream.comparators import COMPARATORS
 from benchmarks.quality.downstream.segmentation import SegmenterSettings
 from benchmarks.quality.pairs import LoadedPairs
 from benchmarks.quality.real import Material
-from benchmarks.quality.tables import Seeds
+from benchmarks.quality.tables import Seeds, origin
 
 SIDE = 32
 HALF, QUARTER = Fraction(1, 2), Fraction(1, 4)
@@ -273,3 +273,9 @@ def test_sizes_numbers_and_places_by_hand():
     assert rows[0]["same places, %"] is None
     assert rows[1]["same places, %"] == pytest.approx(100 * 8 / 16)  # of 16 cells with a sixteenth each it has 8
     assert rows[1]["x"].startswith("0.29")  # (32 * 0.25 + 0.96875 + 0.90625) / 34
+
+
+def test_of_paths_in_a_command_the_last_part_is_kept_and_shares_stay_whole():
+    words = ["decompose", "--data", "/a/b/bottle", "--pairs", "5=/a/h0.4", "--shares", "1/2,1/4"]
+    told = "python -m benchmarks.quality decompose --data bottle --pairs 5=h0.4 --shares 1/2,1/4"
+    assert origin(words)["command"] == told
