@@ -26,7 +26,7 @@ def spoil(folder: Path, name: str, draw: random.Random) -> None:
     kind = draw.randrange(10)
     try:
         values = [json.loads(text) for text in (was.splitlines() if name.endswith(".jsonl") else [was])] or [{}]
-    except ValueError:  # damaged before
+    except (ValueError, RecursionError):  # damaged before
         values, kind = [], min(kind, 4)
     match kind:
         case 0:
