@@ -43,7 +43,7 @@ def test_a_hub_name_without_a_network_names_what_to_give_instead(product, tmp_pa
     monkeypatch.setattr(time, "sleep", lambda _seconds: None)  # the hub's client tries again for 23 s
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     said = refused(3, "tune", product.root, "--base", "nobody/no-such-model", "--out", tmp_path / "run")
-    assert "give a local folder" in said
+    assert "no hub has been reached" in said
     assert not (tmp_path / "run").exists()
 
 

@@ -131,10 +131,11 @@ def test_what_is_for_training_is_told_by_name_and_number(root: Path) -> None:
             for defect in ("broken_large", "broken_small", "contamination")
         ),
         "3 of 4 normal images are for training; --normal-count 4 takes all",
+        "by a model of 512 x 512 pixels; a small base that is trained here has 128: see --size 128",
     ]
     told = lines_of(call(root, "--train-share", 1), "Training")
     assert told[0] == "3 of 3 broken_large are for training, none is held out to judge with"
-    assert told[-1] == "4 of 4 normal images are for training"
+    assert told[-2] == "4 of 4 normal images are for training"
     known = split(read(root), 2 / 3, seed=5)
     names = ", ".join(record.image.name for record in known.train if record.defect == "contamination")
     assert f"2 of 3 contamination are for training ({names})" in call(root, "--train-share", 2 / 3, "--seed", 5).stdout
