@@ -150,6 +150,8 @@ class TuneSettings(FineSettings):
 _SMALL_BRANCH = {"up2_width": 32, "up3_width": 16, "steps_per_type": 300, "lr": 1e-3, "groups": 8}
 
 
+COMPOSITES = 100
+"""Of each type in the bundle, where nobody says otherwise: pairs that start from them help a segmenter most."""
 IN_GRAPHS: dict[str, Any] = {"taps": (2, 3), "features": "decoder", "refinement": "progressive"}
 """What a mask branch must be for a bundle's graphs to hold it; other ones are ablations."""
 

@@ -7,10 +7,8 @@ from pathlib import Path
 from shlex import quote
 
 from seas_train.base.settings import BaseSettings
+from seas_train.config import COMPOSITES
 from seas_train.data.layouts import LAYOUTS
-
-COMPOSITES = 100
-"""Of each type in the bundle: pairs that start from composites help a segmenter most."""
 
 
 def after_base(images: Sequence[Path], out: Path, settings: BaseSettings) -> str:

@@ -114,7 +114,7 @@ def output(out: Path, stage: str, finished: Callable[[], bool] = lambda: False) 
 
 def tidy(out: Path, stage: str) -> None:
     """Remove what a command left that was killed when all was done but that; a folder that must not be written stays as it is."""
-    leavings = any((out / name).exists() for name in (MARK, kept.CURRENT, kept.NEXT, kept.PREVIOUS))
+    leavings = any((out / name).exists() for name in (MARK, LOCK, kept.CURRENT, kept.NEXT, kept.PREVIOUS))
     if not leavings and not any(out.rglob(f"*{TEMPORARY_SUFFIX}")):
         return
     with suppress(OSError, OutputError), locked(out):

@@ -14,7 +14,7 @@ from seas_runtime.bundle.schema import Interval
 from seas_runtime.commands import interval_of
 from seas_runtime.errors import SettingsError
 from seas_runtime.options import Options
-from seas_train.config import MaskSettings, Settings, TuneSettings, resolve
+from seas_train.config import COMPOSITES, MaskSettings, Settings, TuneSettings, resolve
 from seas_train.distill.settings import DistillSettings
 from seas_train.options import flag_of
 from seas_train.toml_file import nearest
@@ -35,7 +35,7 @@ def _interval(value: Any) -> tuple[float, float]:
         raise ValueError(error.message) from error
 
 
-EXPORTED: Given = {"photographs": True, "composites": 100}
+EXPORTED: Given = {"photographs": True, "composites": COMPOSITES}
 """What `seas-train all` exports besides, where nobody says otherwise: pairs that start from composites help a segmenter more."""
 
 

@@ -136,6 +136,15 @@ def test_a_kill_in_the_last_clean_up_is_tidied_by_the_same_command(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
 
 
+def test_a_lock_that_a_killed_command_left_last_is_tidied_and_one_that_is_held_stays(tmp_path):
+    (tmp_path / LOCK).touch()
+    tidy(tmp_path, "tune")
+    assert not list(tmp_path.iterdir())
+    with locked(tmp_path):
+        tidy(tmp_path, "tune")
+        assert (tmp_path / LOCK).exists()
+
+
 def test_tidying_leaves_what_another_command_goes_on_with(tmp_path):
     checkpoint(tmp_path, "masks")
     tidy(tmp_path, "tune")
