@@ -57,7 +57,7 @@ def run(request: Request) -> Summary:
     with interrupt(lambda: _left(out)), _opened(request, bundle, backend) as generator:
         if backend == "auto":
             voice.note(f"backend {generator.backend.name}")
-        if settings.init == "composite":
+        if settings.count and settings.init == "composite":
             whose = "these are the masks" if settings.mask == "composite" else "the mask branch marks them"
             voice.note(f"pairs start from training anomalies placed on normal images, and {whose}; --init normal starts from noise")
         settings = settings.model_copy(update={"backend": generator.backend.name})

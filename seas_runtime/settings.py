@@ -14,7 +14,7 @@ from seas_runtime.bundle.schema import WHOLE, DefectName, FolderName, Interval
 from seas_runtime.bundle.student import Student
 from seas_runtime.errors import SettingsError
 from seas_runtime.options import SEED_BELOW, Options
-from seas_runtime.sampling.background import first_step
+from seas_runtime.sampling.background import first_step, least_strength
 from seas_runtime.sampling.frame import Frame, frame_of, placed
 from seas_runtime.sampling.masks import Gate, MaskRule
 from seas_runtime.sampling.pairs import NORMAL, NORMALS_FROM
@@ -22,7 +22,7 @@ from seas_runtime.sampling.recipe import Plan, Sampling
 from seas_runtime.sampling.solver import guided_steps, solver_table
 
 COMPOSITE_STRENGTH = 0.4
-"""Of pairs that start from a composite, where the command line says nothing."""
+"""Of pairs that start from a composite, where the command line says nothing; more where so few steps need it."""
 ENDLESS = NORMALS_FROM  # pairs: more than anybody makes, and each has a random stream of its own
 Value = TypeVar("Value")
 Probability = Annotated[float, Field(gt=0, lt=1)]
@@ -230,8 +230,9 @@ def _strength(manifest: Manifest, values: Mapping[str, Any], options: Options) -
                 f"--strength {options.strength} found without a picture to start from; add --background real or --init composite"
             )
         return 1.0
-    strength = options.strength or (COMPOSITE_STRENGTH if composite else 1.0)
-    first_step(solver_table(manifest.schedule, values["steps"]), strength)
+    table = solver_table(manifest.schedule, values["steps"])
+    strength = options.strength or (max(COMPOSITE_STRENGTH, least_strength(table)) if composite else 1.0)
+    first_step(table, strength)
     return strength
 
 

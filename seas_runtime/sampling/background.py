@@ -29,12 +29,16 @@ def first_step(table: Table, strength: float) -> int:
     Raises:
         SettingsError: so little strength that no step is left.
     """
-    shares = table.timesteps / table.timesteps[0]
-    steps = np.flatnonzero(shares <= strength)
+    steps = np.flatnonzero(table.timesteps / table.timesteps[0] <= strength)
     if not len(steps):
-        least = ceil(1000 * shares[-1]) / 1000
+        least = least_strength(table)
         raise SettingsError(f"--strength {strength} found, at least {least:.3f} expected: no step is left; give more of it")
     return int(steps[0])
+
+
+def least_strength(table: Table) -> float:
+    """The least share of the schedule that leaves a step, rounded up to thousandths."""
+    return ceil(1000 * float(table.timesteps[-1] / table.timesteps[0])) / 1000
 
 
 def grow(mask: Mask, pixels: int) -> Mask:

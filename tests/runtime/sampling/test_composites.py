@@ -108,6 +108,10 @@ def test_the_usual_strength(plan_folder):
     assert resolve(manifest, "x", Options(count=1, init="composite")).strength == 0.4
     assert resolve(manifest, "x", Options(count=1, init="composite", strength=1.0)).strength == 1.0
     assert resolve(manifest, "x", Options(count=1, init="normal", background="real")).strength == 1.0
+    for steps in (1, 2, 3):  # few steps leave none at 0.4, and whoever gave no strength is not told of it
+        found = resolve(manifest, "x", Options(count=1, steps=steps, mask_steps=1))
+        times = scheduler(steps).timesteps.numpy()
+        assert found.strength == pytest.approx(max(0.4, times[-1] / times[0]), abs=1e-3)
 
 
 def test_whose_mask(plan_folder):
