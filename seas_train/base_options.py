@@ -105,6 +105,8 @@ def base_licence(base: Path) -> str:
     files = [path for name in ("base.json", "run.json") if (path := base / name).is_file()]
     if not files:
         return NOT_STATED
-    provenance = read_json(files[0])["provenance"]
+    provenance = read_json(files[0]).get("provenance")
+    if not isinstance(provenance, dict):  # somebody else's file
+        return NOT_STATED
     stated = [str(provenance[key]) for key in ("base_licence", "licence") if provenance.get(key, NOT_STATED) != NOT_STATED]
     return "; ".join(dict.fromkeys(stated)) or NOT_STATED

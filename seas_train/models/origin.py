@@ -97,12 +97,10 @@ class Origin:
     @property
     def fit(self) -> str | None:
         """How a small base, or a run, was shown its photographs (`--fit`); None where nobody knows."""
-        for name, within in (("run.json", ()), ("base.json", ("settings",))):
-            with suppress(OSError, ValueError, KeyError, TypeError):
+        for name in ("run.json", "base.json"):
+            with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):  # what is damaged, the readers tell
                 facts = json.loads((self.path / name).read_text(encoding="utf-8"))
-                for key in within:
-                    facts = facts[key]
-                return str(facts["fit"])
+                return str((facts if name == "run.json" else facts["settings"])["fit"])
         return None
 
     @property

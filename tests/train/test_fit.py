@@ -1,6 +1,7 @@
 """Photographs of another shape than the model's: what tune makes of them, what it records, and what masks does then."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -153,3 +154,18 @@ def test_a_run_that_remembers_nothing_asks(photographs: Path, base: Path, tmp_pa
     result = call("masks", out, *SMALL)
     assert result.exit_code == 2
     assert "expected the folder DATA or all of --anomalies, --masks and --normals" in result.output
+
+
+def test_a_base_that_was_shown_photographs_otherwise_is_told(photographs: Path, base: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(base, tmp_path / "base")
+    (other / "base.json").write_text(json.dumps({"settings": {"fit": "stretch"}}))
+    said = "Warning: the base has learned photographs by --fit stretch, and now sees them by --fit tile"
+    words = (photographs, "--base", other, "--shots", 2)
+    assert said in call("check", *words, "--fit", "tile").stdout
+    assert said in call("tune", *words, "--fit", "tile", "--out", tmp_path / "run", *WORDS).output
+    assert "has learned photographs by" not in call("check", *words, "--fit", "stretch").stdout
+    again = call("check", photographs, "--base", tmp_path / "run", "--shots", 2, "--fit", "pad").stdout  # a run knows its own
+    assert "has learned photographs by --fit tile" in again
+    for unknown in ('{"settings": {}}', "[", "[" * 100_000, "7"):
+        (other / "base.json").write_text(unknown)
+        assert "has learned photographs by" not in call("check", *words, "--fit", "tile").stdout

@@ -40,6 +40,17 @@ def test_repeats_are_those_of_a_type_to_the_pixel(tmp_path):
     told.raise_if_poor()
 
 
+def test_masks_that_repeat_since_composites_do_say_what_helps(tmp_path):
+    out = write(tmp_path / "out", marked((1, 1), (2, 2), (1, 1), (3, 3)))
+    settings = Settings(**{**SETTINGS, "init": "composite", "mask": "composite"})
+    told = summarise(out, settings, 0, 1.0).line()
+    assert (
+        "masks that repeat another's to the pixel: 1 (pairs 2), for the engine has few composites (seas-export --composites N)"
+        in told
+    )
+    assert "composites" not in summary(out).line()
+
+
 def test_other_areas_and_boxes_are_not_opened(tmp_path):
     out = write(tmp_path / "out", marked((1, 1), (2, 2), (3, 3), (4, 4)))
     lines = [line | {"bbox": [i, i, 1, 1]} for i, line in enumerate(journal(out))]

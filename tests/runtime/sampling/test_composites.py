@@ -171,3 +171,14 @@ def test_a_bundle_with_composites_starts_from_them_where_nothing_is_asked(plan_f
     assert start(manifest, init="normal") == ("normal", "generated", "branch", 1.0)
     assert start(manifest.model_copy(update={"photographs": None})) == ("composite", "generated", "composite", 0.4)
     assert start(manifest.model_copy(update={"composites": None})) == ("normal", "generated", "branch", 1.0)
+
+
+def test_what_pairs_start_from_is_said(plan_folder, gen):
+    composed(plan_folder)
+    words = ("--steps", 3, "--mask-steps", 1, "--max-area", 1)
+    assert "pairs start from training anomalies placed on normal images, and these are the masks" in gen(
+        "--count", 2, *words, plan=plan_folder
+    )
+    assert "and the mask branch marks them" in gen("--count", 2, "--mask", "branch", *words, plan=plan_folder, out="b")
+    for out, asked in (("n", ("--init", "normal", "--count", 2)), ("g", ("--normals", 2))):
+        assert "pairs start from" not in gen(*asked, *words, plan=plan_folder, out=out)

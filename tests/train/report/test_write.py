@@ -8,6 +8,7 @@ import shutil
 import pytest
 import torch
 from click.testing import CliRunner
+from PIL import Image
 
 from seas_train import run_folder
 from seas_train.cli import main
@@ -56,6 +57,17 @@ def test_the_page_of_a_run_alone_and_with_everything(tuned, plan, tmp_path):
     alone = call(tuned, "--out", tmp_path / "r.html")  # the page is replaced
     assert alone.exit_code == 0, alone.output
     assert "Parity" not in (tmp_path / "r.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("record", "said"), [('{"settings": {"init": "composite"}}', 1), ('{"settings": {"init": "normal"}}', 0), ("[7]", 0)]
+)
+def test_first_pairs_from_composites_are_called_that(tuned, tmp_path, record, said):
+    Image.new("RGB", (8, 8)).save(tmp_path / "sheet.png")
+    (tmp_path / "run.json").write_text(record, encoding="utf-8")
+    done = call(tuned, "--pairs", tmp_path, "--out", tmp_path / "r.html")
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "r.html").read_text(encoding="utf-8").count("They start from training anomalies placed") == said
 
 
 def test_masks_are_of_the_training_anomalies_and_cut_at_what_was_learned(tuned):
