@@ -12,9 +12,10 @@ from typing import Any
 from pydantic import ValidationError
 from safetensors import SafetensorError
 
-from seas_export import cases, conditioning, fp16_probe, fp16_ranges, parity, to_onnx
+from seas_export import cases, composed, conditioning, fp16_probe, fp16_ranges, parity, to_onnx
 from seas_export import fp16 as half
 from seas_export.cases import Case
+from seas_export.composed import TRACED
 from seas_export.graphs import Wrapper, wrappers
 from seas_export.parity import Row
 from seas_runtime.bundle.graphs import Graph, GraphName
@@ -30,7 +31,6 @@ from seas_train.models import prediction
 from seas_train.reference import SampleSettings
 from seas_train.run_folder import Run
 
-MEASURED: tuple[GraphName, ...] = ("unet", "vae_decoder", "mask_head")
 PACKAGES = ("torch", "diffusers", "transformers", "onnx", "onnxruntime")
 
 
@@ -117,9 +117,12 @@ def _fill(run: Run, facts: Facts, folder: Path, settings: ExportSettings, progre
         for row in fp16_probe.unfaithful(found, quick, settings.defaults.threshold):
             progress(f"{row.graph} will hardly compute well in half precision ({row}), and then does so in fp32")
     with to_onnx.WeightStore(folder) as store:
-        for name, wrapper in found.items():
+        for name in TRACED:
             progress(name)
-            to_onnx.export(wrapper, folder, store, settings.half)
+            to_onnx.export(found[name], folder, store, settings.half)
+    for name in found:
+        if name not in TRACED:
+            composed.write(name, folder)
     conditioning.write(run, folder, settings.half, settings.composites, facts.patches or ())
     for picture in facts.photographs or ():
         (folder / picture).parent.mkdir(exist_ok=True)
@@ -139,11 +142,11 @@ def _fill(run: Run, facts: Facts, folder: Path, settings: ExportSettings, progre
 def _write_half(folder: Path, files: parity.Files, quick: list[Case], progress: Callable[[str], None]) -> HalfPrecision:
     """Write every graph's fp16 form, fp32 kept where the magnitudes met ask for it; adds to `files`.
 
-    The other graphs are made of the same modules as the three of `MEASURED`, so these alone are measured.
+    The other graphs are made of the three of `TRACED`, so these alone are measured.
     """
     progress("ranges")
     magnitudes: dict[GraphName, dict[str, float]] = {}
-    for name in MEASURED:
+    for name in TRACED:
         feeds = [case.inputs[name] for case in quick if case.name != "random"]
         magnitudes[name] = fp16_ranges.largest(folder / files[name]["fp32"], feeds)
     places = {place for found in magnitudes.values() for place in fp16_ranges.overflowing(found)}

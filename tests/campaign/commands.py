@@ -75,11 +75,13 @@ def load(names: Sequence[str]) -> None:
 def trace(run: Path) -> None:
     """Trace the graphs of a run, for all exports of it to come."""
     from seas_export import to_onnx
+    from seas_export.composed import TRACED
     from seas_export.graphs import wrappers
     from seas_train import run_folder
 
-    for wrapper in wrappers(run_folder.load(run)).values():
-        to_onnx._trace(wrapper)
+    found = wrappers(run_folder.load(run))
+    for name in TRACED:
+        to_onnx._trace(found[name])
 
 
 def call(name: str, words: Sequence[str]) -> int:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 import torch
@@ -37,6 +38,19 @@ def test_bundle_is_small_and_carries_no_folder_names(plan):
     stored = sum(file.stat().st_size for file in plan.glob("*.onnx"))
     assert str(Path.home()).encode() not in b"".join(file.read_bytes() for file in plan.glob("*.onnx"))
     assert stored < 3_000_000
+
+
+def test_graphs_made_of_others_hold_what_they_need_and_no_more(plan):
+    for precision in ("", ".fp16"):
+        names = {
+            graph: [node.name for node in onnx.load(plan / f"{graph}{precision}.onnx", load_external_data=False).graph.node]
+            for graph in ("vae_decoder", "mask_head", "decoder", "mask_branch")
+        }
+        assert sorted(names["decoder"]) == sorted(names["vae_decoder"])
+        image_only = ("up_blocks.3", "decoder.conv_norm_out", "decoder.conv_act", "decoder.conv_out")
+        assert all(any(part in name for name in names["decoder"]) for part in image_only)
+        first_three = [name for name in names["vae_decoder"] if not any(part in name for part in image_only)]
+        assert sorted(names["mask_branch"]) == sorted([*first_three, *names["mask_head"]])
 
 
 def test_weights_are_stored_once(plan, tuned):
@@ -112,11 +126,7 @@ def test_a_name_that_a_bundle_cannot_have_is_told_before_the_work(tuned, tmp_pat
 
 
 def test_full_disk_leaves_no_bundle(tuned, tmp_path, monkeypatch):
-    def decoder_first(run):  # the graph that is traced soonest
-        found = wrappers(run)
-        return {"decoder": found["decoder"], **found}
-
-    monkeypatch.setattr(bundle, "wrappers", decoder_first)
+    monkeypatch.setattr(bundle, "TRACED", ("vae_decoder",))  # it is traced soonest
     with files_of_at_most(10_000):  # its weights have more
         result = CliRunner().invoke(export_command, [str(tuned), "--out", str(tmp_path / "x.plan")])
     assert result.exit_code == 5, result.output
