@@ -41,16 +41,15 @@ def test_bundle_is_small_and_carries_no_folder_names(plan):
 
 
 def test_graphs_made_of_others_hold_what_they_need_and_no_more(plan):
-    for precision in ("", ".fp16"):
-        names = {
-            graph: [node.name for node in onnx.load(plan / f"{graph}{precision}.onnx", load_external_data=False).graph.node]
-            for graph in ("vae_decoder", "mask_head", "decoder", "mask_branch")
-        }
-        assert sorted(names["decoder"]) == sorted(names["vae_decoder"])
-        image_only = ("up_blocks.3", "decoder.conv_norm_out", "decoder.conv_act", "decoder.conv_out")
-        assert all(any(part in name for name in names["decoder"]) for part in image_only)
-        first_three = [name for name in names["vae_decoder"] if not any(part in name for part in image_only)]
-        assert sorted(names["mask_branch"]) == sorted([*first_three, *names["mask_head"]])
+    names = {
+        graph: [node.name for node in onnx.load(plan / f"{graph}.onnx", load_external_data=False).graph.node]
+        for graph in ("vae_decoder", "mask_head", "decoder", "mask_branch")
+    }
+    assert sorted(names["decoder"]) == sorted(names["vae_decoder"])
+    image_only = ("up_blocks.3", "decoder.conv_norm_out", "decoder.conv_act", "decoder.conv_out")
+    assert all(any(part in name for name in names["decoder"]) for part in image_only)
+    first_three = [name for name in names["vae_decoder"] if not any(part in name for part in image_only)]
+    assert sorted(names["mask_branch"]) == sorted([*first_three, *names["mask_head"]])
 
 
 def test_weights_are_stored_once(plan, tuned):

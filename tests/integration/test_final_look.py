@@ -13,6 +13,7 @@ from seas_train import masks, reference, run_folder
 from tests.integration.against_reference import drawn, require_alike
 from tests.smallest import MASKS
 
+pytestmark = pytest.mark.slow  # an export of minutes; test_student.py exports and runs the same graphs by default
 INTERVAL = (0.3, 0.9)
 
 

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import pytest
 from click.testing import CliRunner
 
 from seas_export.cli import main as export_command
@@ -10,6 +11,7 @@ from seas_runtime.backends.tensorrt.engine_set import find_engines
 from seas_runtime.bundle.reader import read_bundle
 
 
+@pytest.mark.slow  # export and engines: minutes
 def test_export_of_a_published_checkpoint(root, tmp_path, monkeypatch):
     monkeypatch.setattr(build, "build", partial(build.build, batches=[1]))  # four by default, at four times the cost
     out = tmp_path / "bottle.plan"
