@@ -19,7 +19,7 @@ from seas_export.composed import TRACED
 from seas_export.graphs import Wrapper, wrappers
 from seas_export.parity import Row
 from seas_runtime.bundle.graphs import Graph, GraphName
-from seas_runtime.bundle.manifest import Defaults, Facts, HalfPrecision, Manifest
+from seas_runtime.bundle.manifest import COMPOSITE_ANOMALIES, Defaults, Facts, HalfPrecision, Manifest
 from seas_runtime.bundle.reader import read_bundle, write_manifest
 from seas_runtime.bundle.schema import WHOLE
 from seas_runtime.errors import BundleError, DataError, OutputError, SettingsError
@@ -39,7 +39,8 @@ class ExportSettings:
     """How to store the weights, the defaults of generation that the bundle carries, and what pairs can start from.
 
     photographs: whether the normal images come along.
-    composites: how many normal images with a training anomaly placed on them come along, as latents of each type.
+    composites: how many normal images with training anomalies placed on them come along, as latents of each type.
+    composite_anomalies: how many of them are on one in the mean.
     """
 
     half: bool
@@ -47,6 +48,7 @@ class ExportSettings:
     final: str = "zero"
     photographs: bool = False
     composites: int = 0
+    composite_anomalies: float = COMPOSITE_ANOMALIES
 
 
 def require_free(out: Path) -> None:
@@ -123,7 +125,7 @@ def _fill(run: Run, facts: Facts, folder: Path, settings: ExportSettings, progre
     for name in found:
         if name not in TRACED:
             composed.write(name, folder)
-    conditioning.write(run, folder, settings.half, settings.composites, facts.patches or ())
+    conditioning.write(run, folder, settings.half, settings.composites, facts.patches or (), settings.composite_anomalies)
     for picture in facts.photographs or ():
         (folder / picture).parent.mkdir(exist_ok=True)
         shutil.copyfile(run.folder / picture, folder / picture)
@@ -226,6 +228,7 @@ def _facts(run: Run, settings: ExportSettings) -> Facts:
         "schedule": _schedule(run, settings),
         "photographs": photographs,
         "composites": settings.composites or None,
+        "composite_anomalies": settings.composite_anomalies if settings.composites else None,
         "patches": _patches(facts.defects, settings),
         "fitting": {"fit": facts.fit, "photograph": facts.photograph} if facts.photograph else None,
         "places": [place.model_dump() for place in facts.places] or None,

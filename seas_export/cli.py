@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from seas_runtime import voice
-from seas_runtime.bundle.manifest import MAX_COMPOSITES
+from seas_runtime.bundle.manifest import COMPOSITE_ANOMALIES, MAX_ANOMALIES, MAX_COMPOSITES
 from seas_runtime.commands import VERSION, Command, interval_of
 from seas_runtime.errors import BackendError, SettingsError
 from seas_runtime.sampling.defaults import PAPER
@@ -84,7 +84,11 @@ HEADINGS = {
 )  # fmt: skip
 @click.option(
     "--composites", type=click.IntRange(0, MAX_COMPOSITES), default=0, metavar="N",
-    help="Take N normal images with an anomaly placed on them along, of each type, as latents for seas-gen --init composite.",
+    help="Take N normal images with anomalies placed on them along, of each type, as latents for seas-gen --init composite.",
+)  # fmt: skip
+@click.option(
+    "--composite-anomalies", type=click.FloatRange(1, MAX_ANOMALIES), default=COMPOSITE_ANOMALIES, metavar="MEAN",
+    help="Anomalies on one composite in the mean: segmenters learn most from two; 1 for exactly one.",
 )  # fmt: skip
 @click.option("--base", metavar="MODEL", help="For a published checkpoint: the base model, whose VAE it uses.")
 @click.option("--revision", metavar="NAME", help="Branch, tag or commit of a --base on a hub, kept in the bundle.")
@@ -111,6 +115,7 @@ def main(
     final: str | None,
     photographs: bool,
     composites: int,
+    composite_anomalies: float,
     base: str | None,
     revision: str | None,
     data: Path | None,
@@ -143,7 +148,12 @@ def main(
         if bundle is not None:
             _check(run, bundle, origin)
         elif out is not None:
-            chosen = {"half": half, "photographs": photographs, "composites": composites}
+            chosen = {
+                "half": half,
+                "photographs": photographs,
+                "composites": composites,
+                "composite_anomalies": composite_anomalies,
+            }
             _export(run, out, final, origin, defaults=defaults, again=engines is not None, **chosen)
             if engines is not None:
                 _build(out, engines, gpus)

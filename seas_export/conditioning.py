@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from seas_runtime.bundle.conditioning import MASKS
-from seas_runtime.bundle.manifest import CONDITIONING
+from seas_runtime.bundle.manifest import COMPOSITE_ANOMALIES, CONDITIONING
 from seas_train import run_folder
 from seas_train.data import placing
 from seas_train.data.images import png
@@ -33,7 +33,7 @@ def tensors(run: Run) -> dict[str, Tensor]:
     return {**found, "normal.mean": run.normal_mean, "normal.std": run.normal_std}
 
 
-def composed(run: Run, count: int) -> dict[str, list[Composite]]:
+def composed(run: Run, count: int, an_image: float) -> dict[str, list[Composite]]:
     """The composites of a run, see `seas_train.models.composites`.
 
     Raises:
@@ -43,7 +43,7 @@ def composed(run: Run, count: int) -> dict[str, list[Composite]]:
     normals, anomalies = run_folder.require_pictures(run)
     cut = run.facts.fit in CUT
     placeable = {defect: placing.uncut(pairs) if cut else pairs for defect, pairs in anomalies.items()}
-    return placed.composites(run.model.vae, normals, placeable, count, tune.augment, tune.seed)
+    return placed.composites(run.model.vae, normals, placeable, count, tune.augment, tune.seed, an_image)
 
 
 def _tensors(made: Mapping[str, Sequence[Composite]]) -> dict[str, Tensor]:
@@ -55,7 +55,9 @@ def _tensors(made: Mapping[str, Sequence[Composite]]) -> dict[str, Tensor]:
     return found
 
 
-def write(run: Run, folder: Path, half: bool, composites: int = 0, patches: Sequence[str] = ()) -> None:
+def write(
+    run: Run, folder: Path, half: bool, composites: int = 0, patches: Sequence[str] = (), an_image: float = COMPOSITE_ANOMALIES
+) -> None:
     """Write `conditioning.safetensors`; with `half` the latents, the bulk of it, are stored in half precision.
 
     Args:
@@ -63,6 +65,7 @@ def write(run: Run, folder: Path, half: bool, composites: int = 0, patches: Sequ
         folder: of the bundle.
         half: see above.
         composites: how many of each type come along.
+        an_image: anomalies of a composite in the mean.
         patches: files below `folder` for what they change of their photographs, type by type; none for none.
 
     Raises:
@@ -74,7 +77,7 @@ def write(run: Run, folder: Path, half: bool, composites: int = 0, patches: Sequ
             return tensor
         return tensor.to(torch.float32 if not half or name.startswith("prompt.") else torch.float16).contiguous()
 
-    made = composed(run, composites) if composites else {}
+    made = composed(run, composites, an_image) if composites else {}
     found = tensors(run) | _tensors(made)
     if patches:
         for name, one in zip(patches, chain.from_iterable(made.values()), strict=True):

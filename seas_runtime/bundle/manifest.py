@@ -13,6 +13,8 @@ from seas_runtime.bundle.student import Student
 FORMAT = 1
 CONDITIONING = "conditioning.safetensors"
 MAX_COMPOSITES = 10_000  # of a type
+MAX_ANOMALIES = 3  # of a composite
+COMPOSITE_ANOMALIES = 2.0  # in the mean, where nobody says otherwise: segmenters learn more than from one
 WEIGHTS = "weights.bin"
 
 
@@ -155,13 +157,24 @@ class Facts(Sparse):
 
     `fitting` and `places` (in the conditioning's order) say how pictures come from photographs. `photographs` are
     files of the normal images (PNG, RGB, of the geometry's side), in the conditioning's order, where they are there;
-    `composites` is how many the conditioning has of each type, see `Conditioning`; `patches` are files of what they change of the
+    `composites` is how many the conditioning has of each type, see `Conditioning`, and `composite_anomalies` how many
+    anomalies are on one in the mean (one where nothing is said); `patches` are files of what they change of the
     photographs (PNG, RGBA), type by type, where both are there. `mask_source`: "final" for one look at the
     finished latent, taps from a conditional U-Net call at `mask_timestep`; None for the last steps' latents.
     """
 
     _later: ClassVar[frozenset[str]] = frozenset(
-        {"photographs", "fitting", "places", "composites", "patches", "mask_source", "mask_timestep", "student"}
+        {
+            "photographs",
+            "fitting",
+            "places",
+            "composites",
+            "composite_anomalies",
+            "patches",
+            "mask_source",
+            "mask_timestep",
+            "student",
+        }
     )
 
     product: FolderName
@@ -174,6 +187,7 @@ class Facts(Sparse):
     provenance: dict[str, JsonValue]
     photographs: tuple[CorePath, ...] | None = None
     composites: Annotated[int, Field(ge=1, le=MAX_COMPOSITES)] | None = None
+    composite_anomalies: Annotated[float, Field(ge=1, le=MAX_ANOMALIES)] | None = None
     patches: tuple[CorePath, ...] | None = None
     fitting: Fitting | None = None
     places: tuple[Place, ...] | None = None

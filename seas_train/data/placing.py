@@ -2,9 +2,9 @@
 
 A real anomaly is turned, scaled and moved, as Crop&Paste does (Lin et al. 2021), and keeps its brightness. What reaches an edge of
 its image reaches the same edge again. Places where the surroundings fit best, and pixels that are lit as these are, taught
-segmenters less (`benchmarks/experiments/placing.py`): an anomaly is seen less well there, and lies where others lay. The joint may
-still be seen; generation starts from such a picture with noise on it (SDEdit, Meng et al. 2022), which takes the joint away and
-changes the anomaly.
+segmenters less (`benchmarks/experiments/placing.py`): an anomaly is seen less well there, and lies where others lay. More than one
+in a picture taught them more. The joint may still be seen; generation starts from such a picture with noise on it (SDEdit, Meng et
+al. 2022), which takes the joint away and changes the anomaly.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
+from seas_runtime.bundle.manifest import COMPOSITE_ANOMALIES, MAX_ANOMALIES
 from seas_train.data.dataset import step_generator
 
 MARKED = 0.3
@@ -36,11 +37,17 @@ class Placed:
 
 
 def composites(
-    normals: Sequence[Tensor], anomalies: Sequence[tuple[Tensor, Tensor]], count: int, turned: bool, seed: int
+    normals: Sequence[Tensor],
+    anomalies: Sequence[tuple[Tensor, Tensor]],
+    count: int,
+    turned: bool,
+    seed: int,
+    an_image: float = COMPOSITE_ANOMALIES,
 ) -> Iterator[Placed]:
     """Place anomalies of one type: number k is on normal image k mod their number P.
 
-    The anomalies take turns; a normal image meets the same one again when it has met all.
+    The anomalies take turns; a normal image meets the same one again when it has met all. Others that come to it are any of them,
+    and may cover it in part.
 
     Args:
         normals: images (3, s, s) in [-1, 1].
@@ -48,10 +55,18 @@ def composites(
         count: how many to make.
         turned: whether the product is seen in any pose; otherwise anomalies are hardly turned and never stand on their heads.
         seed: number k depends on (seed, k) alone.
+        an_image: anomalies of a composite in the mean, 1 to `MAX_ANOMALIES`.
     """
     for k in range(count):
-        anomaly = anomalies[(k + k // math.lcm(len(normals), len(anomalies))) % len(anomalies)]
-        yield place(*anomaly, normals[k % len(normals)], turned, step_generator(seed, k))
+        generator = step_generator(seed, k)
+        first = anomalies[(k + k // math.lcm(len(normals), len(anomalies))) % len(anomalies)]
+        placed = place(*first, normals[k % len(normals)], turned, generator)
+        for draw in torch.rand(MAX_ANOMALIES - 1, generator=generator).tolist():
+            if draw < (an_image - 1) / (MAX_ANOMALIES - 1):
+                other = anomalies[int(torch.randint(len(anomalies), (), generator=generator))]
+                more = place(*other, placed.image, turned, generator)
+                placed = Placed(more.image, torch.maximum(placed.mask, more.mask))
+        yield placed
 
 
 def uncut(anomalies: Sequence[tuple[Tensor, Tensor]]) -> Sequence[tuple[Tensor, Tensor]]:

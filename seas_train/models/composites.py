@@ -1,4 +1,4 @@
-"""Composites, normal images with a training anomaly placed on them: what a bundle's pairs can start from."""
+"""Composites, normal images with training anomalies placed on them: what a bundle's pairs can start from."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
+from seas_runtime.bundle.manifest import COMPOSITE_ANOMALIES
 from seas_train.data import placing
 from seas_train.data.dataset import to_bytes
 from seas_train.models.components import encode_each
@@ -25,9 +26,15 @@ class Composite(NamedTuple):
 
 
 def composites(
-    vae: AutoencoderKL, normals: Sequence[Tensor], anomalies: Mapping[str, Sequence[Anomaly]], count: int, turned: bool, seed: int
+    vae: AutoencoderKL,
+    normals: Sequence[Tensor],
+    anomalies: Mapping[str, Sequence[Anomaly]],
+    count: int,
+    turned: bool,
+    seed: int,
+    an_image: float = COMPOSITE_ANOMALIES,
 ) -> dict[str, list[Composite]]:
-    """`count` composites of each type: number k is normal image k mod P with a training anomaly placed on it.
+    """`count` composites of each type: number k is normal image k mod P with training anomalies placed on it.
 
     Args:
         vae: the run's autoencoder.
@@ -36,10 +43,11 @@ def composites(
         count: of each type.
         turned: whether the product is seen in any pose, see `placing`.
         seed: number k of a type depends on (seed, k) alone.
+        an_image: anomalies of a composite in the mean.
     """
     found: dict[str, list[Composite]] = {}
     for defect, pairs in anomalies.items():
-        placed = placing.composites(normals, pairs, count, turned, seed)
+        placed = placing.composites(normals, pairs, count, turned, seed, an_image)
         found[defect] = []
         for number, each in enumerate(placed):  # one at a time: 100 of 512 x 512 are much
             latent, _ = encode_each(vae, [each.image])

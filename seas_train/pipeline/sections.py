@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 import click
 from pydantic import BeforeValidator, Field
 
-from seas_runtime.bundle.manifest import MAX_COMPOSITES
+from seas_runtime.bundle.manifest import COMPOSITE_ANOMALIES, MAX_ANOMALIES, MAX_COMPOSITES
 from seas_runtime.bundle.schema import Interval
 from seas_runtime.commands import interval_of
 from seas_runtime.errors import SettingsError
@@ -52,6 +52,9 @@ class ExportOptions(Settings):
     mask_steps: int | None = Field(None, ge=1, description="Default number of last steps that vote on the mask.")
     photographs: bool = Field(False, description="Take the normal images' photographs along.")
     composites: int = Field(0, ge=0, le=MAX_COMPOSITES, description="Composites of each type to take along.")
+    composite_anomalies: float = Field(
+        COMPOSITE_ANOMALIES, ge=1, le=MAX_ANOMALIES, description="Anomalies of a composite in the mean."
+    )
 
 
 @dataclass(frozen=True)

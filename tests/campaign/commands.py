@@ -73,13 +73,15 @@ def load(names: Sequence[str]) -> None:
 
 
 def trace(run: Path) -> None:
-    """Trace the graphs of a run, for all exports of it to come."""
+    """Trace the graphs of a run, for all exports of it to come, which are in half precision."""
     from seas_export import to_onnx
     from seas_export.composed import TRACED
     from seas_export.graphs import wrappers
     from seas_train import run_folder
 
-    found = wrappers(run_folder.load(run))
+    loaded = run_folder.load(run)
+    to_onnx.round_to_half([loaded.model.unet, loaded.model.vae, run_folder.require_masks(loaded)])
+    found = wrappers(loaded)
     for name in TRACED:
         to_onnx._trace(found[name])
 

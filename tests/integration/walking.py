@@ -100,7 +100,7 @@ def filling(plan: Path):
     def fill(run_, facts, folder, settings, _progress):
         for file in (*plan.glob("*.onnx"), plan / "weights.bin"):
             shutil.copy(file, folder)
-        conditioning.write(run_, folder, settings.half, settings.composites, facts.patches or ())
+        conditioning.write(run_, folder, settings.half, settings.composites, facts.patches or (), settings.composite_anomalies)
         for picture in facts.photographs or ():
             (folder / picture).parent.mkdir(exist_ok=True)
             shutil.copy(run_.folder / picture, folder / picture)

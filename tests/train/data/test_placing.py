@@ -52,13 +52,28 @@ def test_a_product_in_any_pose_has_its_anomalies_turned_anyhow_and_one_in_a_fixe
 def test_composites_take_turns_and_each_depends_on_its_number_alone():
     normals = [torch.full((3, SIDE, SIDE), value) for value in (-1.0, -0.5)]
     anomalies = [(torch.full((3, SIDE, SIDE), value), marked(10, 10, 6, 6)) for value in (0.5, 0.75, 1.0)]
-    many = list(placing.composites(normals, anomalies, 6, True, 3))
-    few = list(placing.composites(normals, anomalies, 4, True, 3))
+    many = list(placing.composites(normals, anomalies, 6, True, 3, an_image=1))
+    few = list(placing.composites(normals, anomalies, 4, True, 3, an_image=1))
     for one, other in zip(few, many, strict=False):
         assert torch.equal(one.image, other.image)
     for k, placed in enumerate(many):
         assert placed.image.min() == (-1.0, -0.5)[k % 2]
         assert placed.image.max() == pytest.approx((0.5, 0.75, 1.0)[k % 3], abs=0.01)
+
+
+@pytest.mark.parametrize("an_image", [1, 1.5, 2, 3])
+def test_more_anomalies_come_to_the_first_one_as_often_as_asked_and_all_are_marked(an_image):
+    normal = torch.full((3, SIDE, SIDE), -1.0)
+    anomalies = [(torch.full((3, SIDE, SIDE), value), marked(10, 10, 2, 2)) for value in (0.25, 0.5, 0.75)]
+    places = list(placing.composites([normal], anomalies, 400, True, 5, an_image=an_image))
+    one = placing.place(*anomalies[0], normal, True, step_generator(5, 0))
+    assert (one.mask <= places[0].mask).all()  # those that come leave the first one where it was
+    seen = [int(ndimage.label(each.mask[0].numpy(), np.ones((3, 3)))[1]) for each in places]
+    assert max(seen) <= 3
+    assert np.mean(seen) == pytest.approx(an_image, abs=0.15)  # some touch
+    for each in places:
+        assert (each.image[:, each.mask[0] == 0] < 0).all()
+        assert (each.image[:, each.mask[0] > 0] > -1).all()
 
 
 @settings(max_examples=60, deadline=None)
@@ -123,7 +138,8 @@ def test_every_normal_image_meets_every_anomaly_once_before_any_again(monkeypatc
     met = []
     monkeypatch.setattr(placing, "place", lambda anomaly, mask, normal, *_: met.append((float(normal), float(anomaly))))
     levels = [torch.tensor(float(n)) for n in range(normals)]
-    list(placing.composites(levels, [(torch.tensor(float(n)), None) for n in range(anomalies)], 2 * normals * anomalies, True, 0))
+    levelled = [(torch.tensor(float(n)), None) for n in range(anomalies)]
+    list(placing.composites(levels, levelled, 2 * normals * anomalies, True, 0, an_image=1))
     first, second = met[: normals * anomalies], met[normals * anomalies :]
     assert len(set(first)) == len(first)
     assert set(first) == set(second)

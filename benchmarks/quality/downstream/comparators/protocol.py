@@ -75,6 +75,18 @@ def check_anomalies(anomalies: Images, masks: Masks) -> None:
         raise DataError(f"the mask of anomaly {empty[0]} is empty, expected a marked pixel; remove the pair")
 
 
+def check(normals: Images, anomalies: Images, masks: Masks) -> None:
+    """Refuse what `check_normals` or `check_anomalies` refuses, and other sides of the one than of the other.
+
+    Raises:
+        DataError: arrays are empty or do not fit one another.
+    """
+    check_normals(normals)
+    check_anomalies(anomalies, masks)
+    if normals.shape[1:] != anomalies.shape[1:]:
+        raise DataError(f"found sides {normals.shape[1:3]} and {anomalies.shape[1:3]}, expected one; resize them")
+
+
 def pasted(normals: Images, anomalies: Images, masks: Masks, count: int, seed: int, paste: Paste) -> Pairs:
     """One real defect on each of `count` normal images, both drawn at random; arrays as in `Comparator`.
 
@@ -87,12 +99,9 @@ def pasted(normals: Images, anomalies: Images, masks: Masks, count: int, seed: i
         paste: puts a defect on a normal image.
 
     Raises:
-        DataError: arrays are empty or do not fit one another.
+        DataError: as `check`.
     """
-    check_normals(normals)
-    check_anomalies(anomalies, masks)
-    if normals.shape[1:] != anomalies.shape[1:]:
-        raise DataError(f"found sides {normals.shape[1:3]} and {anomalies.shape[1:3]}, expected one; resize them")
+    check(normals, anomalies, masks)
     found = []
     for index in range(count):
         rng = stream(seed, index)

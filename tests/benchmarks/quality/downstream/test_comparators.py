@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from benchmarks.quality.downstream.comparators import COMPARATORS, crop_paste, perlin, placed, poisson, standard
 from seas_runtime.errors import DataError
@@ -252,5 +253,5 @@ def test_a_placed_defect_is_turned_only_where_the_product_lies_anyhow(turns, upr
     mask[0, 30:34, 10:50] = True
     anomaly = np.where(mask[..., None], np.uint8(90), normals[:1])
     _, masks = placed.make(normals, anomaly, mask, 20, 0)
-    tall = [np.ptp(np.nonzero(each)[0]) for each in masks]
-    assert (max(tall) < 20) == upright  # 15 degrees make 10 pixels of 40, and the bar has 4 to 5
+    pieces = [piece for each in masks for piece in ndimage.find_objects(ndimage.label(each)[0])]
+    assert (np.median([rows.stop - rows.start for rows, _ in pieces]) < 16) == upright  # 15 degrees make 10 of 40
