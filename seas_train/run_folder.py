@@ -198,10 +198,10 @@ def load(folder: Path) -> Run:
         normals = load_file(folder / "normals.safetensors")
         mean, std = normals["mean"], normals["std"]
         rmp = _load_rmp(folder / "rmp") if (folder / "rmp" / "config.json").exists() else None
-    except (OSError, KeyError, ValueError, SafetensorError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+        prompts.attach_rows(model.text_encoder, rows)
+    except Exception as error:  # sizes and tensors that do not fit raise anything
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(f"{folder}: cannot be read ({reason}); make the run again with `seas-train tune`") from error
-    prompts.attach_rows(model.text_encoder, rows)
     components.freeze(*model.networks.values())
     return Run(folder, facts, model, mean, std, rmp)
 

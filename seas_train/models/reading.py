@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 import logging
-import pickle
-import struct
 from collections.abc import Callable
 from typing import Any
 
 from huggingface_hub.errors import LocalEntryNotFoundError
-from safetensors import SafetensorError
 
 from seas_runtime.errors import DataError
 from seas_runtime.terminal import shown
 from seas_train.models.origin import EXPECTED, Origin
 from seas_train.models.weights import SAFETENSORS, of_variant, variants
 
-_DAMAGED = (
-    OSError,
-    ValueError,
-    RuntimeError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    EOFError,
-    struct.error,
-    pickle.UnpicklingError,
-    SafetensorError,
-)  # as the libraries raise them of a file that is not what it should be
 _NO_SUCH_FILE = "does not appear to have a file named"  # as diffusers and transformers say of a model on a hub
 
 
@@ -39,7 +24,7 @@ def read(reader: Callable[..., Any], origin: Origin, part: str, **how: Any) -> A
     """
     try:
         return reader(origin.source, subfolder=part, local_files_only=origin.is_folder, **origin.version, **how)
-    except _DAMAGED as error:
+    except Exception as error:  # the libraries raise anything of a file that is not what it should be
         if not origin.is_folder and _unreached(error):
             said = "no such folder here, and no hub has been reached for a model of that name"
             raise DataError(f"{origin.source}: {said}; {EXPECTED}") from error

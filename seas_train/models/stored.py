@@ -13,6 +13,7 @@ from transformers import CLIPTextConfig, CLIPTokenizer
 
 from seas_runtime.errors import DataError
 from seas_runtime.files import require_plain
+from seas_runtime.terminal import shown
 from seas_train.models import lora, reading, rules, single_file, tokens, weights
 from seas_train.models.inspected import Inspected
 from seas_train.models.origin import Origin
@@ -39,6 +40,14 @@ def inspect(source: str | Path | Origin, vae: str | Path | Origin | None = None,
     origin = Origin.of(source)
     for each in origin.loras:
         lora.require_file(each.file)
+    try:
+        return _inspected(origin, vae, added)
+    except (TypeError, ValueError, AttributeError, LookupError, OverflowError) as error:
+        reason = shown(str(error).partition("\n")[0])
+        raise DataError(f"{origin.source}: a config holds a value of another kind ({reason}); copy the model again") from error
+
+
+def _inspected(origin: Origin, vae: str | Path | Origin | None, added: int | None) -> Inspected:
     configs = single_file.configs(origin) if origin.is_file else read_configs(origin, vae)
     if wrong := rules.wrong(configs):
         raise DataError(f"{origin.source}: {wrong}")

@@ -8,7 +8,11 @@ import pytest
 import torch
 from click.testing import CliRunner
 from diffusers import UNet2DConditionModel
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
+from seas_runtime.errors import DataError
+from seas_train import run_folder
 from seas_train.cli import main
 from seas_train.models import components
 from tests.smallest import GEOMETRY
@@ -112,6 +116,50 @@ def test_a_run_is_a_base(tuned):
 def test_a_config_that_is_none(copy, part, name, content):
     (copy / part / name).write_text(content)
     assert str(copy) in data_error(components.inspect, copy)
+
+
+VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | st.lists(st.none() | st.text(max_size=3))
+READ = {
+    "unet": ("in_channels", "out_channels", "down_block_types", "cross_attention_dim", "sample_size", "block_out_channels"),
+    "vae": ("latent_channels", "block_out_channels", "scaling_factor"),
+    "scheduler": ("prediction_type", "beta_schedule", "beta_start", "num_train_timesteps"),
+    "text_encoder": ("hidden_size", "vocab_size", "max_position_embeddings", "hidden_act", "initializer_range"),
+}
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example("unet", 2, [None])
+@example("unet", 0, [])
+@example("text_encoder", 4, [])
+@example("vae", 1, None)
+@given(st.sampled_from(sorted(READ)), st.integers(0, 99), VALUES)
+def test_a_value_of_any_kind_is_taken_or_refused_in_a_line(copy, part, which, value):
+    """With weights away, so that what is taken is read no further; NaN and infinity are JSON to Python."""
+    names = READ[part]
+    path = copy / part / ("scheduler_config.json" if part == "scheduler" else "config.json")
+    held, said = path.read_text(), ""
+    spoil(copy, part, **{names[which % len(names)]: value})
+    try:
+        components.inspect(copy)
+    except DataError as error:
+        said = str(error)
+    path.write_text(held)
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "value"),
+    [
+        ("tokenizer/tokenizer.json", "added_tokens", [{"id": 0, "content": "x", "special": "no"}]),
+        ("text_encoder/config.json", "initializer_range", []),
+        ("rmp/config.json", "up2_channels", 2**70),
+        ("rmp/config.json", "heads", 0),
+    ],
+)
+def test_a_run_with_a_value_of_another_kind(tuned, tmp_path, file, name, value):
+    path = shutil.copytree(tuned, tmp_path / "run") / file
+    path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
+    assert str(tmp_path / "run") in data_error(run_folder.load, tmp_path / "run")
 
 
 def test_the_command_refuses_and_leaves_nothing(base, product, tmp_path):
