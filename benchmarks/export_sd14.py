@@ -63,6 +63,7 @@ def make_run(work: Path, preset: str) -> list[Stage]:
     model = components.build(geometry, ["an object with a defect"], prediction=prediction)
     settings = TuneSettings()
     texts = prompts.compose(DEFECTS, settings)
+    prompts.add_tokens(model.tokenizer, texts)
     side = geometry.image_size // 8
     latents = (60, geometry.latent_channels, side, side)
     facts = run_folder.Facts(
