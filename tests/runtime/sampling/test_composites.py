@@ -7,6 +7,7 @@ from safetensors.numpy import save_file
 import seas_runtime
 from seas_runtime import Options
 from seas_runtime.bundle.reader import read_bundle
+from seas_runtime.doctor import describe_bundle
 from seas_runtime.errors import BundleError, SettingsError
 from seas_runtime.sampling.noise import START
 from seas_runtime.sampling.pairs import draw_pair
@@ -27,13 +28,15 @@ def masks_of(defect):
     return masks
 
 
-def composed(folder, count=COUNT, shape=(2, 4, 4), said=COUNT, kind=np.uint8):
+def composed(folder, count=COUNT, shape=(2, 4, 4), said=COUNT, kind=np.uint8, **fields):
     """Put composites in a bundle and seal it again."""
     rng = np.random.default_rng(2)
     more = {f"composite.{name}": rng.normal(size=(count, *shape)).astype(np.float32) for name in small_bundle.DEFECTS}
     more |= {f"composite_mask.{name}": np.packbits(masks_of(name)[:count], axis=-1).astype(kind) for name in small_bundle.DEFECTS}
     save_file(small_bundle.conditioning() | more, folder / "conditioning.safetensors")
-    small_bundle.seal(folder, photographs=small_bundle.write_photographs(folder), **({"composites": said} if said else {}))
+    small_bundle.seal(
+        folder, photographs=small_bundle.write_photographs(folder), **({"composites": said} if said else {}), **fields
+    )
     return folder
 
 
@@ -182,3 +185,15 @@ def test_what_pairs_start_from_is_said(plan_folder, gen):
     assert "and the mask branch marks them" in gen("--count", 2, "--mask", "branch", *words, plan=plan_folder, out="b")
     for out, asked in (("n", ("--init", "normal", "--count", 2)), ("g", ("--normals", 2))):
         assert "pairs start from" not in gen(*asked, *words, plan=plan_folder, out=out)
+
+
+@pytest.mark.parametrize(("said", "told"), [({}, "1"), ({"composite_anomalies": 1.5}, "1.5")])
+def test_how_many_anomalies_are_on_one_is_told(plan_folder, said, told):
+    lines = list(describe_bundle(read_bundle(composed(plan_folder, **said))))
+    assert any(line.endswith(f"{COUNT} composites of each type with {told} anomalies in the mean") for line in lines)
+
+
+@pytest.mark.parametrize("said", [0.5, 4, "many"])
+def test_a_number_of_anomalies_that_is_none(plan_folder, said):
+    with pytest.raises(BundleError, match="composite_anomalies"):
+        composed(plan_folder, composite_anomalies=said)
