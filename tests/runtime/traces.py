@@ -1,6 +1,7 @@
 """A program in a process of its own, in an empty home: which files it leaves there, and whom it calls."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,9 @@ def guard(event, arguments):
 
 sys.addaudithook(guard)
 """
-NETWORK = ("AF_INET", "AF_INET6")
+NETWORK = ("AF_INET", "AF_INET6", "listen(")
+# What urllib3, of diffusers and transformers, does when it is imported: whether the kernel knows IPv6 is seen by binding to ::1.
+PROBE = (r"\d+ +socket\(AF_INET6, SOCK_STREAM\|SOCK_CLOEXEC, IPPROTO_IP\) = \d+", r'\d+ +bind\(\d+, .*htons\(0\).*"::1".*')
 
 
 def strace(log):
@@ -28,8 +31,8 @@ def strace(log):
     return words
 
 
-def run(tmp_path, code, *words, timeout=120):
-    """Run code where the user has an empty home; gives the files in it, and the network calls."""
+def run(tmp_path, code, *words, timeout=120, probes=False):
+    """Run code where the user has an empty home; gives the files in it, and the network calls, with `probes` all but `PROBE`."""
     home, seen, log = tmp_path / "home", tmp_path / "seen", tmp_path / "strace"
     home.mkdir()
     seen.touch()
@@ -41,5 +44,11 @@ def run(tmp_path, code, *words, timeout=120):
     assert done.returncode == 0, done.stderr
     calls = seen.read_text().splitlines()
     if log.exists():
-        calls += [line for line in log.read_text().splitlines() if any(name in line for name in NETWORK)]
+        found = [line for line in log.read_text().splitlines() if any(name in line for name in NETWORK)]
+        calls += [] if probes and is_probe(found) else found
     return sorted(str(file.relative_to(home)) for file in home.rglob("*") if file.is_file()), calls
+
+
+def is_probe(lines):
+    """Whether these lines of strace are `PROBE` and nothing else: a connection or a second socket is no part of it."""
+    return len(lines) == len(PROBE) and all(re.fullmatch(form, line) for form, line in zip(PROBE, lines, strict=True))
