@@ -132,8 +132,9 @@ def main(
     """
     if (out is None) == (bundle is None):
         raise SettingsError("found both or neither of --out and --parity; give --out to export, --parity to check a bundle")
-    if wrong := [name for name, value in defaults.items() if isinstance(value, float) and not isfinite(value)]:
-        raise SettingsError(f"--{wrong[0]} {defaults[wrong[0]]} found, a number expected")
+    numbers = {**defaults, "composite-anomalies": composite_anomalies}
+    if wrong := [name for name, value in numbers.items() if isinstance(value, float) and not isfinite(value)]:
+        raise SettingsError(f"--{wrong[0]} {numbers[wrong[0]]} found, a number expected")
     gpus = [name for name in gpu.split(",") if name.strip()]
     if engines is None and gpus:
         raise SettingsError(f"--gpu {gpu} found without --engines; add --engines rtx")

@@ -20,8 +20,8 @@ TRACED: tuple[GraphName, ...] = ("unet", "vae_decoder", "mask_head")
 _FEATURES = [(name, name) for name in GRAPH_OUTPUTS["vae_decoder"] if name in GRAPH_INPUTS["mask_head"]]
 
 
-def write(name: GraphName, folder: Path) -> str:
-    """Make a graph of those of `TRACED` that lie in `folder`, over the same weights; returns its file's name."""
+def write(name: GraphName, folder: Path) -> None:
+    """Make the graph `name` of those of `TRACED` that lie in `folder`, in fp32 arithmetic and over the same weights."""
     model = _load("vae_decoder", folder)
     inputs, outputs = (list(table[name]) for table in (GRAPH_INPUTS, GRAPH_OUTPUTS))
     if "probability" in outputs:
@@ -29,9 +29,7 @@ def write(name: GraphName, folder: Path) -> str:
         model.graph.CopyFrom(merge_graphs(model.graph, head.graph, _FEATURES, outputs=outputs, name=name))
     else:
         model = Extractor(model).extract_model(inputs, outputs)
-    file = f"{name}.onnx"
-    onnx.save(model, folder / file)
-    return file
+    onnx.save(model, folder / f"{name}.onnx")
 
 
 def _load(name: GraphName, folder: Path) -> ModelProto:

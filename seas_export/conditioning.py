@@ -33,7 +33,7 @@ def tensors(run: Run) -> dict[str, Tensor]:
     return {**found, "normal.mean": run.normal_mean, "normal.std": run.normal_std}
 
 
-def composed(run: Run, count: int, an_image: float) -> dict[str, list[Composite]]:
+def composites_of(run: Run, count: int, an_image: float) -> dict[str, list[Composite]]:
     """The composites of a run, see `seas_train.models.composites`.
 
     Raises:
@@ -65,11 +65,11 @@ def write(
         folder: of the bundle.
         half: see above.
         composites: how many of each type come along.
-        an_image: anomalies of a composite in the mean.
         patches: files below `folder` for what they change of their photographs, type by type; none for none.
+        an_image: anomalies of a composite in the mean.
 
     Raises:
-        DataError: as `composed`.
+        DataError: as `composites_of`.
     """
 
     def stored(name: str, tensor: Tensor) -> Tensor:
@@ -77,7 +77,7 @@ def write(
             return tensor
         return tensor.to(torch.float32 if not half or name.startswith("prompt.") else torch.float16).contiguous()
 
-    made = composed(run, composites, an_image) if composites else {}
+    made = composites_of(run, composites, an_image) if composites else {}
     found = tensors(run) | _tensors(made)
     if patches:
         for name, one in zip(patches, chain.from_iterable(made.values()), strict=True):

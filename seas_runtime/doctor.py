@@ -27,7 +27,7 @@ def describe_bundle(bundle: Bundle) -> Iterator[str]:
         yield f"defect      {defect.name}: {defect.prompt!r}{f'; masks: {masks}' if masks else ''}"
     yield f"images      {geometry.image_size} x {geometry.image_size}, RGB"
     yield f"latents     {geometry.latent_channels} x {geometry.latent_size} x {geometry.latent_size}"
-    crowd = f" with {manifest.composite_anomalies or 1:g} anomalies in the mean"
+    crowd = f" (anomalies on one: {manifest.composite_anomalies or 1:g} in the mean)"
     composites = f", {manifest.composites} composites of each type{crowd}" if manifest.composites else ""
     yield f"normals     {len(bundle.conditioning.mean)}, {len(manifest.photographs or ()) or 'no'} photographs{composites}"
     if (fitting := manifest.fitting) is not None:

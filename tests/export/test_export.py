@@ -80,6 +80,7 @@ def test_full_precision_graph_matches_pytorch_on_unseen_inputs(tuned, tmp_path):
         (["{run}", "--out", "{run}"], 5, "exists already"),
         (["{run}", "--out", "x.plan", "--steps", "2"], 2, "--mask-steps 3 is more than --steps 2"),
         (["{run}", "--out", "x.plan", "--threshold", "nan"], 2, "--threshold nan found, a number expected"),
+        (["{run}", "--out", "x.plan", "--composite-anomalies", "nan"], 2, "--composite-anomalies nan found, a number expected"),
         (["{run}", "--out", "x.plan", "--gpu", "sm86"], 2, "--engines"),
         (["{run}", "--out", "x.plan", "--engines", "rtx", "--gpu", "sm70"], 2, "sm70"),
     ],

@@ -190,7 +190,7 @@ def test_what_pairs_start_from_is_said(plan_folder, gen):
 @pytest.mark.parametrize(("said", "told"), [({}, "1"), ({"composite_anomalies": 1.5}, "1.5")])
 def test_how_many_anomalies_are_on_one_is_told(plan_folder, said, told):
     lines = list(describe_bundle(read_bundle(composed(plan_folder, **said))))
-    assert any(line.endswith(f"{COUNT} composites of each type with {told} anomalies in the mean") for line in lines)
+    assert any(line.endswith(f"{COUNT} composites of each type (anomalies on one: {told} in the mean)") for line in lines)
 
 
 @pytest.mark.parametrize("said", [0.5, 4, "many"])
