@@ -2,9 +2,9 @@
 
 A real anomaly is turned, scaled and moved, as Crop&Paste does (Lin et al. 2021), and keeps its brightness. What reaches an edge of
 its image reaches the same edge again. Places where the surroundings fit best, and pixels that are lit as these are, taught
-segmenters less (`benchmarks/experiments/placing.py`): an anomaly is seen less well there, and lies where others lay. Two in the mean
-taught them more than one or three. The joint may still be seen; generation starts from such a picture with noise on it (SDEdit, Meng
-et al. 2022), which takes the joint away and changes the anomaly.
+segmenters less (`benchmarks/experiments/placing.py`): an anomaly is seen less well there, and lies where others lay. Two in the
+mean taught them more than one or three. The joint may still be seen; generation starts from such a picture with noise on it
+(SDEdit, Meng et al. 2022), which takes the joint away and changes the anomaly.
 """
 
 from __future__ import annotations
