@@ -14,6 +14,7 @@ import click
 
 from benchmarks.stages import here, interruptible
 from seas_train.pipeline.stages import Stage, Stages
+from seas_train.training.compute import has_bf16
 
 PRODUCT = "bottle"
 LICENCE = "procedural images, drawn by this project, Apache-2.0"
@@ -33,10 +34,10 @@ def stages(work: Path, out: Path) -> list[Stage]:
         work: Folder of everything that is made; WORK/few/bottle is the few-shot data set.
         out: The engine's folder.
     """
-    base = work / "base"
+    base, precision = work / "base", "bf16" if has_bf16() else "fp32"
     return [
         *(drawn_stage(name, work / name) for name in DRAWN),
-        Stage("base", base_command(work, base, "--vae-precision", "bf16"), base / "base.json", whole=True),
+        Stage("base", base_command(work, base, "--vae-precision", precision), base / "base.json", whole=True),
         *engine_stages(work / "few" / PRODUCT, base, work / "run", out, "--fp16"),
     ]
 

@@ -5,12 +5,18 @@
     python -m benchmarks.memory --geometry tiny --only fp32 --only lora
 
 Every row is a process of its own, see `benchmarks.train_step`; the last rows are what `--memory` of `seas-train tune` and `masks`
-picks. On a CPU 8-bit AdamW is left out. Saves memory_GEOMETRY_DEVICE.json and .md, and after every row what there is.
+picks. On a CPU 8-bit AdamW is left out, and bf16 where the processor has none: fp32 takes its place in what `--memory` picks.
+A row that this machine's memory does not hold says so. Saves memory_GEOMETRY_DEVICE.json and .md after every row.
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +25,9 @@ import click
 from benchmarks import common
 from benchmarks.train_step import Case, measure
 from seas_train.config import MaskSettings, TuneSettings
+from seas_train.training.compute import has_bf16
 
+Figures = dict[str, Any]
 ROWS: dict[str, dict[str, Any]] = {
     "fp32": {},
     "bf16": {"precision": "bf16"},
@@ -49,19 +57,50 @@ def rows() -> dict[str, dict[str, Any]]:
     return found
 
 
-def table(found: dict[str, dict[str, Any]], geometry: str) -> str:
+def cases(geometry: str, device: str, only: Sequence[str] = ()) -> dict[str, Case]:
+    """What is measured on a device, by the rows' names: those of `only`, or all; rows that are the same are one."""
+    plain = {"precision": "fp32", "checkpointing": False, "unet": "full", "optimizer": "adamw"}
+    everywhere = {"geometry": geometry, "device": device, "steps": 1, "threads": 0}
+    without_bf16 = device == "cpu" and not has_bf16()
+    names: dict[Case, list[str]] = {}
+    for name, how in rows().items():
+        case = Case(**{"stage": "tune", **plain, **how, **everywhere})
+        if (only and name not in only) or (device == "cpu" and case.optimizer == "adamw8bit"):
+            continue
+        if without_bf16 and case.precision == "bf16":
+            if name in ROWS:  # bf16 is all that the row is about
+                continue
+            case = replace(case, precision="fp32")
+        names.setdefault(case, []).append(name)
+    return {", ".join(known): case for case, known in names.items()}
+
+
+def alone(function: Callable[[Case], Figures], case: Case) -> Figures | None:
+    """What a function finds of a case in a process of its own; None where that is killed, as the system does when memory ends."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _killed_first) as pool:
+        try:
+            return pool.submit(function, case).result()
+        except BrokenProcessPool:
+            return None
+
+
+def _killed_first() -> None:
+    """Let this process be the one that is killed when memory ends."""
+    mine = Path("/proc/self/oom_score_adj")
+    if mine.exists():
+        mine.write_text("1000", encoding="ascii")
+
+
+def table(found: dict[str, Figures], geometry: str) -> str:
     """The figures as Markdown."""
     lines = [f"# One training step at {geometry}'s size, random weights", ""]
-    lines += ["| way | device | learning | seconds of the first step | peak memory, GiB |", "|---|---|---:|---:|---:|"]
+    lines += ["| way | arithmetic | device | learning | seconds of the first step | peak memory, GiB |"]
+    lines += ["|---|---|---|---:|---:|---:|"]
     for name, row in found.items():
-        cells = [
-            name,
-            row["device"],
-            f"{row['learning_parameters'] / 1e6:.1f} M",
-            f"{row['seconds'][0]:.1f}",
-            f"{row['peak_gib']:.2f}",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
+        figures = "| | | more than there is"
+        if "peak_gib" in row:
+            figures = f"| {row['learning_parameters'] / 1e6:.1f} M | {row['seconds'][0]:.1f} | {row['peak_gib']:.2f}"
+        lines.append(f"| {name} | {row['precision']} | {row['device']} {figures} |")
     return "\n".join(lines) + "\n"
 
 
@@ -72,18 +111,16 @@ def table(found: dict[str, dict[str, Any]], geometry: str) -> str:
 @click.option("--out", type=click.Path(path_type=Path), default=common.RESULTS, help="Folder of the tables.")
 def main(geometry: str, device: str, only: tuple[str, ...], out: Path) -> None:
     """Measure one step of every row and save the table."""
-    found: dict[str, dict[str, Any]] = {}
-    plain = {"precision": "fp32", "checkpointing": False, "unet": "full", "optimizer": "adamw"}
-    for name, how in rows().items():
-        case = Case(**{"stage": "tune", **plain, **how, "geometry": geometry, "device": device, "steps": 1, "threads": 0})
-        if (only and name not in only) or (device == "cpu" and case.optimizer == "adamw8bit"):
-            continue
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            found[name] = pool.apply(measure, (case,))
-        where = {**common.machine(), "command": f"python -m benchmarks.memory --geometry {geometry} --device {device}"}
+    found: dict[str, Figures] = {}
+    memory = f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.1f} GiB"
+    command = f"python -m benchmarks.memory --geometry {geometry} --device {device}"
+    for name, case in cases(geometry, device, only).items():
+        figures = alone(measure, case)
+        found[name] = {"precision": case.precision, "device": device, **(figures or {})}
+        where = {**common.machine(), "memory": memory, "command": command}
         text = table(found, geometry) + "\n".join(["", *common.listed(where, *where), ""])
         common.save(out / f"memory_{geometry}_{'gpu' if device == 'auto' else 'cpu'}", {"rows": found, **where}, text)
-        click.echo(f"{name}: {found[name]['seconds'][0]:.1f} s, {found[name]['peak_gib']:.2f} GiB")
+        click.echo(text.splitlines()[len(found) + 3])
 
 
 if __name__ == "__main__":

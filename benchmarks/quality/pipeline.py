@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from benchmarks.stages import generation, here
 from seas_train.pipeline.stages import Log, Runner, Stage, Stages
 from seas_train.prompts import spoken
+from seas_train.training.compute import has_bf16
 
 COMPOSITES = 200
 """Of each type, in a bundle."""
@@ -63,7 +62,7 @@ class Pipeline:
     def base(self, data: Path, effort: Effort, licence: str) -> Path:
         """Train a small base model on all images of `data`."""
         out = self.work / "base"
-        precision = "bf16" if torch.cpu.get_capabilities().get("amx_bf16") else "fp32"
+        precision = "bf16" if has_bf16() else "fp32"
         self._run(out / "base.json", [
             *("seas-train", "base", str(data), "--out", str(out), "--symmetries", "8" if self.augment else "1"),
             *("--licence", licence, "--preset", "demo", "--vae-precision", precision),

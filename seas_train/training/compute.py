@@ -20,6 +20,7 @@ from seas_train.models import components
 from seas_train.training.batches import View
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_WITH_BF16 = ("amx_bf16", "avx512_bf16")
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,11 @@ class Machine:
     scaler: torch.amp.GradScaler | None = None
     rank: int = 0
     processes: int = 1
+
+    @property
+    def imitates(self) -> bool:
+        """Whether PyTorch has to imitate the precision, which can take a hundred times as long: bf16 on a processor without it."""
+        return self.precision == "bf16" and self.device.type == "cpu" and not has_bf16()
 
     @property
     def main(self) -> bool:
@@ -53,6 +59,12 @@ class Machine:
         """Until all processes have come here."""
         if self.processes > 1:
             PartialState().wait_for_everyone()
+
+
+def has_bf16() -> bool:
+    """Whether this processor computes in bf16 (AMX or AVX-512 BF16)."""
+    able = torch.cpu.get_capabilities()
+    return any(able.get(name) for name in _WITH_BF16)
 
 
 def machine(settings: FineSettings) -> Machine:

@@ -123,8 +123,7 @@ def run(stage: Stage[Any]) -> None:
     done = checkpoint.load(stage.folder, stage.task, stage.state, stage.optimizer, machine.scaler)
     if machine.main:
         _forget(stage.folder / LOG, stage.name, done)
-        if 0 < done < stage.steps:
-            voice.note(f"{stage.name}: going on from step {done} of {stage.steps}")
+        _open(stage, done)
     began = time.monotonic()
 
     shown = voice.progress(stage.steps, stage.name, "step", done)
@@ -243,6 +242,16 @@ def _save(stage: Stage[Any], done: int) -> None:
 def _log(folder: Path, line: dict[str, Any]) -> None:
     with (folder / LOG).open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(line) + "\n")
+
+
+def _open(stage: Stage[Any], done: int) -> None:
+    """Say where a training goes on, and what makes it slow."""
+    if 0 < done < stage.steps:
+        voice.note(f"{stage.name}: going on from step {done} of {stage.steps}")
+    if done < stage.steps and stage.machine.imitates:
+        voice.warn(
+            f"{stage.name}: this processor has no bf16 (AMX or AVX-512 BF16) and imitates it, very slowly; use precision fp32"
+        )
 
 
 def _forget(log: Path, name: str, done: int) -> None:

@@ -19,6 +19,7 @@ from seas_train.base import train as base_training
 from seas_train.base.settings import BaseSettings
 from seas_train.models import components
 from seas_train.training import checkpoint, loop
+from seas_train.training.compute import Machine
 from tests import disk
 from tests.smallest import GEOMETRY, TUNE
 from tests.train.small_stage import Killed, killed_at, stage, weights
@@ -79,6 +80,14 @@ def test_a_training_says_from_which_step_it_goes_on(tmp_path, capsys):
     assert capsys.readouterr().err == "line: going on from step 4 of 7\n"
     loop.run(stage(tmp_path))
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("known", "said"), [({"amx_bf16": True}, ""), ({"avx2": True}, "has no bf16")])
+def test_a_training_in_bf16_says_where_the_processor_has_none(known, said, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known)
+    loop.run(dataclasses.replace(stage(tmp_path), machine=Machine(precision="bf16")))
+    found = capsys.readouterr().err
+    assert said in found if said else not found
 
 
 STEPS = {"rename": Path, "rmtree": checkpoint.shutil, "save_file": checkpoint, "write_atomic": checkpoint}

@@ -1,0 +1,28 @@
+"""Which steps the memory table measures, and what becomes of one that the machine does not hold."""
+
+import os
+
+import pytest
+
+from benchmarks import memory
+
+
+@pytest.mark.parametrize("has_bf16", [True, False])
+def test_bf16_is_measured_where_the_processor_has_it(has_bf16, monkeypatch):
+    monkeypatch.setattr(memory, "has_bf16", lambda: has_bf16)
+    found = memory.cases("tiny", "cpu")
+    assert ("bf16" in {case.precision for case in found.values()}) == has_bf16
+    assert ("bf16" in found) == has_bf16
+    assert "tune --memory 12" in found
+    assert found["masks --memory 12, masks --memory 8"].settings[0] == ("cache_latents", True)
+
+
+def test_a_gpu_is_measured_in_every_way():
+    named = {name for names in memory.cases("tiny", "auto") for name in names.split(", ")}
+    assert {"tune --memory 16", "bf16", "masks --memory 8"} <= named
+
+
+def test_a_row_that_is_killed_is_told_and_stops_nothing():
+    assert memory.alone(os._exit, 9) is None
+    lines = memory.table({"fp32": {"precision": "fp32", "device": "cpu"}}, "tiny").splitlines()
+    assert lines[-1] == "| fp32 | fp32 | cpu | | | more than there is |"
