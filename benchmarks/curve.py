@@ -1,15 +1,23 @@
 """Quality against steps, of a teacher's bundle and of a student's: what a user can choose from.
 
     python -m benchmarks.curve --teacher engines/bottle.plan --student out/fast.plan --work out/curve
+    python -m benchmarks.curve --teacher own.plan --student fast.plan --judge none --data data/bottle --start composite
 
-Both are bundles of a drawn product (bottle, tile, nut), whose pairs a judge of drawn pieces can tell good from bad; it is trained
-in WORK on the first call. Every number of steps is run with and without the guidance interval, and with a single mask step, where
-a bundle has these. Saves curve.md, .json and .png.
+Bundles of a drawn product (bottle, tile, nut) are judged by what only drawn products have, an oracle, trained in WORK on the first
+call. With --data segmenters learn from a few real anomalies of that data set and from the pairs of each point. Every number of
+steps is run with and without the guidance interval, and with a single mask step, where a bundle has these; from a normal image's
+latent, or from composites.
+Saves curve_NAME.md, .json and .png. What a point was judged to be is kept in WORK, so that an interrupted run goes on.
 """
 
 from __future__ import annotations
 
+import json
+import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -17,26 +25,83 @@ import seas_runtime
 from benchmarks import common
 from benchmarks.demo import drawn
 from benchmarks.demo.drawn import JudgeSettings
+from benchmarks.demo.oracle import Pieces
+from benchmarks.quality import real
+from benchmarks.quality.downstream.segmentation import SegmenterSettings, Source, Task
 from benchmarks.speed import curve
+from benchmarks.speed.curve import Point, Row
+from seas_runtime.bundle.manifest import Manifest
 from seas_runtime.commands import interval_of
-from seas_train.config import resolve
-from seas_train.data import demo
+from seas_runtime.files import write_atomic
+from seas_train.config import TuneSettings, resolve
+from seas_train.data import demo, layouts
+
+Judged = Callable[[Pieces], Row]
+
+
+def by_oracle(work: Path, product: str, side: int, preset: str) -> Judged:
+    """What the judge of a drawn product says."""
+    settings = resolve(JudgeSettings, preset, None, {})
+    fresh, _ = drawn.fresh_pieces(product, side, settings)
+    oracle = drawn.judge_of(work, product, fresh, settings)
+    return lambda made: curve.judged(oracle, made)
+
+
+def few_of(data: Path, shots: int, side: int) -> Task:
+    """A few real anomalies of each type to learn from, and the rest to be tested on."""
+    material = real.load(real.divide(layouts.read(data), TuneSettings(shots=shots)), side)
+    return Task((Source(*material.few),), material.normals, *material.test)
+
+
+def kept(path: Path, digest: str, find: Callable[[], Row]) -> Row:
+    """What was found of a point before, with the same bundle, or is now."""
+    if path.is_file():
+        held: Row = json.loads(path.read_text(encoding="utf-8"))
+        if held.pop("digest") == digest:
+            return held
+    found = find()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, json.dumps({**found, "digest": digest}, indent=1) + "\n")
+    return found
+
+
+def require_one_product(manifests: dict[str, Manifest], judge: str) -> None:
+    """Refuse bundles of several products, and what has no judge."""
+    products = {name: one.product for name, one in manifests.items()}
+    if len(set(products.values())) > 1:
+        raise click.ClickException(f"bundles of {', '.join(products.values())} found, one product expected")
+    if judge != "none" and products["teacher"] not in demo.PRODUCTS:
+        raise click.ClickException(
+            f"a bundle of {products['teacher']} found, a drawn product expected ({', '.join(demo.PRODUCTS)}); "
+            "without a judge: --judge none --data DIR"
+        )
 
 
 @click.command(help=__doc__)
 @click.option("--teacher", type=click.Path(path_type=Path, exists=True), required=True)
 @click.option("--student", type=click.Path(path_type=Path, exists=True))
 @click.option(
-    "--work", type=click.Path(path_type=Path), default=Path("out/curve"), show_default=True, help="Where the judge is kept."
+    "--work",
+    type=click.Path(path_type=Path),
+    default=Path("out/curve"),
+    show_default=True,
+    help="Where the judge and points are kept.",
 )
 @click.option("--steps", type=click.IntRange(1), multiple=True, default=curve.STEPS, show_default=True)
+@click.option("--start", type=click.Choice(["normal", "composite"]), default="normal", show_default=True)
 @click.option("--guidance-interval", "interval", type=interval_of, default="0.2:0.8", show_default=True, metavar="A:B")
 @click.option("--count", type=click.IntRange(6), default=300, show_default=True, help="Pairs that are judged.")
 @click.option("--timed", type=click.IntRange(1), default=12, show_default=True, help="Pairs that are timed in a round.")
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True)
 @click.option("--batch", type=click.IntRange(1), default=4, show_default=True)
 @click.option("--backend", default="auto", show_default=True)
-@click.option("--judge", type=click.Choice(tuple(JudgeSettings.presets)), default="paper", show_default=True)
+@click.option("--judge", type=click.Choice((*JudgeSettings.presets, "none")), default="paper", show_default=True)
+@click.option(
+    "--data", type=click.Path(path_type=Path, exists=True), help="Real images that segmenters learn from and are tested on."
+)
+@click.option("--shots", type=click.IntRange(1), default=5, show_default=True, help="Of --data: real anomalies of each type.")
+@click.option("--segmenter-steps", type=click.IntRange(1), default=200, show_default=True)
+@click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="Of segmenters.")
 @click.option("--results", type=click.Path(path_type=Path), default=common.RESULTS)
 def main(
     *,
@@ -44,6 +109,7 @@ def main(
     student: Path | None,
     work: Path,
     steps: tuple[int, ...],
+    start: Literal["normal", "composite"],
     interval: tuple[float, float],
     count: int,
     timed: int,
@@ -51,25 +117,35 @@ def main(
     batch: int,
     backend: str,
     judge: str,
+    data: Path | None,
+    shots: int,
+    segmenter_steps: int,
+    seeds: int,
     results: Path,
 ) -> None:
     """Measure, then save table and plot."""
     paths = {"teacher": teacher, **({"student": student} if student else {})}
     generators = {name: seas_runtime.open(path, backend) for name, path in paths.items()}
     manifests = {name: generator.bundle.manifest for name, generator in generators.items()}
+    require_one_product(manifests, judge)
     product, side = manifests["teacher"].product, manifests["teacher"].geometry.image_size
-    if product not in demo.PRODUCTS or any(one.product != product for one in manifests.values()):
-        raise click.ClickException(
-            f"bundles of {', '.join(one.product for one in manifests.values())} found, one drawn product expected"
-        )
-    settings = resolve(JudgeSettings, judge, None, {})
-    fresh, _ = drawn.fresh_pieces(product, side, settings)
-    oracle = drawn.judge_of(work, product, fresh, settings)
-    chosen = [point for name, manifest in manifests.items() for point in curve.points(name, manifest, steps, interval)]
+    few = few_of(data, shots, side) if data else None
+    helped = partial(curve.helpful, few, settings=SegmenterSettings(steps=segmenter_steps), seeds=seeds) if few else None
+    judges: list[Judged] = [*([by_oracle(work, product, side, judge)] if judge != "none" else []), *([helped] if helped else [])]
+    if not judges:
+        raise click.UsageError("--judge none leaves nothing to be judged; add --data DIR")
+    folder = work / "points" / (f"{count}-{judge}" + (f"-{data.name}-{shots}-{segmenter_steps}-{seeds}" if data else ""))
+
+    def judged(point: Point) -> Row:
+        made = curve.pairs_of(generators[point.engine], point, count, batch)
+        return {key: value for each in judges for key, value in each(made).items()}
+
+    chosen = [point for name, manifest in manifests.items() for point in curve.points(name, manifest, steps, interval, start)]
     rows = []
     for point in chosen:
-        made = curve.pairs_of(generators[point.engine], point, count, batch)
-        rows.append({"series": point.series, "steps": point.steps, **curve.judged(oracle, made)})
+        path = folder / f"{point.series} {point.steps}.json".replace(" ", "_").replace(":", "-")
+        found = kept(path, manifests[point.engine].digest, partial(judged, point))
+        rows.append({"series": point.series, "steps": point.steps, **found})
         click.echo(rows[-1])
     for row, rate in zip(rows, curve.rates(generators, chosen, timed, batch, rounds), strict=True):
         row["rate"] = rate
@@ -80,11 +156,15 @@ def main(
         "engines": {name: manifest.digest for name, manifest in manifests.items()},
         "backend": {name: generator.backend.describe() for name, generator in generators.items()},
         **common.machine(),
-        "command": f"python -m benchmarks.curve --teacher TEACHER{' --student STUDENT' if student else ''} --count {count}",
+        "command": " ".join(["python -m benchmarks.curve", *(Path(word).name if "/" in word else word for word in sys.argv[1:])]),
     }
-    common.save(results / "curve", facts, curve.table(facts))
-    curve.plot(rows, results / "curve.png")
-    click.echo(f"saved {results / 'curve.md'}")
+    if helped:
+        facts["alone"] = kept(folder / "alone.json", "", partial(helped, None))
+        facts["data"] = {"shots": shots, "segmenter steps": segmenter_steps, "seeds": seeds}
+    name = f"curve_{product}" + ("_composites" if start == "composite" else "")
+    common.save(results / name, facts, curve.table(facts, f"{name}.png"))
+    curve.plot(rows, results / f"{name}.png")
+    click.echo(f"saved {results / f'{name}.md'}")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from benchmarks.demo.oracle import Oracle, Pieces
 from benchmarks.speed import curve
 from benchmarks.speed.curve import Point
 from seas_runtime.bundle.reader import read_bundle, write_manifest
+from seas_train.cli import main as train_cli
 
 BOTTLE = Path(__file__).parents[3] / "engines" / "bottle.plan"
 
@@ -70,13 +71,13 @@ def test_a_small_run_saves_table_and_plot(student, tmp_path):
     words += ["--guidance-interval", "0.4:1"]
     result = CliRunner().invoke(command.main, [str(word) for word in words])
     assert result.exit_code == 0, (result.output, result.exception)
-    facts = json.loads((tmp_path / "results/curve.json").read_text())
+    facts = json.loads((tmp_path / "results/curve_bottle.json").read_text())
     points = [(row["series"], row["steps"]) for row in facts["points"]]
     assert points == [("teacher", 1), ("teacher, guided in 0.4:1", 1), ("student", 1)]
     assert all(row["rate"] > 0 and 0 <= row["iou"] <= 1 and 0 <= row["type"] <= 1 for row in facts["points"])
-    said = (tmp_path / "results/curve.md").read_text()
+    said = (tmp_path / "results/curve_bottle.md").read_text()
     assert "| student | 1 |" in said
-    assert (tmp_path / "results/curve.png").stat().st_size > 10_000
+    assert (tmp_path / "results/curve_bottle.png").stat().st_size > 10_000
 
 
 def test_another_product_is_one_line(tmp_path, student):
@@ -88,4 +89,37 @@ def test_another_product_is_one_line(tmp_path, student):
     )
     result = CliRunner().invoke(command.main, ["--teacher", str(BOTTLE), "--student", str(folder), "--backend", "cpu"])
     assert result.exit_code == 1
-    assert "bundles of bottle, valve found, one drawn product expected" in result.output
+    assert "bundles of bottle, valve found, one product expected" in result.output
+
+
+def test_composites_have_nothing_to_spare_on_masks():
+    manifest = read_bundle(BOTTLE).manifest
+    found = list(curve.points("teacher", manifest, (1, 4, 8), (0.2, 0.8), "composite"))
+    assert found == [
+        Point("teacher", 1, None, None, "composite"),
+        Point("teacher", 4, None, None, "composite"), Point("teacher", 4, (0.2, 0.8), None, "composite"),
+        Point("teacher", 8, None, None, "composite"), Point("teacher", 8, (0.2, 0.8), None, "composite"),
+    ]  # fmt: skip
+    assert found[2].series == "teacher, guided in 0.2:0.8, composites"
+    assert found[0].options(3, 1).init == "composite"
+
+
+def test_real_images_judge_what_a_segmenter_learns_from_pairs(tmp_path):
+    """Without an oracle, and kept for an interrupted run: the second one trains no segmenter."""
+    words = ["demo-data", tmp_path / "few", "--product", "bottle", "--normals", 4, "--per-defect", 3, "--test-normals", 3]
+    assert CliRunner().invoke(train_cli, [str(word) for word in words]).exit_code == 0
+    words = ["--teacher", BOTTLE, "--work", tmp_path / "work", "--results", tmp_path, "--steps", 1, "--count", 6, "--timed", 1]
+    words += ["--rounds", 1, "--judge", "none", "--data", tmp_path / "few" / "bottle", "--shots", 1, "--seeds", 2]
+    words += ["--segmenter-steps", 2, "--backend", "cpu", "--guidance-interval", "0.4:1"]
+    for _ in range(2):
+        result = CliRunner().invoke(command.main, [str(word) for word in words])
+        assert result.exit_code == 0, (result.output, result.exception)
+    facts = json.loads((tmp_path / "curve_bottle.json").read_text())
+    assert [len(row["ap"]) for row in facts["points"]] == [2, 2]
+    assert len(facts["alone"]["downstream"]) == 2
+    said = (tmp_path / "curve_bottle.md").read_text()
+    assert "IoU with the judge" not in said
+    assert "segmenter's AP" in said
+    result = CliRunner().invoke(command.main, ["--teacher", str(BOTTLE), "--judge", "none", "--backend", "cpu"])
+    assert result.exit_code == 2
+    assert "add --data DIR" in result.output
