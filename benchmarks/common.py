@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import platform
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from seas_runtime.bundle.graphs import GraphName
     from seas_runtime.bundle.reader import Bundle
 
+Result = TypeVar("Result")
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("torch", "diffusers", "transformers", "onnx", "onnxruntime", "tensorrt-rtx-cu13")
 """Whose versions belong to every figure."""
@@ -35,6 +39,25 @@ def machine() -> dict[str, Any]:
         "versions": {"python": platform.python_version(), "seas": own_version(), **versions(PACKAGES)},
         "commit": commit(),
     }
+
+
+def alone(function: Callable[..., Result], *given: Any) -> Result:
+    """What a function returns in a process of its own, whose memory is then its own.
+
+    Raises:
+        MemoryError: the process was killed, as the system does when memory ends; this one is killed first.
+    """
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _killed_first) as pool:
+        try:
+            return pool.submit(function, *given).result()
+        except BrokenProcessPool:
+            raise MemoryError(f"{function.__name__} was killed: it needs more memory than there is") from None
+
+
+def _killed_first() -> None:
+    mine = Path("/proc/self/oom_score_adj")
+    if mine.exists():
+        mine.write_text("1000", encoding="ascii")
 
 
 def cpu() -> str:

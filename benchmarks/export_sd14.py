@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import math
-import multiprocessing
 import resource
 import time
 from collections.abc import Callable
@@ -205,8 +204,10 @@ def main(*, work: Path, preset: str, results: Path) -> None:
     done: dict[str, list[Stage]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     for name, stage in STAGES.items():
         if name not in done:
-            with multiprocessing.get_context("spawn").Pool(1) as pool:
-                done[name] = pool.apply(stage, (work, preset))
+            try:
+                done[name] = common.alone(stage, work, preset)
+            except MemoryError as error:
+                raise click.ClickException(f"{name}: {error}") from None
             path.write_text(json.dumps(done, indent=1), encoding="utf-8")
     facts = report(work, preset, [entry for name in STAGES for entry in done[name]])
     common.save(results / f"export_{preset}", facts, table(facts, preset))

@@ -11,11 +11,8 @@ A row that this machine's memory does not hold says so. Saves memory_GEOMETRY_DE
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -75,22 +72,6 @@ def cases(geometry: str, device: str, only: Sequence[str] = ()) -> dict[str, Cas
     return {", ".join(known): case for case, known in names.items()}
 
 
-def alone(function: Callable[[Case], Figures], case: Case) -> Figures | None:
-    """What a function finds of a case in a process of its own; None where that is killed, as the system does when memory ends."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _killed_first) as pool:
-        try:
-            return pool.submit(function, case).result()
-        except BrokenProcessPool:
-            return None
-
-
-def _killed_first() -> None:
-    """Let this process be the one that is killed when memory ends."""
-    mine = Path("/proc/self/oom_score_adj")
-    if mine.exists():
-        mine.write_text("1000", encoding="ascii")
-
-
 def table(found: dict[str, Figures], geometry: str) -> str:
     """The figures as Markdown."""
     lines = [f"# One training step at {geometry}'s size, random weights", ""]
@@ -115,8 +96,11 @@ def main(geometry: str, device: str, only: tuple[str, ...], out: Path) -> None:
     memory = f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.1f} GiB"
     command = f"python -m benchmarks.memory --geometry {geometry} --device {device}"
     for name, case in cases(geometry, device, only).items():
-        figures = alone(measure, case)
-        found[name] = {"precision": case.precision, "device": device, **(figures or {})}
+        try:
+            figures = common.alone(measure, case)
+        except MemoryError:
+            figures = {}
+        found[name] = {"precision": case.precision, "device": device, **figures}
         where = {**common.machine(), "memory": memory, "command": command}
         text = table(found, geometry) + "\n".join(["", *common.listed(where, *where), ""])
         common.save(out / f"memory_{geometry}_{'gpu' if device == 'auto' else 'cpu'}", {"rows": found, **where}, text)

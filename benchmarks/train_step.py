@@ -12,7 +12,6 @@ train_step_GEOMETRY_DEVICE.json and .md.
 
 from __future__ import annotations
 
-import multiprocessing
 import resource
 import statistics
 import time
@@ -210,8 +209,10 @@ def main(geometry: str, stages: tuple[str, ...], steps: int | None, gradient_che
     found = []
     for stage in stages:
         case = Case(stage, geometry, checkpointing=gradient_checkpointing, steps=steps, **how)
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            found.append(pool.apply(measure, (case,)))
+        try:
+            found.append(common.alone(measure, case))
+        except MemoryError as error:
+            raise click.ClickException(f"{stage}: {error}") from None
     words = ", ".join(f"{key} {value}" for key, value in how.items() if key != "threads")
     options = {**how, "steps": steps, **({"stage": stages[0]} if len(stages) == 1 else {})}
     shown = " ".join([f"--{key} {value}" for key, value in options.items()] + ["--gradient-checkpointing"] * gradient_checkpointing)
