@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from math import isfinite
 from typing import Annotated, Any, Literal, Self, TypeVar
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from seas_runtime.bundle.manifest import Manifest, Place
@@ -166,7 +167,8 @@ def resolve(manifest: Manifest, backend: str, options: Options) -> Settings:
     defects = tuple(name for name in known if not options.defects or name in options.defects)
     values = {name: value for name, value in asdict(options).items() if value is not None and name != "per_type"}
     values["count"] = options.count or (options.per_type or 0) * len(defects)
-    steps = values.setdefault("steps", manifest.defaults.steps)
+    values["init"], values["background"] = _start(manifest, options)
+    steps = values.setdefault("steps", _steps(manifest, values, options))
     if not 1 <= steps < manifest.schedule.train_steps:
         raise SettingsError(f"--steps {steps} found, 1 to {manifest.schedule.train_steps - 1} expected")
     defaults = {**manifest.defaults.model_dump(), "mask_steps": min(manifest.defaults.mask_steps, steps)}
@@ -179,7 +181,6 @@ def resolve(manifest: Manifest, backend: str, options: Options) -> Settings:
         raise SettingsError(
             "--mask-steps or --min-agreement found, but this bundle's masks are of one look at the finished picture; leave it out"
         )
-    values["init"], values["background"] = _start(manifest, options)
     values["strength"] = _strength(manifest, values, options)
     if manifest.student is not None:
         _check_student(manifest.student, values, options)
@@ -219,6 +220,19 @@ def _start(manifest: Manifest, options: Options) -> tuple[str, str]:
             "export it with seas-export --composites 100"
         )
     return init, background
+
+
+def _steps(manifest: Manifest, values: Mapping[str, Any], options: Options) -> int:
+    """The bundle's solver steps; of a student that begins late, so many that as many are left as it was made for, if it can."""
+    steps, student = manifest.defaults.steps, manifest.student
+    if student is None:
+        return steps
+    share = options.strength or (COMPOSITE_STRENGTH if values["init"] == "composite" else 1.0)
+    for more in student.runs:
+        levels = solver_table(manifest.schedule, more).timesteps
+        if more >= steps and np.count_nonzero(levels <= share * levels[0]) >= min(steps, student.steps):
+            return more
+    return max((steps, *student.runs))
 
 
 def _strength(manifest: Manifest, values: Mapping[str, Any], options: Options) -> float:

@@ -13,10 +13,12 @@ from seas_runtime.bundle.manifest import Schedule
 from seas_runtime.bundle.reader import read_bundle
 from seas_runtime.doctor import describe_bundle
 from seas_runtime.errors import BackendError, BundleError
+from seas_runtime.options import Options
 from seas_runtime.sampling.noise import POSTERIOR, RENOISE, START, Stream
 from seas_runtime.sampling.pairs import draw_pair, start_latent
 from seas_runtime.sampling.recipe import Plan
 from seas_runtime.sampling.solver import begun_at, solver_table
+from seas_runtime.settings import resolve
 from tests.runtime import small_bundle, stand_in_gpu
 from tests.runtime.engine_checks import every
 from tests.runtime.sampling.by_hand import levels
@@ -136,6 +138,15 @@ def test_backgrounds_are_kept_by_a_student_too(plan_folder):
         one, three = (every(made, count=4, seed=3, batch=size, background="real", strength=0.8) for size in (1, 3))
         for first, second in zip(one, three, strict=True):
             assert np.abs(first.image.astype(int) - second.image).max() <= 1
+
+
+@pytest.mark.parametrize(("strength", "steps"), [(None, 4), (1.0, 4), (0.8, 6), (0.4, 12), (0.1, 12)])
+def test_a_student_that_begins_late_is_called_as_often_as_it_was_made_for(plan_folder, strength, steps):
+    """Of 6 steps 4 begin at 0.67 of the noise and less, of 12 steps 4 at 0.33 and less; 0.1 leaves at most one, of 12."""
+    seal(plan_folder, defaults=DEFAULTS, photographs=write_photographs(plan_folder), **FIELDS)
+    manifest = read_bundle(plan_folder).manifest
+    assert resolve(manifest, "cpu", Options(count=1, background="real", strength=strength)).steps == steps
+    assert resolve(manifest, "cpu", Options(count=1, background="real", strength=strength, steps=12)).steps == 12
 
 
 @pytest.mark.parametrize(
