@@ -89,7 +89,15 @@ def require_one_product(manifests: dict[str, Manifest], judge: str) -> None:
 )
 @click.option("--steps", type=click.IntRange(1), multiple=True, default=curve.STEPS, show_default=True)
 @click.option("--start", type=click.Choice(["normal", "composite"]), default="normal", show_default=True)
-@click.option("--guidance-interval", "interval", type=interval_of, default="0.2:0.8", show_default=True, metavar="A:B")
+@click.option(
+    "--guidance-interval",
+    "interval",
+    type=interval_of,
+    default="0.2:0.8",
+    show_default=True,
+    metavar="A:B",
+    help="0:1 for none beside the whole.",
+)
 @click.option("--count", type=click.IntRange(6), default=300, show_default=True, help="Pairs that are judged.")
 @click.option("--timed", type=click.IntRange(1), default=12, show_default=True, help="Pairs that are timed in a round.")
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True)

@@ -20,6 +20,7 @@ from benchmarks.quality.metrics.perceptual import unweighted
 from benchmarks.quality.metrics.segmentation import overlaps
 from seas_runtime import Generator, Options
 from seas_runtime.bundle.manifest import Manifest
+from seas_runtime.bundle.schema import WHOLE
 from seas_runtime.settings import COMPOSITE_STRENGTH
 
 STEPS = (1, 2, 4, 8, 25)
@@ -88,7 +89,7 @@ def points(
     Composites bring their masks along, so nothing is to be spared there.
     """
     student, known = manifest.student, manifest.student.runs if manifest.student else ()
-    intervals = [None] if student or manifest.defaults.guidance == 1 else [None, interval]
+    intervals = [None] if student or manifest.defaults.guidance == 1 or interval == WHOLE else [None, interval]
     for count in steps:
         if known and count not in known:
             continue

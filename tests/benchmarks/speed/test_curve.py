@@ -102,6 +102,7 @@ def test_composites_have_nothing_to_spare_on_masks():
     ]  # fmt: skip
     assert found[2].series == "teacher, guided in 0.2:0.8, composites"
     assert found[0].options(3, 1).init == "composite"
+    assert list(curve.points("teacher", manifest, (4,), (0.0, 1.0), "composite")) == [found[1]]
 
 
 def test_real_images_judge_what_a_segmenter_learns_from_pairs(tmp_path):
