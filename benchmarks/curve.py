@@ -6,7 +6,7 @@
 Bundles of a drawn product (bottle, tile, nut) are judged by what only drawn products have, an oracle, trained in WORK on the first
 call. With --data segmenters learn from a few real anomalies of that data set and from the pairs of each point. Every number of
 steps is run with and without the guidance interval, and with a single mask step, where a bundle has these; from a normal image's
-latent, or from composites.
+latent, or from composites. With --judge none and no --data the table says how fast the points are, no more.
 Saves curve_NAME.md, .json and .png. What a point was judged to be is kept in WORK, so that an interrupted run goes on.
 """
 
@@ -73,7 +73,7 @@ def require_one_product(manifests: dict[str, Manifest], judge: str) -> None:
     if judge != "none" and products["teacher"] not in demo.PRODUCTS:
         raise click.ClickException(
             f"a bundle of {products['teacher']} found, a drawn product expected ({', '.join(demo.PRODUCTS)}); "
-            "without a judge: --judge none --data DIR"
+            "without a judge: --judge none, and --data DIR for segmenters"
         )
 
 
@@ -140,8 +140,6 @@ def main(
     few = few_of(data, shots, side) if data else None
     helped = partial(curve.helpful, few, settings=SegmenterSettings(steps=segmenter_steps), seeds=seeds) if few else None
     judges: list[Judged] = [*([by_oracle(work, product, side, judge)] if judge != "none" else []), *([helped] if helped else [])]
-    if not judges:
-        raise click.UsageError("--judge none leaves nothing to be judged; add --data DIR")
     folder = work / "points" / (f"{count}-{judge}" + (f"-{data.name}-{shots}-{segmenter_steps}-{seeds}" if data else ""))
 
     def judged(point: Point) -> Row:
@@ -152,7 +150,7 @@ def main(
     rows = []
     for point in chosen:
         path = folder / f"{point.series} {point.steps}.json".replace(" ", "_").replace(":", "-")
-        found = kept(path, manifests[point.engine].digest, partial(judged, point))
+        found = kept(path, manifests[point.engine].digest, partial(judged, point)) if judges else {}
         rows.append({"series": point.series, "steps": point.steps, **found})
         click.echo(rows[-1])
     for row, rate in zip(rows, curve.rates(generators, chosen, timed, batch, rounds), strict=True):
@@ -169,9 +167,10 @@ def main(
     if helped:
         facts["alone"] = kept(folder / "alone.json", "", partial(helped, None))
         facts["data"] = {"shots": shots, "segmenter steps": segmenter_steps, "seeds": seeds}
-    name = f"curve_{product}" + ("_composites" if start == "composite" else "")
-    common.save(results / name, facts, curve.table(facts, f"{name}.png"))
-    curve.plot(rows, results / f"{name}.png")
+    name = f"curve_{product}" + ("_composites" if start == "composite" else "") + ("" if judges else "_rates")
+    common.save(results / name, facts, curve.table(facts, f"{name}.png" if judges else None))
+    if judges:
+        curve.plot(rows, results / f"{name}.png")
     click.echo(f"saved {results / f'{name}.md'}")
 
 

@@ -143,11 +143,12 @@ def rates(generators: dict[str, Generator], found: Sequence[Point], count: int, 
     return [count / median(taken) for taken in seconds]
 
 
-def table(facts: dict[str, Any], picture: str) -> str:
+def table(facts: dict[str, Any], picture: str | None) -> str:
     """The points as Markdown, with the plot of this name beside it."""
     known = [key for key in COLUMNS if any(key in row for row in facts["points"])]
-    lines = ["# Quality against steps", ""]
-    lines += [f"{facts['pairs']} pairs of a point, first attempts; pairs/s: medians of {facts['rounds']} rounds in turn."]
+    lines = ["# Quality against steps" if picture else "# Speed against steps", ""]
+    judged = f"{facts['pairs']} pairs of a point, first attempts; " if picture else ""
+    lines += [f"{judged}pairs/s: medians of {facts['rounds']} rounds in turn."]
     if "alone" in facts:
         alone = ", ".join(f"{COLUMNS[key]} {_said(values)}" for key, values in facts["alone"].items())
         lines += [
@@ -157,7 +158,7 @@ def table(facts: dict[str, Any], picture: str) -> str:
     lines += ["", f"| | steps | {' | '.join(COLUMNS[key] for key in known)} |", "|---|---:" + "|---:" * len(known) + "|"]
     for row in facts["points"]:
         lines.append(f"| {row['series']} | {row['steps']} | {' | '.join(_cell(key, row) for key in known)} |")
-    lines += ["", f"![quality against steps, and against speed]({picture})", ""]
+    lines += ["", *([f"![quality against steps, and against speed]({picture})", ""] if picture else [])]
     shown = ("engines", "backend", "data", "machine", "versions", "commit", "command")
     return "\n".join([*lines, *common.listed(facts, *(name for name in shown if name in facts)), ""])
 

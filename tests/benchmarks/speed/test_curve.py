@@ -121,6 +121,14 @@ def test_real_images_judge_what_a_segmenter_learns_from_pairs(tmp_path):
     said = (tmp_path / "curve_bottle.md").read_text()
     assert "IoU with the judge" not in said
     assert "segmenter's AP" in said
-    result = CliRunner().invoke(command.main, ["--teacher", str(BOTTLE), "--judge", "none", "--backend", "cpu"])
-    assert result.exit_code == 2
-    assert "add --data DIR" in result.output
+
+
+def test_without_judge_and_data_speed_is_all_that_is_said(student, tmp_path):
+    words = ["--teacher", BOTTLE, "--student", student, "--judge", "none", "--results", tmp_path, "--steps", 1, "--timed", 1]
+    words += ["--rounds", 1, "--guidance-interval", "0:1", "--backend", "cpu"]
+    result = CliRunner().invoke(command.main, [str(word) for word in words])
+    assert result.exit_code == 0, (result.output, result.exception)
+    said = (tmp_path / "curve_bottle_rates.md").read_text()
+    assert "| | steps | pairs/s |" in said
+    assert "![" not in said
+    assert not (tmp_path / "curve_bottle_rates.png").exists()
