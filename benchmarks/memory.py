@@ -34,6 +34,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "cached, VAE unloaded": {"settings": (("cache_latents", True),), "unload": True},
     "masks": {"stage": "masks"},
     "masks, bf16": {"stage": "masks", "precision": "bf16"},
+    "masks, checkpointing": {"stage": "masks", "checkpointing": True},
 }
 """What is measured beside `--memory`, each alone: by its name, what differs from a step of `tune` in fp32."""
 _FIELDS = {"precision": "precision", "unet": "unet", "optimizer": "optimizer", "gradient_checkpointing": "checkpointing"}

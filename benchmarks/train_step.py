@@ -164,6 +164,8 @@ def _masks(case: Case, model: Any) -> Any:
     for network in model.networks.values():
         network.to(machine.device)
     rmp = RefinedMaskPredictor(masks.config_for(frozen, settings)).to(machine.device)
+    if case.checkpointing:
+        rmp.enable_gradient_checkpointing()
     return loop.Stage(
         Path(),
         {"stage": case.stage},

@@ -168,9 +168,9 @@ class MaskSettings(FineSettings):
     """published: as the authors' code; tiny: for a small base; demo: the same, learning from the sampler's last steps alone."""
     memories: ClassVar[dict[str, dict[str, Any]]] = {
         "24": _CACHED,
-        "16": _CACHED,
-        "12": {**_CACHED, **_HALF_BATCHES},
-        "8": {**_CACHED, **_HALF_BATCHES},
+        "16": _LEAN,
+        "12": {**_LEAN, **_HALF_BATCHES},
+        "8": {**_LEAN, **_HALF_BATCHES},
     }
 
     up2_width: int = Field(128, ge=1, description="Channels that the up-2 tap is compressed to.")
@@ -201,6 +201,7 @@ class MaskSettings(FineSettings):
     lr: float = Field(5e-4, gt=0, description="Learning rate.")
     gamma: float = Field(2.0, ge=0, description="Focusing exponent of the focal loss.")
     max_timestep: int = Field(1000, ge=1, le=1000, description="Timesteps are drawn below this one.")
+    gradient_checkpointing: bool = Field(False, description="Compute the refinement's activations twice and keep few of them.")
     look: Literal["steps", "final"] = Field(
         "steps",
         description="What the masks are of: the latents of the sampler's last steps (the paper), or the finished one, seen once.",

@@ -50,7 +50,7 @@ MASKS = {
     "What it sees": ("max_timestep", "look", "look_timestep"),
     "Losses": ("coarse_supervision", "normal_supervision", "gamma"),
     "Learning": ("anomaly_batch", "normal_batch", "lr", "weight_decay"),
-    "Speed and memory": _SPEED,
+    "Speed and memory": (*_SPEED, "gradient_checkpointing"),
     "Checkpoints and logs": (*_LOGS, "watch_every"),
 }
 DISTILL = {

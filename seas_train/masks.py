@@ -176,6 +176,8 @@ def begin(frozen: Run, product: Product, settings: MaskSettings) -> Begun:
     }
     torch.manual_seed(settings.seed)
     rmp = RefinedMaskPredictor(config_for(frozen, settings)).to(machine.device)
+    if settings.gradient_checkpointing:
+        rmp.enable_gradient_checkpointing()
     for network in frozen.model.networks.values():
         network.to(machine.device)
     pictures = fitting.pictures(normals, facts.fit, side, facts.tune.normals, facts.tune.seed)

@@ -13,6 +13,7 @@ from diffusers import Transformer2DModel
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
+from torch.utils.checkpoint import checkpoint
 
 
 class RmpConfig(BaseModel):
@@ -79,13 +80,10 @@ def _head_norm(config: RmpConfig) -> nn.Module:
 
 
 def _conv(inputs: int, outputs: int, kernel: int, config: RmpConfig) -> nn.Sequential:
-    """Convolution, group norm, ReLU; the norm makes a bias superfluous, a folded one is weight and bias.
-
-    The ReLU is in place, so that training keeps two tensors of each, not three; at the side of a 512 image one takes 200 MB.
-    """
+    """Convolution, group norm, ReLU; the norm makes a bias superfluous, a folded one is weight and bias."""
     folded = config.norm == "folded"
     conv = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=folded)
-    return nn.Sequential(conv, *([] if folded else [_group_norm(outputs, config)]), nn.ReLU(inplace=True))
+    return nn.Sequential(conv, *([] if folded else [_group_norm(outputs, config)]), nn.ReLU())
 
 
 def _double(x: Tensor, align_corners: bool) -> Tensor:
@@ -122,8 +120,11 @@ class CoarseFeatures(nn.Module):
 class MaskRefinement(nn.Module):
     """One mask refinement module: d at side r and the VAE feature v at side 2r -> refined d at side 2r.
 
-    Case c of tab. 28; case b has one block, case a none. `scale` is 8 where one module does all (tab. 5, w/o PM).
+    Case c of tab. 28; case b has one block, case a none. `scale` is 8 where one module does all (tab. 5, w/o PM). With `recomputes`
+    training keeps what leaves each block of convolutions, and computes what is inside again for the gradients.
     """
+
+    recomputes = False
 
     def __init__(self, config: RmpConfig, feature_channels: int, scale: int = 2) -> None:
         super().__init__()
@@ -151,10 +152,14 @@ class MaskRefinement(nn.Module):
         up = self.upsample(d)
         parts, x = [], up
         for name in self.blocks:  # chained: each block takes the one before
-            x = self.get_submodule(name)(x)
+            x = self._through(self.get_submodule(name), x)
             parts.append(x)
-        total = functools.reduce(operator.add, [*parts, self.local(up)])
-        return self.fuse(self.feature(v) * total + up)
+        total = functools.reduce(operator.add, [*parts, self._through(self.local, up)])
+        return self.fuse(self._through(self.feature, v) * total + up)
+
+    def _through(self, block: nn.Module, x: Tensor) -> Tensor:
+        found: Tensor = checkpoint(block, x, use_reentrant=False) if self.recomputes and torch.is_grad_enabled() else block(x)
+        return found
 
 
 def _refinement(config: RmpConfig) -> nn.ModuleList:
@@ -176,19 +181,25 @@ class RefinedMaskPredictor(nn.Module):
         self.fine_norm, self.coarse_norm = _head_norm(config), _head_norm(config)
         self.head = nn.Conv2d(config.width, 2, 3, padding=1)
 
+    def enable_gradient_checkpointing(self) -> None:
+        """Let training keep less of the refinement, which at the image's side is most of its memory, and compute it twice."""
+        for module in self.modules():
+            if isinstance(module, MaskRefinement):
+                module.recomputes = True
+
     def refined_logits(self, coarse: Tensor, features: Sequence[Tensor]) -> Tensor:
         """F_hat (n, width, h, w) and three VAE features -> logits (n, 2, 8h, 8w)."""
         x = coarse
         for module, feature in zip(self.refine, features[len(features) - len(self.refine) :], strict=True):
             x = module(x, feature)
-        logits = self.head(F.relu(self.fine_norm(x), inplace=True))
+        logits = self.head(F.relu(self.fine_norm(x)))
         if self.refine:
             return logits
         return F.interpolate(logits, scale_factor=8, mode="bilinear", align_corners=self.config.align_corners)
 
     def coarse_logits(self, coarse: Tensor) -> Tensor:
         """The same convolution on the coarse feature, at whatever side it has: (n, 2, r, r)."""
-        return self.head(F.relu(self.coarse_norm(coarse), inplace=True))
+        return self.head(F.relu(self.coarse_norm(coarse)))
 
     def forward(self, up2: Tensor, up3: Tensor, *features: Tensor, more: Sequence[Tensor] = ()) -> Tensor:
         """Taps, `more` of them as `CoarseFeatures` says, and VAE features -> anomaly probability (n, 1, 8h, 8w) in [0, 1]."""

@@ -103,6 +103,28 @@ def test_every_weight_learns(rmp):
     assert [name for name, p in rmp.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
+def test_gradient_checkpointing_keeps_less_and_gives_the_same_gradients(rmp):
+    def learned() -> tuple[int, list[torch.Tensor]]:
+        kept = {}
+
+        def keep(x: torch.Tensor) -> torch.Tensor:
+            kept[x.data_ptr()] = x
+            return x
+
+        rmp.zero_grad()
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+            loss = rmp(*inputs(2)).square().mean()
+        loss.backward()
+        return sum(x.numel() for x in kept.values()), [p.grad.clone() for p in rmp.parameters() if p.grad is not None]
+
+    whole, expected = learned()
+    rmp.enable_gradient_checkpointing()
+    less, found = learned()
+    assert less < 0.7 * whole
+    assert len(found) == len(expected) > 0
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
 def test_paper_sizes():
     config = RmpConfig(up2_channels=1280, up3_channels=640, feature_channels=(512, 512, 256))
     assert config.width == 192
