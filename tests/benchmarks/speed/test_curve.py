@@ -105,18 +105,23 @@ def test_composites_have_nothing_to_spare_on_masks():
     assert list(curve.points("teacher", manifest, (4,), (0.0, 1.0), "composite")) == [found[1]]
 
 
-def test_real_images_judge_what_a_segmenter_learns_from_pairs(tmp_path):
+def test_real_images_judge_what_a_segmenter_learns_from_pairs(tmp_path, monkeypatch):
     """Without an oracle, and kept for an interrupted run: the second one trains no segmenter."""
+
+    def trains(*_, **__):
+        raise AssertionError
+
     words = ["demo-data", tmp_path / "few", "--product", "bottle", "--normals", 4, "--per-defect", 3, "--test-normals", 3]
     assert CliRunner().invoke(train_cli, [str(word) for word in words]).exit_code == 0
     words = ["--teacher", BOTTLE, "--work", tmp_path / "work", "--results", tmp_path, "--steps", 1, "--count", 6, "--timed", 1]
     words += ["--rounds", 1, "--judge", "none", "--data", tmp_path / "few" / "bottle", "--shots", 1, "--seeds", 2]
-    words += ["--segmenter-steps", 2, "--backend", "cpu", "--guidance-interval", "0.4:1"]
+    words += ["--segmenter-steps", 2, "--backend", "cpu", "--guidance-interval", "0:1"]
     for _ in range(2):
         result = CliRunner().invoke(command.main, [str(word) for word in words])
         assert result.exit_code == 0, (result.output, result.exception)
+        monkeypatch.setattr(curve, "helpful", trains)
     facts = json.loads((tmp_path / "curve_bottle.json").read_text())
-    assert [len(row["ap"]) for row in facts["points"]] == [2, 2]
+    assert [len(row["ap"]) for row in facts["points"]] == [2]
     assert len(facts["alone"]["downstream"]) == 2
     said = (tmp_path / "curve_bottle.md").read_text()
     assert "IoU with the judge" not in said
