@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import platform
 import subprocess
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -42,22 +43,29 @@ def machine() -> dict[str, Any]:
 
 
 def alone(function: Callable[..., Result], *given: Any) -> Result:
-    """What a function returns in a process of its own, whose memory is then its own.
+    """What a function returns in a process of its own, whose memory is then its own, and which ends with this one.
 
     Raises:
-        MemoryError: the process was killed, as the system does when memory ends; this one is killed first.
+        MemoryError: the process was killed, as the system does when memory ends; it is the first that is.
     """
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _killed_first) as pool:
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _begin) as pool:
         try:
             return pool.submit(function, *given).result()
         except BrokenProcessPool:
             raise MemoryError(f"{function.__name__} was killed: it needs more memory than there is") from None
 
 
-def _killed_first() -> None:
+def _begin() -> None:
     mine = Path("/proc/self/oom_score_adj")
     if mine.exists():
         mine.write_text("1000", encoding="ascii")
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    if (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
+        os._exit(1)
 
 
 def cpu() -> str:

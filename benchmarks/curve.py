@@ -6,20 +6,21 @@
 Bundles of a drawn product (bottle, tile, nut) are judged by what only drawn products have, an oracle, trained in WORK on the first
 call. With --data segmenters learn from a few real anomalies of that data set and from the pairs of each point. Every number of
 steps is run with and without the guidance interval, and with a single mask step, where a bundle has these; from a normal image's
-latent, or from composites. With --judge none and no --data the table says how fast the points are, no more.
+latent, or from composites. With --judge none and no --data the table says how fast the points are, no more. Engines must have
+learned from the --shots anomalies of that data set and no others: of the rest the segmenters are tested on.
 Saves curve_NAME.md, .json and .png. What a point was judged to be is kept in WORK, so that an interrupted run goes on.
 """
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import click
+import numpy as np
 
 import seas_runtime
 from benchmarks import common
@@ -28,23 +29,36 @@ from benchmarks.demo.drawn import JudgeSettings
 from benchmarks.demo.oracle import Pieces
 from benchmarks.quality import real
 from benchmarks.quality.downstream.segmentation import SegmenterSettings, Source, Task
+from benchmarks.quality.real import digest
 from benchmarks.speed import curve
 from benchmarks.speed.curve import Point, Row
+from seas_runtime import Generator
 from seas_runtime.bundle.manifest import Manifest
 from seas_runtime.commands import interval_of
-from seas_runtime.files import write_atomic
 from seas_train.config import TuneSettings, resolve
 from seas_train.data import demo, layouts
 
-Judged = Callable[[Pieces], Row]
+
+class Judge(NamedTuple):
+    """What says how good pairs are, and what tells it from others."""
+
+    says: Callable[[Pieces], Row]
+    known: str
 
 
-def by_oracle(work: Path, product: str, side: int, preset: str) -> Judged:
-    """What the judge of a drawn product says."""
+def by_oracle(work: Path, product: str, side: int, preset: str) -> Judge:
+    """The oracle of a drawn product."""
     settings = resolve(JudgeSettings, preset, None, {})
     fresh, _ = drawn.fresh_pieces(product, side, settings)
     oracle = drawn.judge_of(work, product, fresh, settings)
-    return lambda made: curve.judged(oracle, made)
+    return Judge(partial(curve.judged, oracle), repr(settings))
+
+
+def by_segmenters(few: Task, settings: SegmenterSettings, seeds: int) -> Judge:
+    """Segmenters that learn from the pairs beside a few real anomalies."""
+    (source,) = few.sources
+    seen = digest(source.images, source.masks, few.normals, few.test_images, few.test_masks)
+    return Judge(partial(curve.helpful, few, settings=settings, seeds=seeds), f"{settings!r} {seeds} {seen}")
 
 
 def few_of(data: Path, shots: int, side: int) -> Task:
@@ -53,16 +67,15 @@ def few_of(data: Path, shots: int, side: int) -> Task:
     return Task((Source(*material.few),), material.normals, *material.test)
 
 
-def kept(path: Path, digest: str, find: Callable[[], Row]) -> Row:
-    """What was found of a point before, with the same bundle, or is now."""
-    if path.is_file():
-        held: Row = json.loads(path.read_text(encoding="utf-8"))
-        if held.pop("digest") == digest:
-            return held
-    found = find()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, json.dumps({**found, "digest": digest}, indent=1) + "\n")
-    return found
+def judged(judges: Sequence[Judge], generator: Generator, point: Point, count: int, batch: int) -> Row:
+    """What all judges say of a point's pairs."""
+    made = curve.pairs_of(generator, point, count, batch)
+    return {key: value for judge in judges for key, value in judge.says(made).items()}
+
+
+def place(work: Path, name: str, *known: object) -> Path:
+    """Where a figure is kept, named after all that it comes from."""
+    return work / "points" / f"{name.replace(' ', '_').replace(':', '-')}-{digest(np.array(repr(known)))[:12]}.json"
 
 
 def require_one_product(manifests: dict[str, Manifest], judge: str) -> None:
@@ -137,20 +150,18 @@ def main(
     manifests = {name: generator.bundle.manifest for name, generator in generators.items()}
     require_one_product(manifests, judge)
     product, side = manifests["teacher"].product, manifests["teacher"].geometry.image_size
+    oracle = [by_oracle(work, product, side, judge)] if judge != "none" else []
     few = few_of(data, shots, side) if data else None
-    helped = partial(curve.helpful, few, settings=SegmenterSettings(steps=segmenter_steps), seeds=seeds) if few else None
-    judges: list[Judged] = [*([by_oracle(work, product, side, judge)] if judge != "none" else []), *([helped] if helped else [])]
-    folder = work / "points" / (f"{count}-{judge}" + (f"-{data.name}-{shots}-{segmenter_steps}-{seeds}" if data else ""))
-
-    def judged(point: Point) -> Row:
-        made = curve.pairs_of(generators[point.engine], point, count, batch)
-        return {key: value for each in judges for key, value in each(made).items()}
-
+    settings = SegmenterSettings(steps=segmenter_steps)
+    judges = [*oracle, *([by_segmenters(few, settings, seeds)] if few else [])]
     chosen = [point for name, manifest in manifests.items() for point in curve.points(name, manifest, steps, interval, start)]
     rows = []
     for point in chosen:
-        path = folder / f"{point.series} {point.steps}.json".replace(" ", "_").replace(":", "-")
-        found = kept(path, manifests[point.engine].digest, partial(judged, point)) if judges else {}
+        generator = generators[point.engine]
+        path = place(
+            work, f"{point.series} {point.steps}", generator.bundle.manifest.digest, point, count, [by.known for by in judges]
+        )
+        found = common.kept(path, partial(judged, judges, generator, point, count, batch)) if judges else {}
         rows.append({"series": point.series, "steps": point.steps, **found})
         click.echo(rows[-1])
     for row, rate in zip(rows, curve.rates(generators, chosen, timed, batch, rounds), strict=True):
@@ -164,8 +175,8 @@ def main(
         **common.machine(),
         "command": " ".join(["python -m benchmarks.curve", *(Path(word).name if "/" in word else word for word in sys.argv[1:])]),
     }
-    if helped:
-        facts["alone"] = kept(folder / "alone.json", "", partial(helped, None))
+    if few:
+        facts["alone"] = common.kept(place(work, "alone", judges[-1].known), partial(curve.helpful, few, None, settings, seeds))
         facts["data"] = {"shots": shots, "segmenter steps": segmenter_steps, "seeds": seeds}
     name = f"curve_{product}" + ("_composites" if start == "composite" else "") + ("" if judges else "_rates")
     common.save(results / name, facts, curve.table(facts, f"{name}.png" if judges else None))

@@ -227,12 +227,17 @@ def _steps(manifest: Manifest, values: Mapping[str, Any], options: Options) -> i
     steps, student = manifest.defaults.steps, manifest.student
     if student is None:
         return steps
-    share = options.strength or (COMPOSITE_STRENGTH if values["init"] == "composite" else 1.0)
+    share = _share(values, options)
     for more in student.runs:
         levels = solver_table(manifest.schedule, more).timesteps
         if more >= steps and np.count_nonzero(levels <= share * levels[0]) >= min(steps, student.steps):
             return more
     return max((steps, *student.runs))
+
+
+def _share(values: Mapping[str, Any], options: Options) -> float:
+    """How much noise is asked for, whatever the steps are."""
+    return options.strength or (COMPOSITE_STRENGTH if values["init"] == "composite" else 1.0)
 
 
 def _strength(manifest: Manifest, values: Mapping[str, Any], options: Options) -> float:
@@ -245,7 +250,7 @@ def _strength(manifest: Manifest, values: Mapping[str, Any], options: Options) -
             )
         return 1.0
     table = solver_table(manifest.schedule, values["steps"])
-    strength = options.strength or (max(COMPOSITE_STRENGTH, least_strength(table)) if composite else 1.0)
+    strength = options.strength or max(_share(values, options), least_strength(table))
     first_step(table, strength)
     return strength
 

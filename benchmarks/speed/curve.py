@@ -31,7 +31,7 @@ COLUMNS = {
     "diversity": "diversity",
     "empty": "without mask",
     "ap": "segmenter's AP",
-    "downstream": "segmenter's IoU",
+    "downstream": "segmenter's IoU, best threshold",
 }
 PLOTTED = ("iou", "type", "diversity", "ap", "downstream")
 Row = dict[str, Any]
@@ -123,7 +123,7 @@ def judged(judge: Oracle, made: Pieces) -> Row:
 
 
 def helpful(few: Task, pairs: Pieces | None, settings: SegmenterSettings, seeds: int) -> dict[str, list[float]]:
-    """AP and IoU of a segmenter of each seed on a task's test images, with pairs as half of its anomalies or without."""
+    """AP and IoU, at each image's best threshold, of a segmenter of each seed, with pairs as half of its anomalies or without."""
     task = few if pairs is None else replace(few, sources=(*few.sources, Source(pairs.images, pairs.masks)))
     reached = [
         segmentation.evaluate({"": task}, segmentation.segment({"": task}, settings, seed))[""].row() for seed in range(seeds)

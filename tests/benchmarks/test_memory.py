@@ -1,6 +1,9 @@
 """Which steps the memory table measures, and what becomes of one that the machine does not hold."""
 
+import multiprocessing
 import os
+import time
+from pathlib import Path
 
 import pytest
 
@@ -27,3 +30,26 @@ def test_a_row_that_is_killed_is_told_and_stops_nothing():
         common.alone(os._exit, 9)
     lines = memory.table({"fp32": {"precision": "fp32", "device": "cpu"}}, "tiny").splitlines()
     assert lines[-1] == "| fp32 | fp32 | cpu | | | more than there is |"
+
+
+def test_a_process_of_its_own_ends_with_the_one_that_asked(tmp_path):
+    """The asker is killed, and can tell nobody."""
+    file = tmp_path / "pid"
+    asker = multiprocessing.get_context("spawn").Process(target=common.alone, args=(_sleep, file))
+    asker.start()
+    while not (file.exists() and file.read_text()):
+        time.sleep(0.05)
+    worker = Path("/proc", file.read_text())
+    assert worker.exists()
+    asker.kill()
+    asker.join()
+    for _ in range(200):
+        if not worker.exists():
+            break
+        time.sleep(0.1)
+    assert not worker.exists()
+
+
+def _sleep(file):
+    file.write_text(str(os.getpid()))
+    time.sleep(600)

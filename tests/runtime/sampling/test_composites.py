@@ -117,6 +117,18 @@ def test_the_usual_strength(plan_folder):
         assert found.strength == pytest.approx(max(0.4, times[-1] / times[0]), abs=1e-3)
 
 
+def test_a_student_is_called_as_often_as_it_was_made_for(plan_folder):
+    """At 0.4 of the noise and less are 4 of 12 steps, 1 of 3."""
+    student = {"method": "consistency", "steps": 3, "guidance": 2.0, "grid": 12}
+    schedule = small_bundle.SCHEDULE | {"solver": "consistency"}
+    defaults = small_bundle.manifest_fields()["defaults"] | {"steps": 3, "mask_steps": 2}
+    manifest = read_bundle(composed(plan_folder, schedule=schedule, student=student, defaults=defaults)).manifest
+    found = resolve(manifest, "x", Options(count=1))
+    assert (found.steps, found.strength) == (12, 0.4)
+    assert resolve(manifest, "x", Options(count=1, init="normal")).steps == 3
+    assert resolve(manifest, "x", Options(count=1, steps=3)).steps == 3
+
+
 def test_whose_mask(plan_folder):
     manifest = read_bundle(composed(plan_folder)).manifest
     assert resolve(manifest, "x", Options(count=1, init="composite")).mask == "composite"
