@@ -174,20 +174,29 @@ def _said(values: Sequence[float]) -> str:
 
 
 def plot(rows: Sequence[Row], path: Path) -> None:
-    """What is known of quality, against the steps and against pairs per second, a line for each series."""
+    """What is known of quality, against the steps and pairs per second, a line for each series; bars are a deviation of seeds."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot
+    from matplotlib.ticker import FixedLocator, NullLocator
 
     keys = [key for key in PLOTTED if key in rows[0]]
     figure, grid = pyplot.subplots(2, len(keys), figsize=(4 * len(keys), 7), layout="constrained", squeeze=False)
     for axes_row, (x, label) in zip(grid, (("steps", "steps"), ("rate", "pairs/s")), strict=True):
         for axes, key in zip(axes_row, keys, strict=True):
             for series in dict.fromkeys(row["series"] for row in rows):
-                line = sorted((row[x], np.mean(row[key])) for row in rows if row["series"] == series)
-                axes.plot(*zip(*line, strict=True), "o-", label=series)
+                line = sorted(
+                    (row[x], np.mean(row[key]), np.std(row[key], ddof=np.size(row[key]) > 1))
+                    for row in rows
+                    if row["series"] == series
+                )
+                places, means, spreads = zip(*line, strict=True)
+                axes.errorbar(places, means, spreads, fmt="o-", capsize=3, label=series)
             axes.set_xscale("log")
+            axes.xaxis.set_major_locator(FixedLocator([0.1, 0.2, 0.5, 1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 25, 50, 100]))
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.xaxis.set_minor_locator(NullLocator())
             axes.set_xlabel(label)
             axes.set_ylabel(COLUMNS[key])
     grid[0][0].legend(fontsize="small")
