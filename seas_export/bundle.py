@@ -284,6 +284,7 @@ def _provenance(run: Run, settings: ExportSettings) -> dict[str, Any]:
         "tune": facts.tune.model_dump(mode="json"),
         "masks": facts.masks.model_dump(mode="json") if facts.masks else None,
         **({"distill": facts.distill.model_dump(mode="json")} if facts.distill else {}),
+        **({"decoder": run.decoder.model_dump(mode="json")} if run.decoder else {}),
         "anomalies": len(facts.train),
         "normals": len(facts.normals),
         "versions": {"seas": own_version(), **{name: version(name) for name in PACKAGES}},

@@ -147,7 +147,10 @@ class TuneSettings(FineSettings):
         return self
 
 
-_SMALL_BRANCH = {"up2_width": 32, "up3_width": 16, "steps_per_type": 300, "lr": 1e-3, "groups": 8}
+_SMALL_BRANCH = {
+    **{"up2_width": 32, "up3_width": 16, "steps_per_type": 300, "lr": 1e-3, "groups": 8},
+    **{"decoder_channels": (8, 16, 48, 64), "decoder_steps": 1500, "decoder_latents": 256},
+}
 
 
 COMPOSITES = 100
@@ -207,6 +210,18 @@ class MaskSettings(FineSettings):
         description="What the masks are of: the latents of the sampler's last steps (the paper), or the finished one, seen once.",
     )
     look_timestep: int = Field(20, ge=0, le=999, description="Timestep at which the U-Net looks at the finished latent.")
+    decoder: Literal["own", "small"] = Field(
+        "own",
+        description="What draws the picture and refines the mask: the VAE's own decoder, or a small one that is distilled from it.",
+    )
+    decoder_channels: tuple[int, int, int, int] = Field(
+        (32, 64, 128, 128), description="Channels of the small decoder at the image's side, at 1/2, 1/4 and 1/8 of it."
+    )
+    decoder_steps: int = Field(3000, ge=1, description="Steps of the small decoder.")
+    decoder_latents: int = Field(
+        128, ge=1, description="Latents that the run generates for it to learn from, beside those of images."
+    )
+    decoder_lr: float = Field(1e-3, gt=0, description="Peak learning rate of the small decoder.")
     calibrate: Literal["off", "iou", "area"] = Field(
         "iou",
         description="Threshold and limits of each type from the training anomalies: best overlap, equal area, or off (the paper).",

@@ -6,17 +6,19 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
+from torch import nn
 
-from seas_train import masks, run_folder, tune
+from seas_train import decoder, masks, run_folder, tune
 from seas_train.base import decoder_gan, text_encoder, unet, vae
 from seas_train.base import train as base
 from seas_train.base.settings import BaseSettings
 from seas_train.config import MaskSettings, TuneSettings
 from seas_train.data.dataset import ImageSet
 from seas_train.data.layouts import Product
-from seas_train.models import components
+from seas_train.models import components, small_decoder
 from seas_train.models.origin import Origin
 from seas_train.run_folder import Run
+from seas_train.training import compute
 from seas_train.training.estimate import Estimate, measure, module_bytes, told
 
 NOWHERE = Path("estimate")  # no stage writes before it runs
@@ -30,7 +32,7 @@ def of_tune(product: Product, source: str | Origin, settings: TuneSettings, say:
 
 def of_masks(run: Path, product: Product, settings: MaskSettings) -> Iterator[str]:
     """Lines on `seas-train masks`; arguments and errors are those of `masks.train`."""
-    yield from told(*_masked(run_folder.load(run), product, settings))
+    yield from told(*_masked(run_folder.load(run, own_decoder=True), product, settings))
 
 
 def of_both(
@@ -74,8 +76,16 @@ def _tuned(
 
 
 def _masked(frozen: Run, product: Product, settings: MaskSettings) -> tuple[list[Estimate], int]:
-    begun = masks.begin(frozen, product, settings.model_copy(update={"watch_every": 0}))
-    return [measure(begun.stage)], module_bytes([begun.rmp])
+    settings = settings.model_copy(update={"watch_every": 0})
+    images, stages, learned = masks.images_of(frozen, product, settings), list[Estimate](), list[nn.Module]()
+    if settings.decoder == "small":
+        blank = torch.zeros(1, *frozen.model.latent_shape)
+        small, stage = decoder.begin(frozen, images, blank, settings, compute.machine(settings))
+        stages.append(measure(stage))
+        small_decoder.attach(frozen.model.vae, small)
+        learned.append(small)
+    begun = masks.begin(frozen, images, settings)
+    return [*stages, measure(begun.stage)], module_bytes([*learned, begun.rmp])
 
 
 def _run_bytes(begun: tune.Begun) -> int:

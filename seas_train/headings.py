@@ -48,6 +48,7 @@ MASKS = {
     "Data": (*_SOURCE, "augment"),
     "Mask branch": (*("up2_width", "up3_width", "layers", "heads", "groups", "fuse", "taps", "features", "mrm", "refinement"),),
     "What it sees": ("max_timestep", "look", "look_timestep"),
+    "Small decoder": ("decoder", "decoder_channels", "decoder_steps", "decoder_latents", "decoder_lr"),
     "Losses": ("coarse_supervision", "normal_supervision", "gamma"),
     "Learning": ("anomaly_batch", "normal_batch", "lr", "weight_decay"),
     "Speed and memory": (*_SPEED, "gradient_checkpointing"),

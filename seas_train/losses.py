@@ -1,4 +1,4 @@
-"""The losses of the paper, pure functions of tensors."""
+"""The losses of the paper, and of decoders, pure functions of tensors."""
 
 from __future__ import annotations
 
@@ -100,3 +100,21 @@ def focal_loss(logits: Tensor, mask: Tensor, gamma: float = 2.0) -> Tensor:
     """
     log_p = F.log_softmax(at_least_single(logits), dim=1).gather(1, mask.long())
     return -((1 - log_p.exp()) ** gamma * log_p).mean()
+
+
+def reconstruction(decoded: Tensor, images: Tensor, masks: Tensor, anomaly_weight: float, edges: float) -> tuple[Tensor, Tensor]:
+    """Weighted means of L1 on pixels, and of L1 on pixels and on the differences of neighbours.
+
+    Args:
+        decoded: (n, 3, s, s).
+        images: what it should be, same shape.
+        masks: (n, 1, s, s), 1 on anomalies, whose pixels weigh more by `anomaly_weight`.
+        anomaly_weight: 0 for all pixels alike.
+        edges: weight of the differences.
+    """
+    weight = 1 + anomaly_weight * masks
+    weight = weight / weight.mean()
+    wrong = decoded - images
+    l1 = (wrong.abs() * weight).mean()
+    differences = (wrong.diff(dim=-1).abs() * weight[..., 1:]).mean() + (wrong.diff(dim=-2).abs() * weight[..., 1:, :]).mean()
+    return l1, l1 + edges * differences

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
 from seas_runtime.errors import DataError
-from seas_train import reference, run_folder
+from seas_train import decoder, reference, run_folder
 from seas_train.calibrate import calibrate
 from seas_train.config import MaskSettings, require_heads
 from seas_train.data import fitting, layouts
@@ -131,44 +131,53 @@ def config_for(frozen: Run, settings: MaskSettings) -> RmpConfig:
 
 
 def train(folder: Path, product: Product, settings: MaskSettings) -> None:
-    """Train the mask branch of a run on the run's own split and add it to the run folder.
+    """Train the mask branch of a run on the run's own split and add it to the run folder, after the small decoder it may ask for.
 
     Raises:
         DataError: the run is not tuned, its images are not in this data set, or they are fewer than a batch.
     """
-    begun = begin(run_folder.load(folder), product, settings)
+    frozen = run_folder.load(folder, own_decoder=True)
+    images = images_of(frozen, product, settings)
+    if settings.decoder == "small":
+        decoder.train(frozen, images, settings)
+    begun = begin(frozen, images, settings)
     loop.run(begun.stage)
     if not begun.stage.machine.main:
         return
     frozen, known = begun.frozen, dict[str, Calibration]()
     if settings.calibrate != "off":
-        known = calibrate(dataclasses.replace(frozen, rmp=begun.rmp), begun.anomalies, settings.calibrate)
+        known = calibrate(dataclasses.replace(frozen, rmp=begun.rmp), images[0], settings.calibrate)
     run_folder.save_masks(folder, frozen.facts.model_copy(update={"calibration": known}), begun.rmp)
     kept.clear(folder)
 
 
 @dataclass(frozen=True)
 class Begun:
-    """A training before its first step: the branch that learns, the frozen model, the anomalies it learns from."""
+    """A training before its first step: the branch that learns, and the frozen model."""
 
     rmp: RefinedMaskPredictor
     frozen: Run
-    anomalies: ImageSet
     stage: loop.Stage[Drawn]
 
 
-def begin(frozen: Run, product: Product, settings: MaskSettings) -> Begun:
-    """Prepare what `train` does, and write nothing; images are fitted as the run's were.
+def images_of(frozen: Run, product: Product, settings: MaskSettings) -> tuple[ImageSet, ImageSet]:
+    """The run's training anomalies and normal images, fitted as they were then.
 
     Raises:
         DataError: as `train`.
     """
-    machine = compute.machine(settings)
-    frozen = dataclasses.replace(frozen, facts=frozen.facts.model_copy(update={"masks": settings}))
     side, facts = frozen.model.image_size, frozen.facts
     anomalies, normals = (find_records(names, product) for names in (facts.train, facts.normals))
     layouts.require_batch(anomalies, settings.anomaly_batch, "anomaly")
     layouts.require_batch(normals, settings.normal_batch, "normal")
+    pictures = fitting.pictures(normals, facts.fit, side, facts.tune.normals, facts.tune.seed)
+    return ImageSet(fitting.fitted(anomalies, facts.fit, side), side), ImageSet(pictures, side)
+
+
+def begin(frozen: Run, images: tuple[ImageSet, ImageSet], settings: MaskSettings) -> Begun:
+    """Prepare what `train` does with `images_of` a run, and write nothing."""
+    machine = compute.machine(settings)
+    frozen = dataclasses.replace(frozen, facts=frozen.facts.model_copy(update={"masks": settings}))
     task = {
         "stage": "masks",
         "settings": settings.model_dump(mode="json"),
@@ -180,9 +189,7 @@ def begin(frozen: Run, product: Product, settings: MaskSettings) -> Begun:
         rmp.enable_gradient_checkpointing()
     for network in frozen.model.networks.values():
         network.to(machine.device)
-    pictures = fitting.pictures(normals, facts.fit, side, facts.tune.normals, facts.tune.seed)
-    images = ImageSet(fitting.fitted(anomalies, facts.fit, side), side), ImageSet(pictures, side)
-    return Begun(rmp, frozen, images[0], _stage(rmp, frozen, images, task, settings, machine))
+    return Begun(rmp, frozen, _stage(rmp, frozen, images, task, settings, machine))
 
 
 def _stage(

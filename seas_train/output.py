@@ -19,7 +19,7 @@ from seas_train.training import kept
 
 MARK = "unfinished.json"
 """Says which command an unfinished folder belongs to, from its first moment on."""
-_PARTS = {"base": "vae", "distill": "teacher/*.safetensors"}
+_PARTS = {"base": "vae", "distill": "teacher/*.safetensors", "masks": "decoder/config.json"}
 """What a stage keeps besides its checkpoint and goes on from."""
 _ALONE = {"log.jsonl", "tensorboard", "teacher", kept.CURRENT, kept.NEXT, kept.PREVIOUS, MARK, LOCK}
 

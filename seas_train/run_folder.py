@@ -6,6 +6,7 @@ RUN/tokens.safetensors     `rows` (tokens, D): the learned token rows
 RUN/normals.safetensors    `mean`, `std` (P, C, h, w): scaled latent posterior of the normal images
 RUN/photographs/           000.png and so on: the same normal images, RGB, of the model's side
 RUN/anomalies/TYPE/        000.png, 000_mask.png and so on: the training anomalies of each type, of that side
+RUN/decoder/               config.json and model.safetensors of the small decoder, where the mask branch reads one
 RUN/rmp/                   config.json and model.safetensors of the mask branch, once trained
 RUN/source.json            where the images lay on this machine, for the next command
 RUN/log.jsonl              a line per logged step
@@ -40,9 +41,10 @@ from seas_train.config import IN_GRAPHS, MaskSettings, TuneSettings
 from seas_train.data.dataset import load_image, load_mask, to_bytes
 from seas_train.data.images import png
 from seas_train.distill.settings import DistillSettings
-from seas_train.models import components
+from seas_train.models import components, small_decoder
 from seas_train.models.components import Components
 from seas_train.models.rmp import RefinedMaskPredictor, RmpConfig
+from seas_train.models.small_decoder import DecoderConfig
 from seas_train.prompts import Prompts
 
 PHOTOGRAPHS = "photographs"
@@ -97,6 +99,11 @@ class Facts(BaseModel):
         return tuple(self.prompts.anomaly)
 
     @property
+    def small_decoder(self) -> bool:
+        """Whether pictures and masks are made with a small decoder."""
+        return self.masks is not None and self.masks.decoder == "small"
+
+    @property
     def student(self) -> Student | None:
         """What the U-Net was distilled for; None of one that was fine-tuned alone."""
         return self.distill.student if self.distill is not None else None
@@ -104,7 +111,10 @@ class Facts(BaseModel):
 
 @dataclass
 class Run:
-    """A fine-tuned model in memory: networks frozen, the token rows attached to the text encoder."""
+    """A fine-tuned model in memory: networks frozen, the token rows attached to the text encoder.
+
+    `decoder` tells of the small decoder in the VAE's own one's place.
+    """
 
     folder: Path
     facts: Facts
@@ -112,6 +122,7 @@ class Run:
     normal_mean: Tensor
     normal_std: Tensor
     rmp: RefinedMaskPredictor | None = None
+    decoder: DecoderConfig | None = None
 
     @property
     def look(self) -> int | None:
@@ -183,8 +194,12 @@ def save_masks(folder: Path, facts: Facts, rmp: RefinedMaskPredictor) -> None:
         raise OutputError(f"cannot write the run folder {folder}: {error}; free space and run again") from error
 
 
-def load(folder: Path) -> Run:
-    """Read a run folder.
+def load(folder: Path, own_decoder: bool = False) -> Run:
+    """Read a run folder, with the small decoder for the VAE's own one where its masks are made with that.
+
+    Args:
+        folder: of the run.
+        own_decoder: whether to leave the VAE as it was tuned, for what is trained anew.
 
     Raises:
         DataError: it is missing, was never tuned, is half-written, or a file in it cannot be read.
@@ -199,11 +214,14 @@ def load(folder: Path) -> Run:
         mean, std = normals["mean"], normals["std"]
         rmp = _load_rmp(folder / "rmp") if (folder / "rmp" / "config.json").exists() else None
         prompts.attach_rows(model.text_encoder, rows)
+        decoder = None if own_decoder or not facts.small_decoder else small_decoder.read_config(folder)
+        if decoder is not None:
+            small_decoder.attach(model.vae, small_decoder.load(folder))
     except Exception as error:  # sizes and tensors that do not fit raise anything
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(f"{folder}: cannot be read ({reason}); make the run again with `seas-train tune`") from error
     components.freeze(*model.networks.values())
-    return Run(folder, facts, model, mean, std, rmp)
+    return Run(folder, facts, model, mean, std, rmp, decoder)
 
 
 def load_facts(folder: Path) -> Facts:

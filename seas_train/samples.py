@@ -83,9 +83,7 @@ def pairs(run: Run, order: Order, settings: SampleSettings) -> Iterator[Pair]:
     """
     for first in range(0, order.count, order.batch):
         drawn = [draw(run, order, index) for index in range(first, min(first + order.batch, order.count))]
-        normal, noise = (torch.stack(part) for part in zip(*((d.latent, d.noise) for d in drawn), strict=True))
-        again = (settings.steps - 1, *normal.shape[1:])
-        fresh = torch.stack([torch.from_numpy(d.stream.normals(RENOISE, again)) for d in drawn], dim=1)
+        normal, noise, fresh = together(drawn, settings.steps)
         made = reference.sample(run, [d.defect for d in drawn], normal, noise, settings, fresh)
         pixels = ((made.images.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
         levels = ((made.probability[:, 0] > order.threshold).byte() * 255).numpy()
@@ -99,6 +97,13 @@ def draw(run: Run, order: Order, index: int) -> Draw:
     normal = draw_normal(stream, len(run.normal_mean))
     latent, noise = draw_latents(stream, run.normal_mean[normal].numpy(), run.normal_std[normal].numpy())
     return Draw(index, order.defects[index % len(order.defects)], normal, torch.from_numpy(latent), torch.from_numpy(noise), stream)
+
+
+def together(drawn: Sequence[Draw], steps: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Latents of the normal images and noise, each (n, C, h, w), and what all steps but the first add, (steps - 1, n, C, h, w)."""
+    normal, noise = (torch.stack(part) for part in zip(*((d.latent, d.noise) for d in drawn), strict=True))
+    again = (steps - 1, *normal.shape[1:])
+    return normal, noise, torch.stack([torch.from_numpy(d.stream.normals(RENOISE, again)) for d in drawn], dim=1)
 
 
 def _save(image: Image.Image, path: Path) -> None:

@@ -15,8 +15,9 @@ from torch.func import functional_call
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
 from seas_train.base.settings import BaseSettings
-from seas_train.base.vae import Window, reconstruction, whole_images, window
+from seas_train.base.vae import Window, whole_images, window
 from seas_train.data.dataset import ImageSet, draw, step_generator
+from seas_train.losses import reconstruction
 from seas_train.models import components
 from seas_train.training import loop
 from seas_train.training.compute import Machine
@@ -72,7 +73,7 @@ def losses(vae: AutoencoderKL, judge: Discriminator, batch: Batch, settings: Bas
     mean, std = components.encode_moments(vae, batch.images)
     latents = mean + std * batch.noise
     decoded = vae.decode(latents / vae.config.scaling_factor).sample.float()
-    _, rebuilt = reconstruction(decoded, batch.images, batch.masks, settings)
+    _, rebuilt = reconstruction(decoded, batch.images, batch.masks, settings.vae_anomaly_weight, settings.vae_edges)
     # Crops, made and real.
     both = torch.cat([decoded, batch.images], dim=1)
     crops = torch.stack([each.cut(x) for x, windows in zip(both, batch.windows, strict=True) for each in windows])

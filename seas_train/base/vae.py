@@ -11,6 +11,7 @@ from torch import Tensor
 
 from seas_train.base.settings import BaseSettings
 from seas_train.data.dataset import ImageSet, draw, step_generator
+from seas_train.losses import reconstruction
 from seas_train.training import loop
 from seas_train.training.compute import Machine
 
@@ -27,19 +28,9 @@ def losses(vae: AutoencoderKL, images: Tensor, masks: Tensor, noise: Tensor, set
     """
     posterior = vae.encode(images).latent_dist
     decoded = vae.decode(posterior.mean + posterior.std * noise).sample
-    l1, rebuilt = reconstruction(decoded, images, masks, settings)
+    l1, rebuilt = reconstruction(decoded, images, masks, settings.vae_anomaly_weight, settings.vae_edges)
     kl = posterior.kl().mean()
     return {"loss": rebuilt + settings.vae_kl * kl, "l1": l1, "kl": kl}
-
-
-def reconstruction(decoded: Tensor, images: Tensor, masks: Tensor, settings: BaseSettings) -> tuple[Tensor, Tensor]:
-    """Weighted means of L1 on pixels, and of L1 on pixels and on the differences of neighbours (`vae_edges`)."""
-    weight = 1 + settings.vae_anomaly_weight * masks
-    weight = weight / weight.mean()
-    wrong = decoded - images
-    l1 = (wrong.abs() * weight).mean()
-    edges = (wrong.diff(dim=-1).abs() * weight[..., 1:]).mean() + (wrong.diff(dim=-2).abs() * weight[..., 1:, :]).mean()
-    return l1, l1 + settings.vae_edges * edges
 
 
 Seen = tuple[Tensor, Tensor, Tensor]

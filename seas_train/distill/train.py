@@ -191,7 +191,7 @@ def train(folder: Path, product: Product | None, out: Path, settings: DistillSet
     machine = compute.machine(settings)
     if settings.unet == "lora":
         lora.require()  # before hours of work hang on it
-    run = run_folder.load(folder)
+    run = run_folder.load(folder, own_decoder=True)
     if run.facts.distill is not None:
         raise DataError(f"{folder}: is a student already, so it has no guidance to be distilled; give the run it was made from")
     task: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""A student with one look: its bundle within the bounds, and pairs out of it, against the PyTorch reference."""
+"""A student with one look and a small decoder: its bundle within the bounds, and pairs out of it, against the PyTorch reference."""
 
 import json
 
@@ -24,7 +24,8 @@ SETTINGS = DistillSettings(steps=2, guidance=3.0, solver_steps=6, generated=0, t
 def fast(tuned, product, tmp_path_factory):
     out = tmp_path_factory.mktemp("student") / "fast"
     train.train(tuned, None, out, SETTINGS)
-    masks.train(out, product, MASKS.model_copy(update={"look": "final", "steps": 1, "calibrate": "off"}))
+    small = {"decoder": "small", "decoder_channels": (4, 4, 8, 12), "decoder_steps": 1, "decoder_latents": 1}
+    masks.train(out, product, MASKS.model_copy(update={"look": "final", "steps": 1, "calibrate": "off", **small}))
     return out
 
 
@@ -45,6 +46,8 @@ def test_the_bundle_says_what_it_is_for(plan):
     assert (manifest.schedule.solver, manifest.look) == ("consistency", 20)
     assert (manifest.defaults.steps, manifest.defaults.guidance, manifest.defaults.mask_steps) == (2, 3.0, 1)
     assert manifest.provenance["distill"]["solver_steps"] == 6
+    assert manifest.provenance["decoder"]["channels"] == [4, 4, 8, 12]
+    assert manifest.graphs["mask_head"].inputs[2].shape == ("n", 12, 16, 16)
     stored = json.loads((plan / "manifest.json").read_text())
     assert stored["student"] == {"method": "consistency", "steps": 2, "guidance": 3.0, "grid": 6}
 

@@ -1,7 +1,6 @@
 """--estimate: what it says against steps that take a known time, against weights on the disk, and that it writes nothing."""
 
 import re
-import time
 from pathlib import Path
 
 import pytest
@@ -27,24 +26,25 @@ def folder_of(path: Path) -> set[str]:
 
 def test_a_step_is_timed_after_a_first_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stage = small_stage.stage(tmp_path / "none")
-    whole, slept = stage.batch_of, {0: 0.3, 1: 0.1}
+    whole, takes, now = stage.batch_of, {0: 0.3, 1: 0.1}, [0.0]
 
     def slow(step: int) -> object:
-        time.sleep(slept[step])
+        now[0] += takes[step]
         return whole(step)
 
     stage.batch_of = slow
+    monkeypatch.setattr(estimate.time, "perf_counter", lambda: now[0])
     found = measure(stage)
     assert (found.name, found.steps) == ("line", 7)
-    assert 0.1 <= found.seconds < 0.25
+    assert found.seconds == pytest.approx(0.1)
     assert found.checkpoint == 4 * (8 + 2 * 8 + 2)  # 3 * 2 + 2 weights, two moments of each, a step's number for either tensor
     assert not (tmp_path / "none").exists()
     monkeypatch.setattr(estimate, "PATIENCE", 0.2)
-    slept[0] = 0.3
-    assert measure(stage).seconds >= 0.3  # a first step that long is the only one
+    assert measure(stage).seconds == pytest.approx(0.3)  # a first step that long is the only one
 
 
-def test_what_is_told_is_a_sum() -> None:
+def test_what_is_told_is_a_sum(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimate.os, "getloadavg", lambda: (0.5, 0, 0))
     stages = [Estimate("a", 100, 0.5, 2_000_000, 3_000), Estimate("b", 10, 7.0, 1_000_000, 5_000)]
     assert list(told(stages, 20_000)) == [
         "estimate: a: 100 steps of 0.5 s, 50 s",
