@@ -27,6 +27,7 @@ MEANINGS = {
     "tune": "loss is all of it: da draws the tokens' attention to the masks (eq. 3), df and ob are the errors on anomalies and on "
     "normal images (eq. 4, 5). They hardly fall, since every step sees another noise.",
     "distill": "How far the student is from its teacher.",
+    "masks-decoder": "loss is how far the small decoder's pictures are from the own one's, pixels (l1) and edges together.",
     "masks": "loss is the sum of the others (eq. 7): coarse and fine masks of anomalies, and empty ones of normal images.",
 }
 OUTPUTS = {"relative_l2": "relative L2", "cosine": "cosine", "iou": "mask IoU"}
