@@ -45,13 +45,21 @@ class Stages:
         self._name, self._began = name, now
 
 
-def make_run(work: Path, preset: str) -> list[Stage]:
-    """Save a run folder whose networks have the preset's sizes and random weights."""
+def make_run(work: Path, preset: str, student: bool = False, decoder: str = "own") -> list[Stage]:
+    """Save a run folder whose networks have the preset's sizes and random weights.
+
+    Args:
+        work: where it goes, as `run`.
+        preset: a name of `components.GEOMETRIES`.
+        student: whether it is one, with a mask branch that looks once.
+        decoder: `MaskSettings.decoder`.
+    """
     import torch
 
     from seas_train import masks, prompts, run_folder
     from seas_train.config import MaskSettings, TuneSettings, resolve
-    from seas_train.models import components
+    from seas_train.distill.settings import DistillSettings
+    from seas_train.models import components, small_decoder
     from seas_train.models.rmp import RefinedMaskPredictor
 
     stages = Stages()
@@ -73,12 +81,19 @@ def make_run(work: Path, preset: str) -> list[Stage]:
         train=(),
         held_out=(),
         normals=tuple(f"{i:03}" for i in range(latents[0])),
+        distill=DistillSettings() if student else None,
     )
     folder = work / "run"
     rows = torch.randn(len(texts.tokens), geometry.text_width) * 0.02
     run_folder.save_tuned(folder, facts, model, rows, (torch.randn(latents), torch.rand(latents) * 0.1))
-    widths = resolve(MaskSettings, "tiny" if preset == "tiny" else "paper", None, {})
-    rmp = RefinedMaskPredictor(masks.config_for(run_folder.load(folder), widths))
+    asked = {"look": "final" if student else "steps", "decoder": decoder}
+    widths = resolve(MaskSettings, "tiny" if preset == "tiny" else "paper", None, asked)
+    run = run_folder.load(folder)
+    if decoder == "small":
+        config = small_decoder.config_for(run.model.vae, widths.decoder_channels)
+        small_decoder.keep(folder, config, small := small_decoder.build(config))
+        small_decoder.attach(run.model.vae, small)
+    rmp = RefinedMaskPredictor(masks.config_for(run, widths))
     run_folder.save_masks(folder, facts.model_copy(update={"masks": widths}), rmp)
     stages("")
     return stages.done

@@ -24,7 +24,7 @@ from benchmarks.speed.torch_candidates import Compiled, Product, Reference, Roun
 from seas_runtime import Generator, Options, Pair
 from seas_runtime.backends import Backend, BatchBackend, open_backend
 from seas_runtime.backends.workers import Workers
-from seas_runtime.bundle.graphs import REQUIRED_GRAPHS, GraphName
+from seas_runtime.bundle.graphs import SAMPLED, GraphName
 from seas_runtime.bundle.reader import Bundle, read_bundle
 from seas_runtime.dataset.records import RunRecord
 from seas_runtime.dataset.writer import Writer
@@ -75,11 +75,14 @@ class Runtime:
         self.backend = Timed(opened)
         runs_the_loop = isinstance(opened, BatchBackend)  # whose graphs cannot be timed from here
         self.generator = Generator(self.bundle, opened if runs_the_loop else self.backend)
-        how = Options(steps=STEPS, guidance=GUIDANCE, threshold=THRESHOLD, mask_steps=MASK_STEPS, max_area=1.0, retries=0)
+        how = Options(threshold=THRESHOLD, max_area=1.0, retries=0)
+        if self.bundle.manifest.student is None:  # which has its own
+            how = replace(how, steps=STEPS, guidance=GUIDANCE, mask_steps=MASK_STEPS)
         self.settings = resolve(self.bundle.manifest, backend, replace(how, count=job.count, batch=job.batch))
         self.parts = [[len(part) for part in cut(batch, self.backend.workers)] for batch in self.settings.plan().batches()]
         sizes = {size for batch in self.parts for size in batch}
-        self.feeds = {(graph, size): random_feeds(self.bundle, graph, size) for graph in REQUIRED_GRAPHS for size in sizes}
+        sampled = SAMPLED["steps" if self.bundle.manifest.look is None else "final"]
+        self.feeds = {(graph, size): random_feeds(self.bundle, graph, size) for graph in sampled for size in sizes}
         self.made: list[list[Pair]] = []
 
     def unet(self) -> object:
@@ -93,6 +96,14 @@ class Runtime:
     def decode(self) -> object:
         """The decoder's graph."""
         return self._all("decoder", ("image",))
+
+    def call(self) -> object:
+        """The U-Net graph without guidance: half of a step's rows."""
+        return self._all("unet", ("noise", "up2", "up3"), half=True)
+
+    def finish(self) -> object:
+        """The graph of the finished latent's image and mask."""
+        return self._all("finish", ("image", "probability"))
 
     def pairs(self) -> object:
         """The sampler."""
@@ -120,9 +131,10 @@ class Runtime:
     def _sample(self, generator: Generator) -> list[list[Pair]]:
         return list(generator.batches(self.settings.plan(), self.settings.sampling(self.bundle.manifest)))
 
-    def _all(self, graph: GraphName, outputs: tuple[str, ...]) -> object:
+    def _all(self, graph: GraphName, outputs: tuple[str, ...], half: bool = False) -> object:
         def one(pairs: int) -> object:
-            return self.backend.run(graph, self.feeds[graph, pairs], outputs)
+            feeds = self.feeds[graph, pairs]
+            return self.backend.run(graph, {name: value[:pairs] for name, value in feeds.items()} if half else feeds, outputs)
 
         with Workers(self.backend.workers) as workers:
             return list(workers.in_order(one, self.parts))

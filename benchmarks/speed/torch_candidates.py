@@ -28,9 +28,10 @@ class Reference:
         self.run = run_folder.load(job.work / "run")
         rmp = run_folder.require_masks(self.run)
         to_onnx.round_to_half([self.run.model.unet, self.run.model.vae, rmp])
+        looks = {"mask": graphs.MaskBranch} if self.run.look is None else {"finish": graphs.Finish}
         self.modules: dict[str, Callable[..., Any]] = {
             "unet": graphs.UNet(self.run.model),
-            "mask": graphs.MaskBranch(self.run.model, rmp),
+            **{name: module(self.run.model, rmp) for name, module in looks.items()},
             "decode": graphs.Decoder(self.run.model),
         }
         facts = self.run.facts
@@ -53,6 +54,15 @@ class Reference:
     def decode(self) -> object:
         """The VAE decoder."""
         return [self._call("decode", self.noise) for _ in range(self.batches)]
+
+    def call(self) -> object:
+        """The U-Net without guidance."""
+        n = len(self.noise)
+        return [self._call("unet", self.noise, self.timestep[:n], self.prompt[:n]) for _ in range(self.batches)]
+
+    def finish(self) -> object:
+        """Image and mask of a finished latent, after the U-Net's look."""
+        return [self._call("finish", self.noise, *self.taps) for _ in range(self.batches)]
 
     def pairs(self) -> object:
         """The reference sampler."""
