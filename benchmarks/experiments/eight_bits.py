@@ -130,7 +130,8 @@ def compared(made: Sequence[Pair], expected: Sequence[Pair]) -> dict[str, float]
     """PSNR of images, dB, and IoU of masks: median and worst of the pairs."""
     wrong = [np.square(a.image.astype(float) - b.image).mean() for a, b in zip(made, expected, strict=True)]
     psnr = 10 * np.log10(255**2 / np.maximum(wrong, 1e-9))
-    iou = overlaps(*(np.stack([pair.mask > 0 for pair in pairs]) for pairs in (made, expected)))
+    found, true = (np.stack([pair.mask > 0 for pair in pairs]) for pairs in (made, expected))
+    iou = overlaps(found, true)
     known = {"psnr": (np.median(psnr), psnr.min()), "iou": (np.median(iou), iou.min())}
     return {f"{word}{name}": float(value) for name, both in known.items() for word, value in zip(("", "worst_"), both, strict=True)}
 
