@@ -12,11 +12,11 @@ from safetensors.torch import load_file
 from seas_train import decoder, masks, reference, run_folder, samples
 from seas_train.cli import main
 from seas_train.distill import train as distill
+from seas_train.distill.settings import DistillSettings
 from seas_train.models import components, small_decoder, taps
 from seas_train.training import loop
 from seas_train.training.compute import Machine
 from tests.smallest import MASKS
-from tests.train.distill.test_train import SMALL as STUDENT
 from tests.train.refusals import data_error
 from tests.train.small_stage import killed_at
 
@@ -139,7 +139,7 @@ def test_without_it_again_the_own_one_is_taken(small, product, tuned, tmp_path):
 
 
 def test_a_student_is_distilled_from_the_own_one(small, tuned, tmp_path):
-    distill.train(small, None, tmp_path / "fast", STUDENT.model_copy(update={"generated": 0, "train_steps": 1}))
+    distill.train(small, None, tmp_path / "fast", DistillSettings(generated=0, train_steps=1, batch=1))
     found = load_file(tmp_path / "fast/vae/diffusion_pytorch_model.safetensors")
     expected = load_file(tuned / "vae/diffusion_pytorch_model.safetensors")
     assert all(torch.equal(value, found[name]) for name, value in expected.items())
