@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 from contextlib import suppress
+from typing import Any
 
 import torch
 from diffusers.models.autoencoders.vae import Decoder
@@ -82,20 +83,14 @@ def train(run: Run, images: tuple[ImageSet, ImageSet], settings: MaskSettings) -
 
 def config_for(run: Run, settings: MaskSettings) -> DecoderConfig:
     """Sizes of the small decoder of a run, and what it is made from."""
-    names = (
-        "seed",
-        "decoder_channels",
-        "decoder_steps",
-        "decoder_latents",
-        "decoder_lr",
-        "anomaly_batch",
-        "normal_batch",
-        "augment",
-    )
-    asked = {name: getattr(settings, name) for name in names}
-    weights = components.fingerprint(*run.model.networks.values())
-    made_of = hashlib.sha256(json.dumps([asked, weights]).encode()).hexdigest()[:16]
+    made_of = hashlib.sha256(json.dumps(_task(run, settings)).encode()).hexdigest()[:16]
     return small_decoder.config_for(run.model.vae, settings.decoder_channels).model_copy(update={"made_of": made_of})
+
+
+def _task(run: Run, settings: MaskSettings) -> dict[str, Any]:
+    """What its training is, so that no other one is continued."""
+    asked = settings.model_dump(mode="json", include=set(MADE_OF))
+    return {"stage": STAGE, "settings": asked, "weights": components.fingerprint(*run.model.networks.values())}
 
 
 def _known(run: Run, config: DecoderConfig) -> Decoder | None:
@@ -179,7 +174,7 @@ def begin(
 
     stage = loop.Stage(
         run.folder,
-        {"stage": STAGE, "made of": config_for(run, settings).made_of},
+        _task(run, settings),
         settings.decoder_steps,
         {"decoder": decoder},
         compute.optimizer([{"params": list(decoder.parameters()), "lr": settings.decoder_lr}], settings),

@@ -9,6 +9,7 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file
 
+from seas_runtime.errors import OutputError
 from seas_train import decoder, masks, reference, run_folder, samples
 from seas_train.cli import main
 from seas_train.distill import train as distill
@@ -106,6 +107,8 @@ def test_a_killed_training_ends_bit_equal(tuned, product, small, tmp_path, monke
     broken = shutil.copytree(tuned, tmp_path / "broken")
     killed_at(monkeypatch, decoder, 2, lambda: masks.train(broken, product, SMALL))
     assert json.loads((broken / "checkpoint/state.json").read_text())["task"]["stage"] == "masks-decoder"
+    with pytest.raises(OutputError, match="decoder_steps 3, now 4"):
+        masks.train(broken, product, SMALL.model_copy(update={"decoder_steps": 4}))
     masks.train(broken, product, SMALL)
     for name in (WEIGHTS, "rmp/model.safetensors", "decoder/config.json"):
         assert (broken / name).read_bytes() == (small / name).read_bytes(), name
