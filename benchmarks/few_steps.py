@@ -1,6 +1,6 @@
 """A student's pair beside its teacher's: PyTorch and the runtime, composed of their graphs, for models of any size.
 
-    python -m benchmarks.few_steps --work DIR                   # Stable Diffusion's size; needs 30 GB of disk
+    python -m benchmarks.few_steps --work DIR                   # Stable Diffusion's size: three runs and bundles
     python -m benchmarks.few_steps --work DIR --preset tiny
 
 The weights are random; speed does not need others. A teacher's pair is 25 guided U-Net steps, 3 masks and a decode; a student's

@@ -214,7 +214,7 @@ class MaskSettings(FineSettings):
         "own",
         description="What draws the picture and refines the mask: the VAE's own decoder, or a small one that is distilled from it.",
     )
-    decoder_channels: tuple[int, int, int, int] = Field(
+    decoder_channels: tuple[int, ...] = Field(
         (32, 64, 128, 128), description="Channels of the small decoder at the image's side, at 1/2, 1/4 and 1/8 of it."
     )
     decoder_steps: int = Field(3000, ge=1, description="Steps of the small decoder.")
@@ -234,6 +234,13 @@ class MaskSettings(FineSettings):
         if taps not in {(2, 3), (1, 2, 3), (2, 3, 4), (1, 2, 3, 4)}:
             raise ValueError("expected 2,3 or 1,2,3 or 2,3,4 or 1,2,3,4")
         return taps
+
+    @field_validator("decoder_channels")
+    @classmethod
+    def _sides(cls, channels: tuple[int, ...]) -> tuple[int, ...]:
+        if len(channels) != 4 or min(channels) < 1:
+            raise ValueError("expected four numbers of 1 or more, such as 32,64,128,128")
+        return channels
 
     @property
     def widths(self) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from seas_runtime import voice
-from seas_runtime.sampling.defaults import PAPER
+from seas_runtime.errors import OutputError
 from seas_train import reference, samples
 from seas_train.config import MaskSettings
 from seas_train.data.dataset import ImageSet, draw, step_generator
@@ -27,7 +28,6 @@ from seas_train.models import components, small_decoder, taps
 from seas_train.models.small_decoder import DecoderConfig
 from seas_train.output import writing
 from seas_train.run_folder import Run
-from seas_train.samples import Order
 from seas_train.training import compute, kept, loop
 from seas_train.training.batches import draws, sample_batch
 from seas_train.training.compute import Encoder, Machine
@@ -60,13 +60,15 @@ def train(run: Run, images: tuple[ImageSet, ImageSet], settings: MaskSettings) -
         settings: of the mask branch, which is to read the small decoder's features.
 
     Raises:
-        TrainError, DataError, OutputError: as `loop.run`.
+        TrainError, DataError: as `loop.run`.
+        OutputError: as that, or the mask branch was begun with another decoder.
     """
     machine, config = compute.machine(settings), config_for(run, settings)
     for network in run.model.networks.values():
         network.to(machine.device)
     decoder = _known(run, config)
     if decoder is None:
+        require_not_begun(run.folder, "masks")
         generated = latents_of(run, settings.decoder_latents + HELD, SEED + settings.seed)
         decoder, stage = begin(run, images, generated[:-HELD], settings, machine)
         loop.run(stage)
@@ -79,6 +81,19 @@ def train(run: Run, images: tuple[ImageSet, ImageSet], settings: MaskSettings) -
         machine.wait()
         voice.note(f"small decoder: {found:.1f} dB from the own one on {HELD} generated pictures that it had not seen")
     small_decoder.attach(run.model.vae, decoder)
+
+
+def require_not_begun(folder: Path, stage: str) -> None:
+    """Refuse to begin one stage of a run's tail where the other was interrupted with other settings: its steps would be lost.
+
+    Raises:
+        OutputError: there is a checkpoint of `stage`.
+    """
+    if kept.stage_of(folder) == stage:
+        raise OutputError(
+            f"{kept.newest(folder)} is of a training with another decoder; give the same settings to continue, or remove "
+            "that folder to begin anew"
+        )
 
 
 def config_for(run: Run, settings: MaskSettings) -> DecoderConfig:
@@ -103,15 +118,12 @@ def _known(run: Run, config: DecoderConfig) -> Decoder | None:
 
 def latents_of(run: Run, count: int, seed: int) -> Tensor:
     """Final latents (n, C, h, w) as the run's sampler makes them, defect types in turn."""
-    order, settings = Order(run.facts.defects, count, seed, TOGETHER, PAPER.threshold), reference.usual(run)
-    parts = []
+    settings, parts = reference.usual(run), []
     with voice.progress(count, "generating", "latent") as bar:
         for first in range(0, count, TOGETHER):
-            drawn = [samples.draw(run, order, index) for index in range(first, min(first + TOGETHER, count))]
-            normal, noise, fresh = samples.together(drawn, settings.steps)
-            *_, last = reference.trajectory(run, [d.defect for d in drawn], normal, noise, settings, fresh)
-            parts.append(last.leaving.cpu().clone())
-            bar.update(len(drawn))
+            indices = range(first, min(first + TOGETHER, count))
+            parts.append(samples.final_latents(run, run.facts.defects, indices, seed, settings))
+            bar.update(len(indices))
     return torch.cat(parts)
 
 

@@ -135,11 +135,14 @@ def train(folder: Path, product: Product, settings: MaskSettings) -> None:
 
     Raises:
         DataError: the run is not tuned, its images are not in this data set, or they are fewer than a batch.
+        OutputError: a training with another decoder was interrupted here.
     """
     frozen = run_folder.load(folder, own_decoder=True)
     images = images_of(frozen, product, settings)
     if settings.decoder == "small":
         decoder.train(frozen, images, settings)
+    else:
+        decoder.require_not_begun(folder, decoder.STAGE)
     begun = begin(frozen, images, settings)
     loop.run(begun.stage)
     if not begun.stage.machine.main:

@@ -34,18 +34,24 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Draw:
-    """What a pair is made of: its defect type, its normal image's number, that image's scaled latent and noise (C, h, w).
+class Start:
+    """What a pair starts from: a normal image's number, that image's scaled latent and noise (C, h, w).
 
     `stream` gives what later steps add.
     """
 
-    index: int
-    defect: str
     normal: int
     latent: Tensor
     noise: Tensor
     stream: Stream
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draw(Start):
+    """The same of pair `index` of a defect type."""
+
+    index: int
+    defect: str
 
 
 @dataclass(frozen=True)
@@ -93,17 +99,29 @@ def pairs(run: Run, order: Order, settings: SampleSettings) -> Iterator[Pair]:
 
 def draw(run: Run, order: Order, index: int) -> Draw:
     """Draw pair `index` by the runtime's rules: the first attempt of `seas-gen` at it, with the same seed and types."""
-    stream = Stream(order.seed, index)
+    return Draw(index=index, defect=order.defects[index % len(order.defects)], **vars(start(run, order.seed, index)))
+
+
+def start(run: Run, seed: int, index: int) -> Start:
+    """Draw what number `index` of a seed starts from."""
+    stream = Stream(seed, index)
     normal = draw_normal(stream, len(run.normal_mean))
     latent, noise = draw_latents(stream, run.normal_mean[normal].numpy(), run.normal_std[normal].numpy())
-    return Draw(index, order.defects[index % len(order.defects)], normal, torch.from_numpy(latent), torch.from_numpy(noise), stream)
+    return Start(normal, torch.from_numpy(latent), torch.from_numpy(noise), stream)
 
 
-def together(drawn: Sequence[Draw], steps: int) -> tuple[Tensor, Tensor, Tensor]:
+def together(starts: Sequence[Start], steps: int) -> tuple[Tensor, Tensor, Tensor]:
     """Latents of the normal images and noise, each (n, C, h, w), and what all steps but the first add, (steps - 1, n, C, h, w)."""
-    normal, noise = (torch.stack(part) for part in zip(*((d.latent, d.noise) for d in drawn), strict=True))
+    normal, noise = (torch.stack(part) for part in zip(*((each.latent, each.noise) for each in starts), strict=True))
     again = (steps - 1, *normal.shape[1:])
-    return normal, noise, torch.stack([torch.from_numpy(d.stream.normals(RENOISE, again)) for d in drawn], dim=1)
+    return normal, noise, torch.stack([torch.from_numpy(each.stream.normals(RENOISE, again)) for each in starts], dim=1)
+
+
+def final_latents(run: Run, kinds: Sequence[str | None], indices: Sequence[int], seed: int, settings: SampleSettings) -> Tensor:
+    """Latents (n, C, h, w), on the CPU, that sampling ends with, of these numbers of a seed; kinds in turn, None for no defect."""
+    starts = together([start(run, seed, index) for index in indices], settings.steps)
+    *_, last = reference.trajectory(run, [kinds[index % len(kinds)] for index in indices], *starts[:2], settings, starts[2])
+    return last.leaving.cpu().clone()
 
 
 def _save(image: Image.Image, path: Path) -> None:

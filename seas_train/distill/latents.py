@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from seas_runtime import voice
-from seas_runtime.sampling.noise import Stream, draw_latents, draw_normal
-from seas_train import reference
+from seas_train import reference, samples
 from seas_train.data.dataset import ImageSet, view
 from seas_train.distill.settings import DistillSettings
 from seas_train.models import components
@@ -78,7 +77,7 @@ def generated(run: Run, out: Path, settings: DistillSettings) -> Pool:
             path = folder / f"{first:06}.safetensors"
             latents = _kept(path, key, len(indices))
             if latents is None:
-                latents = _generate(run, list(indices), settings)
+                latents = _generate(run, indices, settings)
                 _keep(path, key, latents)
             parts.append(latents)
             bar.update(len(indices))
@@ -92,23 +91,10 @@ def _prompt(run: Run, index: int) -> int:
     return (index + 1) % (1 + len(run.facts.defects))
 
 
-def _generate(run: Run, indices: list[int], settings: DistillSettings) -> Tensor:
-    """Final latents (n, C, h, w) of these indices, each from its own random stream."""
-    drawn = list(_draws(run, indices, settings.seed))
-    normal, noise = (torch.stack(part) for part in zip(*drawn, strict=True))
-    names = (None, *run.facts.defects)
-    defects = [names[_prompt(run, index)] for index in indices]
+def _generate(run: Run, indices: Sequence[int], settings: DistillSettings) -> Tensor:
+    """Final latents (n, C, h, w) of these indices, each from its own random stream; kinds in turn, as `_prompt` numbers them."""
     sampling = reference.SampleSettings(settings.teacher_steps, settings.guidance)
-    *_, last = reference.trajectory(run, defects, normal, noise, sampling)
-    return last.leaving.clone().cpu()
-
-
-def _draws(run: Run, indices: list[int], seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-    for index in indices:
-        stream = Stream(seed, index)
-        normal = draw_normal(stream, len(run.normal_mean))
-        latent, noise = draw_latents(stream, run.normal_mean[normal].numpy(), run.normal_std[normal].numpy())
-        yield torch.from_numpy(latent), torch.from_numpy(noise)
+    return samples.final_latents(run, (*run.facts.defects, None), indices, settings.seed, sampling)
 
 
 def _key(run: Run, settings: DistillSettings) -> str:

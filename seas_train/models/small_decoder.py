@@ -37,14 +37,14 @@ class DecoderConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    channels: tuple[int, int, int, int]
+    channels: tuple[int, ...]
     latent_channels: int
     groups: int
     made_of: str = ""
     psnr: float | None = None
 
 
-def config_for(vae: AutoencoderKL, channels: tuple[int, int, int, int]) -> DecoderConfig:
+def config_for(vae: AutoencoderKL, channels: tuple[int, ...]) -> DecoderConfig:
     """Of a small decoder for this autoencoder's latents."""
     groups = math.gcd(*channels, vae.config.norm_num_groups)
     return DecoderConfig(channels=channels, latent_channels=vae.config.latent_channels, groups=groups)

@@ -114,6 +114,25 @@ def test_a_killed_training_ends_bit_equal(tuned, product, small, tmp_path, monke
         assert (broken / name).read_bytes() == (small / name).read_bytes(), name
 
 
+@pytest.mark.parametrize(("begun", "then", "calls"), [(masks, decoder, 2), (decoder, masks, 2)])
+def test_what_was_begun_with_another_decoder_is_not_lost(tuned, product, tmp_path, monkeypatch, begun, then, calls):
+    broken, choices = shutil.copytree(tuned, tmp_path / "broken"), {masks: MASKS, decoder: SMALL}
+    shutil.rmtree(broken / "rmp")
+    killed_at(monkeypatch, begun, calls, lambda: masks.train(broken, product, choices[begun]))
+    before = (broken / "checkpoint/state.json").read_bytes()
+    with pytest.raises(OutputError, match="with another decoder; give the same settings"):
+        masks.train(broken, product, choices[then])
+    assert (broken / "checkpoint/state.json").read_bytes() == before
+    masks.train(broken, product, choices[begun])
+
+
+@pytest.mark.parametrize("words", ["8,16", "0,4,8,8", "4,4,8,-8"])
+def test_channels_that_are_none_are_one_line(tuned, words):
+    result = CliRunner().invoke(main, ["masks", str(tuned), "--decoder", "small", f"--decoder-channels={words}"])
+    assert result.exit_code == 2
+    assert "setting decoder_channels: Value error, expected four numbers of 1 or more" in result.output
+
+
 def test_one_that_is_there_is_taken_if_it_is_the_one_meant(small, product, tmp_path, monkeypatch):
     made, whole = [], decoder.begin
     monkeypatch.setattr(decoder, "begin", lambda *given: made.append(1) or whole(*given))
